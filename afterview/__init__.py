@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from afterview.configs import AfterviewError, ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from afterview.api import ask, info, open, search
+    from afterview.api import ask, ask_recording, info, open, search
     from afterview.memory.base.errors import (
         CameraBusy,
         CameraMoved,
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from afterview.model.checkpoint.loading import load_pretrained
     from afterview.model.checkpoint.models import AfterviewModel
     from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence
+    from afterview.stream.ask.recording import RecordingAnswer
     from afterview.stream.ask.search import Hit, SearchResult
 
 __version__ = "0.1.0"
@@ -91,6 +92,7 @@ __all__ = [
     "NotSaved",
     "NotWritable",
     "NothingRecorded",
+    "RecordingAnswer",
     "RepositoryError",
     "RequestRefused",
     "SearchResult",
@@ -106,6 +108,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "ask",
+    "ask_recording",
     "info",
     "load_pretrained",
     "open",
@@ -114,12 +117,13 @@ __all__ = [
 
 # Loaded on first use: `import afterview`, `--help` and `info` must start without numpy and torch.
 _HOMES = {
-    "afterview.api": ("ask", "info", "open", "search"),
+    "afterview.api": ("ask", "ask_recording", "info", "open", "search"),
     "afterview.memory.description": ("CameraDescription", "MemoryDescription"),
     "afterview.memory.directory": ("Memory",),
     "afterview.model.checkpoint.loading": ("load_pretrained",),
     "afterview.model.checkpoint.models": ("AfterviewModel",),
     "afterview.stream.ask.question": ("Answer", "CameraAnswer", "Coverage", "Evidence"),
+    "afterview.stream.ask.recording": ("RecordingAnswer",),
     "afterview.stream.ask.search": ("Hit", "SearchResult"),
 }
 _ERRORS = ("afterview.memory.base.errors", "afterview.model.base.errors")  # all other names

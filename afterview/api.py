@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from afterview.configs import UsageError
@@ -25,8 +26,9 @@ from afterview.stream.ask.span import find_span
 
 if TYPE_CHECKING:
     from afterview.model.checkpoint.models import AfterviewModel, Encoders
+    from afterview.stream.ask.recording import RecordingAnswer
 
-__all__ = ["ask", "info", "open", "search"]
+__all__ = ["ask", "ask_recording", "info", "open", "search"]
 
 _LARGEST_SEED = 2**63 - 1  # the largest seed that the random number generators accept
 _MOST = 1_000_000  # frames of evidence or hits
@@ -107,6 +109,38 @@ def ask(
     if len(readers) == 1:
         find_span(readers[0].snapshot(), asked, now)  # a span without frames is found before the model is loaded
     return Answerer(opened, _loaded(model, readers[0])).ask(asked, on_text=on_text)
+
+
+def ask_recording(
+    path: str | os.PathLike[str],
+    question: str,
+    *,
+    model: "AfterviewModel | str | os.PathLike[str]",
+    start: Duration | None = None,
+    end: Duration | None = None,
+    seed: int = 0,
+    max_tokens: int | None = None,
+) -> "RecordingAnswer":
+    """Ask a VideoChat-Flash about a recording itself, without a memory. It sees the frames that its published chat samples.
+
+    path: a video file. model: from `load_pretrained`, or its name. start, end: a part of the recording, as durations from its beginning.
+    seed, max_tokens: as in `ask`. Raises UsageError (also for another model, or a file that is no video), and what load_pretrained does.
+    """
+    _require_text("question", question)
+    _require_whole("seed", seed, 0, _LARGEST_SEED)
+    generation = _generation(max_new_tokens=max_tokens, stop=None)
+    if model is None or not isinstance(path, str | os.PathLike):
+        raise UsageError("path, model: give a video file, and a model or its name")
+    _require_model(model)
+    low = _named("start", lambda: None if start is None else seconds_of(start))
+    high = _named("end", lambda: None if end is None else seconds_of(end))
+    from afterview.model.checkpoint.loading import load_pretrained  # late: it loads torch
+    from afterview.stream.ask import recording  # late: it loads PyAV
+
+    loaded = load_pretrained(os.fspath(model)) if isinstance(model, str | os.PathLike) else model
+    settings = loaded.generation.changed(generation)
+    place = Path(os.fsdecode(path))
+    return recording.ask_recording(place, question, loaded, start=low, end=high, seed=seed, settings=settings)
 
 
 def search(

@@ -5,6 +5,7 @@ The file is a safetensors file (8 bytes of header length, JSON, raw arrays). It 
     times, arrival_times, source_times f64 [T]; time_basis u8 [T]; pictures_damaged u8 [T] (if any is); embeddings f32 [T, De];
     tokens f16 [T, P, Dv], or i8 with scales f16 [T, Dv]: a token is then code * scale, rounded to float16 (memory.base.int8_tokens);
     images u8 [bytes], image_offsets i64 [T + 1]; gaps f64 [G, 4] (start, end, before which of these frames, reason)
+    clips u8 [T] where tokens are merged in clips (memory.plans.clip_marks)
     metadata: format, checksum (CRC-32C of the whole file, with zeros instead of its eight digits), camera (JSON), spec (JSON)
 """
 
@@ -27,11 +28,12 @@ from afterview.memory.base.errors import DamagedMemory, FormatMismatch
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.int8_tokens import Codes, dequantise
 from afterview.memory.base.records import GAP_REASONS, FrameRecord, Gap, TimeBasis
+from afterview.memory.plans.clip_marks import whole_clips
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.memory.writing.repository import Repository
 
 FORMAT = "afterimage-span-1"
-_DAMAGED = "pictures_damaged"
+_DAMAGED, _CLIPS = "pictures_damaged", "clips"
 _NO_CHECKSUM = "crc32c:00000000"
 _AT_ONCE = 256  # frames
 _BLOCK = 1 << 20  # bytes
@@ -61,6 +63,9 @@ def export_span(
     if damaged.any():  # earlier versions ignore it
         shapes.append((_DAMAGED, "uint8", (count,)))
         whole[_DAMAGED] = damaged
+    if spec.tokens.clip_marks:
+        shapes.append((_CLIPS, "uint8", (count,)))
+        whole[_CLIPS] = _whole_clips_only(snapshot, ids)
     about = {"camera": json.dumps(asdict(snapshot.info)), "spec": json.dumps(spec.document())}
     with replacing(path) as temporary, temporary.open("wb") as raw:
         header, file = _header(shapes, {"format": FORMAT, "checksum": _NO_CHECKSUM, **about}), _Summed(raw)
@@ -119,6 +124,14 @@ def _gap_rows(snapshot: MemorySnapshot, ids: NDArray[np.int64]) -> NDArray[np.fl
         (gap.start, gap.end, np.searchsorted(ids, gap.before_frame), GAP_REASONS.index(gap.reason)) for gap in inside
     ]
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
+
+
+def _whole_clips_only(snapshot: MemorySnapshot, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Clip marks; frames whose clip is not all in the span belong to none."""
+    marks = snapshot.clip_marks(ids)
+    kept, rows = np.zeros_like(marks), whole_clips(ids, marks).rows()
+    kept[rows] = marks[rows]
+    return kept
 
 
 def _rows(snapshot: MemorySnapshot, name: str, dtype: str, ids: NDArray[np.int64]) -> bytes:
@@ -185,6 +198,7 @@ class SpanFile:
         )
         marked = _DAMAGED in self._file.keys()  # noqa: SIM118 (not a dict)
         damaged = self._file.get_tensor(_DAMAGED) if marked else np.zeros(len(self.times), dtype=np.uint8)
+        clips = self._file.get_tensor(_CLIPS).tolist() if self.spec.tokens.clip_marks else [None] * len(self.times)
         offsets = self._file.get_tensor("image_offsets")
         for start in range(0, len(self.times), _AT_ONCE):
             stop = min(start + _AT_ONCE, len(self.times))
@@ -203,7 +217,7 @@ class SpanFile:
                     time_basis=TimeBasis(int(basis[row])), image=blob[low:high].tobytes(),
                     tokens=tokens[row - start], embedding=embeddings[row - start],
                     codes=Codes(codes.codes[row - start], codes.scales[row - start]) if codes else None,
-                    picture_damaged=bool(damaged[row]),
+                    picture_damaged=bool(damaged[row]), clip=clips[row],
                 )  # fmt: skip
 
 

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from afterview.memory.plans.clips import ClipLayout
 from afterview.memory.plans.positions import VideoLayout
 from afterview.model.base.errors import InputMismatch
 from afterview.model.base.grouping import consecutive
 from afterview.model.language.prompt import IGNORED_LABEL, Prompt
+from afterview.model.language.visual_attention import VisualAttention
 from afterview.model.language.visual_dropout import Spans
 from afterview.model.memaug.memaug import EvidenceRequest
 from afterview.model.memaug.splice import QueryPlan, TokenLayout, join_queries, plan_queries, splice
@@ -148,7 +150,8 @@ def _together(model: VideoLanguageModel, samples: Sequence[Sample]) -> list[Vide
         weights = None
         if batch.frame_mass is not None and isinstance(sample.layout, VideoLayout):
             weights = evidence_weights(batch.frame_mass[row], sample.layout)
-        inputs.append(VideoInputs(batch.inputs_embeds[row, : batch.lengths[row]], weights, batch.visual[row]))
+        note = VisualAttention() if isinstance(sample.layout, ClipLayout) else None
+        inputs.append(VideoInputs(batch.inputs_embeds[row, : batch.lengths[row]], weights, batch.visual[row], note))
     return inputs
 
 

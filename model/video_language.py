@@ -20,6 +20,7 @@ from afterview.model.base.generation import GenerationSettings
 from afterview.model.language.decoder import LanguageModel
 from afterview.model.language.prompt import Prompt
 from afterview.model.language.sampling import GREEDY
+from afterview.model.language.visual_attention import VisualAttention
 from afterview.model.language.visual_dropout import Spans
 from afterview.model.memaug.memaug import EvidenceRequest, MemAug, MemoryKeyValues
 from afterview.model.memaug.splice import QueryPlan, TokenLayout, join_queries, plan_queries, splice
@@ -42,6 +43,7 @@ class VideoInputs:
     inputs_embeds: Tensor  # [L, D]
     frame_weights: NDArray[np.float64] | None  # [R], sums to 1: evidence weight of each feature row
     visual: Spans = ()  # where the visual tokens are in the input
+    attention: VisualAttention | None = None  # evidence without MemAug; filled in while the answer is generated
 
 
 class VideoLanguageModel(nn.Module):
@@ -101,7 +103,7 @@ class VideoLanguageModel(nn.Module):
         plan = plan_queries(layout.query_position_ids(), prompt, layout.query_groups())
         if isinstance(layout, ClipLayout):
             embeds, _ = self._augment(read(layout.query_tokens()), plan, prompt, None, None)
-            return VideoInputs(embeds, None, visual_spans(prompt, plan))
+            return VideoInputs(embeds, None, visual_spans(prompt, plan), VisualAttention() if want_evidence else None)
         request = self._evidence_request(plan, layout) if want_evidence else None
         embedder = self.embedder(features, layout)
         if key_values is None and self.use_memaug:
@@ -168,6 +170,7 @@ class VideoLanguageModel(nn.Module):
             seed=seed,
             sampling=sampling,
             ended=ended,
+            attention=[own.attention for own in inputs],
         )
 
     @torch.inference_mode()

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from afterview.cli.main import main
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.writing.open import open_camera
+from tests.support.clips import make_clip
 from tests.support.memory_world import make_frame, make_spec
 
 ROOT = Path(__file__).parent.parent
@@ -82,6 +84,26 @@ def test_help_loads_no_numpy_and_info_nothing_that_writes() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "afterview.cli.commands.info" in done.stdout.split()
     assert not writers & set(done.stdout.split())
+
+
+def test_a_question_loads_only_what_it_needs_and_keeps_it_from_the_collector(tmp_path: Path) -> None:
+    """What `ask` takes: `python -m tests.bench startup`."""
+    clip = make_clip(tmp_path / "clip.mp4", frames=30, rate=10)
+    memory = str(tmp_path / "memory")
+    assert main(["replay", str(clip), "--memory", memory, "-q"]) == 0
+    ask = ["ask", "Which scene do you see now?", "--memory", memory, "-q"]
+    program = f"import gc, sys, afterview.cli.main as m\nm.main({ask!r})\nprint(gc.isenabled(), gc.get_freeze_count(), *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    enabled, frozen, *loaded = done.stdout.splitlines()[-1].split()
+    assert "transformers.models.qwen2.modeling_qwen2" in loaded
+    assert enabled == "True"
+    assert int(frozen) > 300_000, "objects of torch and transformers; collections no longer walk over them"
+    heavy = {
+        "av", "uvloop", "aiomqtt", "obstore", "peft", "matplotlib", "scipy", "sklearn", "pandas", "torchvision", "PIL.ImageFont",
+        "transformers.trainer", "transformers.pipelines", "torch._inductor.compile_fx",
+        "afterview.training", "afterview.stream.source", "afterview.stream.ingest", "afterview.memory.writing",
+    }  # fmt: skip
+    assert not heavy & set(loaded)
 
 
 def test_public_names_are_all_there() -> None:

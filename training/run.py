@@ -16,10 +16,12 @@ from afterview.configs import ConfigError, UsageError, load, read_yaml
 from afterview.memory.base.durable import removed_if_unused, write_file
 from afterview.model.base.errors import NotSaved
 from afterview.model.checkpoint.config_keys import TIME_INSTRUCTION
+from afterview.model.checkpoint.flash import dropout_keys
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import find_preset
 from afterview.model.checkpoint.saving import save_pretrained
+from afterview.model.vision.clip_encoder import ClipEncoder
 from afterview.training.base.errors import TrainingError
 from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.core.checkpoints import STATE, accumulation, global_batch_of
@@ -33,13 +35,14 @@ from afterview.training.core.stage_data import StageData, read_streams
 from afterview.training.core.stages import StageConfig, StageObjective
 from afterview.training.core.trainer import LOG, Trainer
 from afterview.training.data.report import REPORT, ItemReport
+from afterview.training.tiny.flash import WINDOWS, FlashRecipe, make_flash
 from afterview.training.tiny.make import PARTS, make
 from afterview.training.tiny.recipe import Recipe
 
 _LOGGER = logging.getLogger(__name__)
 
 CURVES = "curves.png"
-_TRAINING_FILES = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, CURVES, "model", ADAPTER, *PARTS)
+_TRAINING_FILES = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, CURVES, "model", ADAPTER, WINDOWS, *PARTS)
 _DIVISION = ("batch", "accumulate")  # how the samples of a step are divided; may change when a training is resumed
 
 
@@ -88,6 +91,11 @@ def train(
         with removed_if_unused(out):
             make(recipe, out, cpu=cpu, progress=progress)
         return _finished(out / "study", out / "model", recipe.study.trainer.length)
+    if is_recipe(config, "windows"):
+        small = load(config, FlashRecipe)
+        with removed_if_unused(out):
+            make_flash(small, out, progress=progress)
+        return _finished(out / "study", out / "model", small.study.trainer.length)
     with removed_if_unused(out):
         return train_stage(load(config, StageConfig), out, cpu=cpu, progress=progress)
 
@@ -196,6 +204,13 @@ def _load(config: StageConfig, *, device: str | None) -> AfterviewModel:
     model = load_pretrained(
         config.model, init_memaug=config.init_memaug, device=device, dtype="float32", changes=config.ablations
     )
+    if not isinstance(model.vision, ClipEncoder) and (config.sampling or config.tower):
+        key = "tower" if config.tower else "sampling"
+        raise UsageError(f"{config.model}: is no VideoChat-Flash, which {key} is for; remove the key")
+    if (
+        isinstance(model.vision, ClipEncoder) and config.visual_dropout is not None
+    ):  # so that any reader of its files drops tokens, too
+        model = replace(model, config={**model.config, **dropout_keys(config.visual_dropout)})
     if config.lora is not None:
         add_lora(model.video_language.language.decoder, config.lora, seed=config.trainer.seed)
     if config.time_instruction is None:
@@ -223,13 +238,13 @@ def _learned_whole(model: AfterviewModel, config: StageConfig) -> list[nn.Parame
     return [value for name in learned for value in parts[name]]
 
 
-def is_recipe(config: Path) -> bool:
-    """Whether a configuration is the recipe of the small model: it has the key `architecture`."""
+def is_recipe(config: Path, key: str = "architecture") -> bool:
+    """Whether a configuration is the recipe of the small model: it has this key. That of the small VideoChat-Flash has `windows`."""
     try:
         found = read_yaml(config)
     except ConfigError:
         return False  # the strict loader reports the error
-    return isinstance(found, dict) and "architecture" in found
+    return isinstance(found, dict) and key in found
 
 
 def _finished(directory: Path, model: Path, steps: int) -> TrainingResult:

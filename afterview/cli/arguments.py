@@ -90,8 +90,8 @@ def memory_path(text: str) -> Path:
         raise UsageError("--memory is empty; give a directory, for example --memory ./cameras, or leave it out")
     if text.lower().startswith(SCHEME):
         raise UsageError(
-            f"{text}: this command needs the directory that records the memory; only ask, search, show, info and export read a memory "
-            "from an object store"
+            f"{text}: this command needs the directory that records the memory; only ask, chat, search, show, info and export read "
+            "a memory from an object store"
         )
     if "://" in text:
         raise UsageError(f"{text}: is an address; a memory is a directory, for example --memory ./cameras")

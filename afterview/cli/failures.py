@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol, TextIO
 
+from afterview.configs.errors import AfterviewError, error_kind
+
 
 class Main(Protocol):
     """A program: takes its arguments (default: those of this process) and returns its exit status."""
@@ -49,6 +51,30 @@ def words(error: Exception) -> str | None:
     if isinstance(error, ValueError) and "null byte" in str(error):
         return "a path holds a NUL byte; no file can have such a name"
     return None
+
+
+def describe_failure(error: Exception) -> str:
+    """An error in one line; the traceback first, if it is wanted."""
+    if os.environ.get("AFTERVIEW_DEBUG"):
+        import traceback
+
+        from afterview.stream.source.address.redact import redact  # late: the traceback may quote an address
+
+        print(redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+    text = str(error).splitlines()[0] if str(error) else ""
+    if isinstance(error, AfterviewError):
+        return text
+    known = words(error)
+    if known is not None:
+        return known
+    return f"{type(error).__name__}: {text} (this is a bug; set AFTERVIEW_DEBUG=1 for the traceback)"
+
+
+def kind_of(error: Exception) -> str:
+    """The class of an error as a word for programs: `memory_not_found`, `usage`; `system` for what the system refuses."""
+    if not isinstance(error, AfterviewError):
+        return "unexpected" if words(error) is None else "system"
+    return error_kind(error)
 
 
 def say(text: str, *, kind: str = "") -> None:

@@ -6,16 +6,16 @@ document on standard output, progress on standard error. configs.errors.ExitStat
 
 import argparse
 import contextlib
-import gc
 import importlib
 import json
-import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
 from afterview import __version__
-from afterview.cli.failures import say, with_streams, words
+from afterview.cli.failures import describe_failure, kind_of, say, with_streams, words
+from afterview.cli.imports import without_collection
+from afterview.cli.parsers.chat import add_chat_command
 from afterview.cli.parsers.common import STORED, Commands, add_command, add_memory, add_question
 from afterview.cli.parsers.generation import add_generation
 from afterview.cli.parsers.looking import add_looking_commands, add_pictures
@@ -25,7 +25,7 @@ from afterview.cli.parsers.recording import add_recording_commands
 from afterview.cli.parsers.service import add_service_commands
 from afterview.cli.parsers.shell import add_completion_command
 from afterview.cli.parsers.training import add_training_commands
-from afterview.configs.errors import AfterviewError, ExitStatus, error_kind
+from afterview.configs.errors import AfterviewError, ExitStatus
 
 _EXAMPLES = """\
 first steps (synthetic video, no camera needed):
@@ -65,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_recording_commands(commands)
     add_service_commands(commands)
     _add_ask(commands)
+    add_chat_command(commands)
     add_looking_commands(commands)
     _add_info(commands)
     _add_demo(commands)
@@ -85,6 +86,9 @@ def _add_ask(commands: Commands) -> None:
     )  # fmt: skip
     parser.add_argument("question", metavar="QUESTION", help='in quotes, for example "Did you see a red ring?"')
     add_question(parser, "ask", at="answer as of this time: ignore all later frames")
+    parser.add_argument(
+        "--recording", metavar="FILE", help="ask a VideoChat-Flash about a video file itself, without a memory"
+    )
     parser.add_argument(
         "--evidence",
         type=int,
@@ -142,14 +146,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report("usage", str(error), ExitStatus.USAGE, as_json=as_json)
     except AfterviewError as error:
         hint = _memory_hint(error, chosen)
-        return _report(error_kind(error), f"{_words(error)}{hint}", error.exit_status, as_json=as_json)
+        return _report(kind_of(error), f"{describe_failure(error)}{hint}", error.exit_status, as_json=as_json)
     except KeyboardInterrupt:
         return _report("interrupted", "interrupted", ExitStatus.INTERRUPTED, as_json=as_json)
     except BrokenPipeError:
         return ExitStatus.FAILURE
     except Exception as error:  # any other failure: one line, and the traceback on request
         kind = "unexpected" if words(error) is None else "system"
-        return _report(kind, _words(error), ExitStatus.FAILURE, as_json=as_json)
+        return _report(kind, describe_failure(error), ExitStatus.FAILURE, as_json=as_json)
 
 
 def _resolve_memory(chosen: argparse.Namespace) -> None:
@@ -159,29 +163,9 @@ def _resolve_memory(chosen: argparse.Namespace) -> None:
 
 
 def _load(module: str) -> ModuleType:
-    """Import the module of a command. Without garbage collection, which costs a tenth of the run time of `info` and frees nothing here."""
-    gc.disable()
-    try:
+    """Import the module of a command."""
+    with without_collection():
         return importlib.import_module(module)
-    finally:
-        gc.enable()
-
-
-def _words(error: Exception) -> str:
-    """An error in one line; the traceback first, if it is wanted."""
-    if os.environ.get("AFTERVIEW_DEBUG"):
-        import traceback
-
-        from afterview.stream.source.address.redact import redact  # late: the traceback may quote an address
-
-        print(redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
-    text = str(error).splitlines()[0] if str(error) else ""
-    if isinstance(error, AfterviewError):
-        return text
-    known = words(error)
-    if known is not None:
-        return known
-    return f"{type(error).__name__}: {text} (this is a bug; set AFTERVIEW_DEBUG=1 for the traceback)"
 
 
 def _memory_hint(error: AfterviewError, chosen: argparse.Namespace) -> str:

@@ -1,28 +1,57 @@
 """Models for commands: torch is loaded here, not before the arguments are known to make sense, and what takes long is said."""
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from afterview.cli.imports import without_collection
 from afterview.cli.progress import announced
 
 if TYPE_CHECKING:
     from afterview.memory.base.feature_spec import FeatureSpec
     from afterview.model.checkpoint.models import AfterviewModel, Encoders
 
+QUESTION_FIRST_S = 0.5  # of silence, where a person waits for an answer
 
-def load_model(name: str, index: str | None = None, *, recorded: "FeatureSpec | None" = None) -> "AfterviewModel":
-    """Load a whole model. index: --index-encoder. recorded: of the memory that is asked. Raises what load_pretrained raises."""
-    with announced(f"loading model {name}"):
+Announce = Callable[[str], AbstractContextManager[object]]
+
+
+def load_model(
+    name: str, index: str | None = None, *, recorded: "FeatureSpec | None" = None, announce: Announce = announced
+) -> "AfterviewModel":
+    """Load a whole model. index: --index-encoder. recorded: of the memory that is asked. announce: says what is being loaded.
+
+    Raises what load_pretrained raises.
+    """
+    with announce(_IMPORTS), _imports():
         from afterview.model.checkpoint.loading import load_pretrained
-
+    with announce(f"loading model {name}"):
         return load_pretrained(name, index_encoder=index, recorded_index=_recorded_index(recorded))
 
 
-def load_model_encoders(name: str, index: str | None = None, *, recorded: "FeatureSpec | None" = None) -> "Encoders":
+def load_model_encoders(
+    name: str, index: str | None = None, *, recorded: "FeatureSpec | None" = None, announce: Announce = announced
+) -> "Encoders":
     """Load only the encoders of a model. The arguments are those of `load_model`."""
-    with announced(f"loading model {name}"):
+    with announce(_IMPORTS), _imports():
         from afterview.model.checkpoint.loading import load_encoders
-
+    with announce(f"loading model {name}"):
         return load_encoders(name, index_encoder=index, recorded_index=_recorded_index(recorded))
+
+
+def for_a_question(*, as_json: bool) -> Announce:
+    """How a command that answers one question says what it loads: soon, because somebody waits; a program that reads JSON does not."""
+    return (lambda step: nullcontext()) if as_json else (lambda step: announced(step, first_s=QUESTION_FIRST_S))
+
+
+_IMPORTS = "loading PyTorch and transformers"
+
+
+@contextmanager
+def _imports() -> Iterator[None]:
+    with without_collection(freeze="torch" not in sys.modules):  # loaded already: not a command in a process of its own
+        yield
 
 
 def _recorded_index(recorded: "FeatureSpec | None") -> str | None:

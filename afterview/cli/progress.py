@@ -54,19 +54,26 @@ def progress(name: str, unit: str = "", *, scale: float = 1.0, bar: bool = True)
 
 
 @contextmanager
-def announced(step: str) -> Iterator[Callable[[], None]]:
-    """Say what goes on if it takes longer than FIRST_S, and then every few seconds for how long it has: `loading model tiny ... 7.0 s`.
+def announced(step: str, *, first_s: float | None = None) -> Iterator[Callable[[], None]]:
+    """Say what goes on if it takes longer than `first_s` (default: FIRST_S), and then every few seconds for how long it has:
+    `loading model tiny ... 7.0 s`.
 
     Gives a function that ends this before the step ends, for a step that begins to print.
     """
     began = time.monotonic()
-    with _repeated(lambda: _LOGGER.info("%s ... %s", step, spell_duration(time.monotonic() - began))) as end:
+    first = FIRST_S if first_s is None else first_s
+
+    def say() -> None:
+        _LOGGER.info("%s ... %s", step, spell_duration(time.monotonic() - began))
+
+    with _repeated(say, wait_s=lambda passed: _wait_s(passed, first)) as end:
         yield end
 
 
-def _wait_s(passed_s: float) -> float:
-    """How long to wait for the next line."""
-    return FIRST_S if passed_s < FIRST_S else EVERY_S if passed_s < 60 else LATER_EVERY_S
+def _wait_s(passed_s: float, first_s: float | None = None) -> float:
+    """How long to wait for the next line. first_s: for the first one (default: FIRST_S)."""
+    first = FIRST_S if first_s is None else first_s
+    return first if passed_s < first else EVERY_S if passed_s < 60 else LATER_EVERY_S
 
 
 @contextmanager

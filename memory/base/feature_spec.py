@@ -28,6 +28,9 @@ class TokenSpec(Schema):
     frames_per_record: int = (
         1  # frames that are compressed together (clips of VideoChat-Flash: 4); each has its own row
     )
+    clip_marks: bool = (
+        False  # each frame says its place in its clip (memory.plans.clip_marks): only whole clips mean something
+    )
 
 
 class IndexSpec(Schema):
@@ -52,22 +55,24 @@ class FeatureSpec(Schema):
         return self.model_copy(update={"tokens": self.tokens.model_copy(update={"storage": storage})})
 
     def document(self) -> dict[str, Any]:
-        """As JSON. Float16 storage is not written, so that versions without int8 read such a spec, and refuse others."""
+        """As JSON. Float16 storage and absent marks are not written: versions without these read such a spec, and refuse others."""
         document = self.model_dump(mode="json")
         if self.tokens.storage == "float16":
             del document["tokens"]["storage"]
+        if not self.tokens.clip_marks:
+            del document["tokens"]["clip_marks"]
         return document
 
     def differences(self, other: "FeatureSpec") -> list[str]:
         """`tokens.width: 96 here, 1152 there` for every field that differs.
 
-        Names of models and encoders do not count, and neither does the storage, which no model depends on.
+        Names of models and encoders do not count, and neither do the storage and the marks, which say nothing of the tokens.
         """
         found = []
         for half in ("tokens", "index"):
             mine, theirs = getattr(self, half), getattr(other, half)
             for field in type(mine).model_fields:
-                if field in ("encoder", "storage"):
+                if field in ("encoder", "storage", "clip_marks"):
                     continue
                 here, there = getattr(mine, field), getattr(theirs, field)
                 if here != there:

@@ -46,7 +46,8 @@ class FrameRecord:
     """One frame as it enters the memory. Times are Unix seconds.
 
     tokens: float16 [P, Dv]. embedding: float32 [De], unit norm. image: a JPEG. codes: what a memory of int8 tokens stores instead of
-    the tokens; the tokens are then exactly the values of the codes.
+    the tokens; the tokens are then exactly the values of the codes. clip: the mark of its place in its clip, where the spec has
+    clip_marks (memory.plans.clip_marks); otherwise None.
     """
 
     time: float  # canonical: strictly ascending within a camera
@@ -60,6 +61,7 @@ class FrameRecord:
     picture_damaged: bool = (
         False  # parts of the picture were lost on the way, or parts of one that it is predicted from
     )
+    clip: int | None = None
 
     @property
     def basis_code(self) -> int:
@@ -78,7 +80,8 @@ class FrameRecord:
     @property
     def stored(self) -> Mapping[str, NDArray[np.generic]]:
         """The stored form of the tokens, by array."""
-        return self.codes.arrays if self.codes else {"tokens": self.tokens}
+        tokens = self.codes.arrays if self.codes else {"tokens": self.tokens}
+        return tokens if self.clip is None else {**tokens, "clips": np.array(self.clip, dtype=np.uint8)}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
     frames/         times, arrival_times, source_times f64 [N]; time_basis u8 [N]; images/K u8 [bytes] with its offsets;
                     gaps f64 [G, 4]: start, end, before_frame, reason
     generation-N/   tokens [N, P, Dv], float16, or int8 with scales f16 [N, Dv]; embeddings f32 [N, De];
-                    coarse, coarse_scales: downsampled tokens of old frames, whose full tokens are deleted
+                    coarse, coarse_scales: downsampled tokens of old frames, whose full tokens are deleted;
+                    clips u8 [N]: the place of each frame in its clip, where tokens are merged in clips (memory.plans.clip_marks)
 
 A chunk is one file ARRAY/c.K (c.K.0.0 for tokens): rows [K * size, (K + 1) * size), then a CRC-32C.
 """
@@ -176,15 +177,21 @@ def gaps_array() -> StoredArray:
 
 
 def feature_arrays(generation: int, spec: FeatureSpec) -> tuple[StoredArray, ...]:
-    """Tokens and embeddings of a generation, and scales for int8 tokens."""
+    """Tokens and embeddings of a generation, scales for int8 tokens, and marks of clips."""
     name, tokens = generation_name(generation), spec.tokens
     row = (tokens.tokens_per_frame, tokens.width)
     embeddings = StoredArray(f"{name}/embeddings", SEAL_FRAMES, (spec.index.width,), "float32")
+    clips = (clips_array(generation),) if tokens.clip_marks else ()
     if tokens.storage == "float16":
-        return StoredArray(f"{name}/tokens", TOKEN_CHUNK, row, tokens.dtype), embeddings
+        return StoredArray(f"{name}/tokens", TOKEN_CHUNK, row, tokens.dtype), embeddings, *clips
     # Scales are small: one file per seal, like embeddings.
     scales = StoredArray(f"{name}/scales", SEAL_FRAMES, (tokens.width,), "float16")
-    return StoredArray(f"{name}/tokens", TOKEN_CHUNK, row, "int8"), scales, embeddings
+    return StoredArray(f"{name}/tokens", TOKEN_CHUNK, row, "int8"), scales, embeddings, *clips
+
+
+def clips_array(generation: int) -> StoredArray:
+    """The clip marks of a generation: small, and read for a whole span, so stored like times."""
+    return StoredArray(f"{generation_name(generation)}/clips", SCALAR_CHUNK, (), "uint8")
 
 
 def downsampled_arrays(generation: int, spec: FeatureSpec) -> tuple[StoredArray, ...]:

@@ -31,6 +31,7 @@ from afterview.memory.format.layout import (
     IMAGES,
     TOKEN_CHUNK,
     StoredArray,
+    clips_array,
     gaps_array,
     generation_name,
     is_missing,
@@ -79,6 +80,12 @@ class SealedFrames:
     def scalars(self, name: str, first: int, end: int) -> NDArray[Any]:
         """Rows [first, end) of one of SCALARS; rows of a missing or damaged chunk are NaN (0 in time_basis)."""
         return scalar_array(name).read(self._camera, first, end)
+
+    def clip_marks(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """uint8 [len(ids)] of ascending frame ids; LOOSE (0) where a chunk is missing or damaged."""
+        first, end = int(ids[0]), int(ids[-1]) + 1
+        marks: NDArray[np.uint8] = clips_array(self._number).read(self._camera, first, end)[ids - first]
+        return marks
 
     def gaps(self, end: int) -> list[Gap]:
         """The first `end` gap records; a damaged chunk costs only its own gaps."""

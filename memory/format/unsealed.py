@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from afterview.memory.base.feature_spec import FeatureSpec, TokenSpec
 from afterview.memory.base.int8_tokens import Codes, dequantise
-from afterview.memory.base.records import FrameRecord, Gap, GapReason, TimeBasis
+from afterview.memory.base.records import SEAL_FRAMES, FrameRecord, Gap, GapReason, TimeBasis
 from afterview.memory.format.journal import Entry, Record
+from afterview.memory.plans.clip_marks import LOOSE, torn_frames
 
 
 @dataclass
@@ -27,6 +28,11 @@ class Unsealed:
     def end(self) -> int:
         """The id that the next frame gets."""
         return self.first + len(self.frames)
+
+    @property
+    def torn(self) -> int:
+        """How many of the newest frames belong to a clip that is not complete."""
+        return torn_frames([frame.clip or LOOSE for frame in self.frames[-SEAL_FRAMES:]])
 
     def add_gap(self, gap: Gap) -> None:
         """Add a gap before the next frame. It replaces one whose frame could not be written."""
@@ -97,6 +103,7 @@ def blank_frame(spec: FeatureSpec, *, time: float) -> FrameRecord:
         image=b"",
         tokens=np.zeros((tokens.tokens_per_frame, tokens.width), dtype=tokens.dtype),
         embedding=np.zeros(spec.index.width, dtype=np.float32),
+        clip=LOOSE if tokens.clip_marks else None,
     )
     return frame.stored_as(tokens.storage)
 
@@ -123,6 +130,7 @@ def _frame(header: Mapping[str, Any], parts: Mapping[str, bytes], spec: FeatureS
         embedding=np.frombuffer(parts["embedding"], dtype=np.float32),
         codes=codes,
         picture_damaged=bool(header.get("picture_damaged", False)),
+        clip=parts["clips"][0] if spec.tokens.clip_marks else None,
     )
 
 

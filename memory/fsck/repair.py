@@ -30,6 +30,7 @@ from afterview.memory.format.upload_state import FRAMES, note_changed
 from afterview.memory.format.zarr_store import CameraStore
 from afterview.memory.fsck.repair_journal import sound_records
 from afterview.memory.index.files import index_lock
+from afterview.memory.plans.clip_marks import LOOSE
 from afterview.memory.plans.downsampling import ARRAYS, Downsampled, add_downsampled
 from afterview.memory.plans.removal import Removal, add, present, runs
 from afterview.memory.remote.bucket import bucket_of
@@ -157,6 +158,11 @@ class Repair:
             if kind == "embeddings":
                 self._write(array, chunk, np.zeros((array.chunk, *array.row), dtype=array.dtype))
                 return f"{len(lost)} frames can no longer be found by search; they are still remembered"
+            if kind == "clips":
+                self._write(array, chunk, np.full(array.chunk, LOOSE, dtype=array.dtype))
+                return (
+                    f"{len(lost)} frames are seen by no question until `reembed` rebuilds their clips from their images"
+                )
             times = self._second_times()[chunk * array.chunk : (chunk + 1) * array.chunk]
             rows = np.full(array.chunk, 0 if kind == "time_basis" else np.nan, dtype=array.dtype)
             if kind in ("times", "arrival_times"):

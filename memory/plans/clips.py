@@ -43,7 +43,23 @@ class ClipLayout(AllTokens):
 
     rows: int  # R
     tokens_per_frame: int  # P
+    sizes: tuple[int, ...] = ()  # frames of each clip; empty if that does not matter: then each row counts alone
 
     def query_groups(self) -> tuple[int, ...]:
         """All R * P tokens stand at one place."""
         return (self.rows * self.tokens_per_frame,)
+
+    def fold(self, token_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Weights per token [R * P] -> per row [R]: each frame has an equal share of its clip's, whose tokens show all its frames."""
+        sizes = np.array(self.sizes or (1,) * self.rows)
+        each = token_weights.reshape(self.rows, self.tokens_per_frame).sum(1)
+        clip = np.repeat(np.arange(len(sizes)), sizes)
+        return np.asarray((np.bincount(clip, weights=each) / sizes)[clip])
+
+    def heaviest(self, weights: NDArray[np.float64], most: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The rows that stand for the heaviest clips, heaviest first, one near each clip's middle, with the clips' weights."""
+        sizes = np.array(self.sizes or (1,) * self.rows)
+        starts = np.cumsum(sizes) - sizes
+        whole = np.add.reduceat(weights, starts)
+        chosen = np.argsort(-whole, kind="stable")[:most]
+        return (starts + (sizes - 1) // 2)[chosen], whole[chosen]

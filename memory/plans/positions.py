@@ -81,6 +81,11 @@ class VideoLayout:
         """Weights per key frame [N] -> per row of the feature array [R]: repeated frames are added up."""
         return np.bincount(self.key_rows, weights=key_weights, minlength=self.rows).astype(np.float64)
 
+    def heaviest(self, weights: NDArray[np.float64], most: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The rows of most weight, heaviest first, and their weights."""
+        chosen = np.argsort(-weights, kind="stable")[:most]
+        return chosen, weights[chosen]
+
     @property
     def _attended(self) -> NDArray[np.int64]:
         """Cells of each key frame that are attended to, [N, C]."""

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from afterview.configs import ConfigError, Schema
 
-Mode = Literal["full", "bounded"]
+Mode = Literal["full", "bounded", "sampled"]  # sampled: of evenly spaced clips (memory.plans.clip_sampling)
 
 EVERYTHING: Final = 10**9  # a budget that no span exceeds: 31 years at 1 FPS
 
@@ -36,7 +36,7 @@ class RecallConfig(Schema):
 class RecallPlan:
     """Frames that MemAug attends to, as numbers within the span (0 is its first frame).
 
-    frames: int64 [R], strictly ascending. mode: 'full' when R is the whole span.
+    frames: int64 [R], strictly ascending. mode: 'full' when R is the whole span, 'sampled' for evenly spaced clips alone.
     """
 
     frames: NDArray[np.int64]

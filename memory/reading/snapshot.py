@@ -13,6 +13,7 @@ from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.held_directory import HeldDirectory
 from afterview.memory.base.records import PICTURE_DAMAGED, FrameRecord, Gap, TimeBasis
 from afterview.memory.format.sealed import SealedFrames
+from afterview.memory.plans.clip_marks import LOOSE
 from afterview.memory.plans.removal import Removal
 
 _FIELDS = {"times": "time", "arrival_times": "arrival_time", "source_times": "source_time", "time_basis": "basis_code"}
@@ -128,6 +129,13 @@ class MemorySnapshot:
         parts = [self._sealed.embeddings(early)] if len(early) else []
         parts += [np.stack([frame.embedding for frame in late])] if late else []
         return _joined(parts, np.empty((0, self.spec.index.width), dtype=np.float32))
+
+    def clip_marks(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Place of each of these frames in its clip (memory.plans.clip_marks), uint8 [len(ids)]; of a spec with clip_marks."""
+        early, late = self._split(ids)
+        parts = [self._sealed.clip_marks(early)] if len(early) else []
+        parts += [np.array([frame.clip or LOOSE for frame in late], dtype=np.uint8)] if late else []
+        return _joined(parts, np.empty(0, dtype=np.uint8))
 
     def image(self, frame: int) -> bytes:
         """The stored JPEG of a frame."""

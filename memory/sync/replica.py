@@ -28,6 +28,7 @@ from afterview.memory.format.layout import (
     IMAGES,
     StoredArray,
     checksum_holds,
+    clips_array,
     feature_arrays,
     gaps_array,
     generation_name,
@@ -194,7 +195,10 @@ def _chunks(camera: Path, manifest: Manifest, *, known: int | None) -> list[tupl
     damaged in the bucket before.
     """
     ids, gaps = present(manifest.frames, manifest.removed), gaps_array()
-    rows = [(array, chunk) for array in scalar_arrays() for chunk in np.unique(ids // array.chunk).tolist()]
+    arrays = [*scalar_arrays()]
+    if read_spec(camera, manifest.generation).tokens.clip_marks:
+        arrays.append(clips_array(manifest.generation))
+    rows = [(array, chunk) for array in arrays for chunk in np.unique(ids // array.chunk).tolist()]
     return [
         (array, chunk)
         for array, chunk in [*rows, *((gaps, chunk) for chunk in gaps.chunks(0, manifest.gaps))]

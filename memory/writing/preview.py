@@ -11,6 +11,7 @@ from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.records import SEAL_FRAMES
 from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.upload_state import remote_bytes
+from afterview.memory.plans.clip_marks import with_whole_clips
 from afterview.memory.plans.downsampling import can_downsample
 from afterview.memory.plans.removal import runs, touching
 from afterview.memory.plans.retention import Limits, plan_evictions
@@ -25,7 +26,7 @@ class Preview:
     """What would be deleted of one camera: `frames` in `ranges` (start, end, frames), about `bytes`; `stays`: frames that are left.
 
     downsampled: frames that would keep a quarter of their tokens. lost: frames in the span that were lost to damage before; what is left of
-    them goes, too.
+    them goes, too. of_clips: those of the frames that lie outside the span, in clips whose merged tokens show what must go.
     """
 
     info: CameraInfo
@@ -35,13 +36,15 @@ class Preview:
     stays: int
     downsampled: int = 0
     lost: int = 0
+    of_clips: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON for people and programs."""
         ranges = [{"start": start, "end": end, "frames": frames} for start, end, frames in self.ranges]
         start, end = (self.ranges[0][0], self.ranges[-1][1]) if ranges else (None, None)
         whole = {"start": start, "end": end}
-        would = {"frames": self.frames, **whole, "bytes": self.bytes, "ranges": ranges, "lost_frames": self.lost}
+        would = {"frames": self.frames, **whole, "bytes": self.bytes, "ranges": ranges}
+        would |= {"lost_frames": self.lost, "of_clips": self.of_clips}
         return {
             "camera": self.info.id,
             "would_delete": would,
@@ -53,9 +56,13 @@ class Preview:
 def preview_forget(reader: CameraReader, start: float, stop: float) -> Preview:
     """What `forget` would delete. Frames whose time cannot be read count as lost if their neighbours are in the span."""
     snapshot = reader.snapshot()
-    preview = _preview(reader, snapshot, (snapshot.times >= start) & (snapshot.times <= stop))
+    chosen = (snapshot.times >= start) & (snapshot.times <= stop)
+    gone = chosen
+    if snapshot.spec.tokens.clip_marks and len(chosen):
+        gone = with_whole_clips(chosen, snapshot.ids, snapshot.clip_marks(snapshot.ids))
+    preview = replace(_preview(reader, snapshot, gone), of_clips=int(np.count_nonzero(gone & ~chosen)))
     lost = sum(gone.frames for gone in touching(snapshot.removed, start, stop) if gone.reason == "damaged")
-    inside = snapshot.ids[(snapshot.times >= start) & (snapshot.times <= stop)]
+    inside = snapshot.ids[chosen]
     if len(inside):
         lost += int(((snapshot.damaged > inside[0]) & (snapshot.damaged < inside[-1])).sum())
     return replace(preview, lost=lost)

@@ -6,7 +6,7 @@ and switches in one commit. A failure or a crash leaves the old generation in us
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.sealed import SealedFrames
 from afterview.memory.format.sealed_writer import SealedWriter
 from afterview.memory.format.unsealed import Unsealed
+from afterview.memory.plans.clip_marks import LOOSE, marks_of, runs_without_gap, without_parts
 from afterview.memory.plans.removal import Removal, add, present, runs
 from afterview.memory.writing.state import CameraState
 
@@ -89,12 +90,19 @@ def build_sealed(
         manifest = Manifest.read(camera)
         images = _images(camera, manifest, built.frames)
         lost = [frame for frame, image in images.items() if not image]
-        tokens, embeddings = _encode_some(images, spec, encode, built.frames, SEAL_FRAMES)
+        after_gap = {gap.before_frame for gap in sealed.gaps(manifest.gaps)} if spec.tokens.clip_marks else set()
+        tokens, embeddings, marks = _encode_some(images, spec, encode, built.frames, SEAL_FRAMES, after_gap)
         with building_lock(camera):
             held = present(built.frames + SEAL_FRAMES, Manifest.read(camera).removed)
             gone = np.setdiff1d(np.arange(SEAL_FRAMES), held - built.frames)  # some may have been removed meanwhile
+            marks[gone] = LOOSE
+            marks = without_parts(marks)
+            if spec.tokens.clip_marks:  # what is left of a clip still shows the frames that are gone
+                tokens[marks == LOOSE] = 0
             tokens[gone], embeddings[gone] = 0, 0
-            stored = {"tokens": tokens} if spec.tokens.storage == "float16" else quantise(tokens).arrays
+            stored = dict({"tokens": tokens} if spec.tokens.storage == "float16" else quantise(tokens).arrays)
+            if spec.tokens.clip_marks:
+                stored["clips"] = marks
             sealed.write_features(built.frames, stored, embeddings)
             built = Built(built.frames + SEAL_FRAMES, (*built.lost, *runs(np.array(lost, dtype=np.int64))))
             note_built(camera, generation, built)
@@ -121,16 +129,23 @@ def _image(sealed: SealedFrames, frame: int) -> bytes:
 
 
 def _encode_some(
-    images: dict[int, bytes], spec: FeatureSpec, encode: Encode, first: int, count: int
-) -> tuple[NDArray[Any], NDArray[np.float32]]:
-    """Features of `count` frames from `first` on; zero for removed frames and those without an image."""
+    images: dict[int, bytes], spec: FeatureSpec, encode: Encode, first: int, count: int, after_gap: Collection[int]
+) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.uint8]]:
+    """Features of `count` frames from `first` on, and clip marks; zero for removed frames and those without an image.
+
+    after_gap: frames that a gap stands before: no clip reaches over it.
+    """
+    marks = np.full(count, LOOSE, dtype=np.uint8)
     tokens = np.zeros((count, spec.tokens.tokens_per_frame, spec.tokens.width), dtype=spec.tokens.dtype)
     embeddings = np.zeros((count, spec.index.width), dtype=np.float32)
     seen = {frame: image for frame, image in images.items() if image}
     if seen:
-        rows = np.array(list(seen)) - first
-        tokens[rows], embeddings[rows] = encode(list(seen.values()))
-    return tokens, embeddings
+        rows, pictures, size = np.array(list(seen)) - first, list(seen.values()), spec.tokens.frames_per_record
+        runs_of = runs_without_gap(list(seen), after_gap) if spec.tokens.clip_marks else [(0, len(seen))]
+        for low, high in runs_of:
+            tokens[rows[low:high]], embeddings[rows[low:high]] = encode(pictures[low:high])
+            marks[rows[low:high]] = marks_of(high - low, size)
+    return tokens, embeddings, marks
 
 
 def switch(
@@ -147,9 +162,13 @@ def switch(
     images = {
         unsealed.first + row: frame.image for row, frame in enumerate(unsealed.frames) if unsealed.first + row in held
     }
-    tokens, embeddings = _encode_some(images, spec, encode, unsealed.first, len(unsealed.frames))
+    after_gap = {gap.before_frame for gap in unsealed.gaps}
+    tokens, embeddings, marks = _encode_some(images, spec, encode, unsealed.first, len(unsealed.frames), after_gap)
+    clips = marks.tolist() if spec.tokens.clip_marks else [None] * len(marks)
     frames = [
-        replace(frame, tokens=tokens[row], embedding=embeddings[row], codes=None).stored_as(spec.tokens.storage)
+        replace(frame, tokens=tokens[row], embedding=embeddings[row], codes=None, clip=clips[row]).stored_as(
+            spec.tokens.storage
+        )
         for row, frame in enumerate(unsealed.frames)
     ]
     new = Unsealed(unsealed.first, frames, list(unsealed.gaps), unsealed.open_gap)

@@ -20,6 +20,7 @@ from afterview.memory.format.manifest import Manifest
 from afterview.memory.format.unsealed import blank_frame
 from afterview.memory.format.upload_state import PATIENCE_S, known_unreachable
 from afterview.memory.index.files import forget_files, identity_of
+from afterview.memory.plans.clip_marks import LOOSE, with_whole_clips
 from afterview.memory.plans.removal import Limit, Removal, RemovalReason, add, cuts, present, runs
 from afterview.memory.plans.retention import Limits, plan_evictions
 from afterview.memory.remote.bucket import bucket_of
@@ -227,7 +228,20 @@ def _frames_in(state: CameraState, start: float, stop: float) -> NDArray[np.int6
     if len(inside):  # frames with a damaged time are in the span if their neighbours are
         unknown = ids[np.isnan(times[ids])]
         whole.append(unknown[(unknown > inside[0]) & (unknown < inside[-1])])
-    return np.unique(np.concatenate([inside, *whole])).astype(np.int64)
+    return _with_clips(state, np.unique(np.concatenate([inside, *whole])).astype(np.int64), ids)
+
+
+def _with_clips(state: CameraState, chosen: NDArray[np.int64], held: NDArray[np.int64]) -> NDArray[np.int64]:
+    """These ids, and the other frames of their clips: merged tokens show all frames of a clip. held: frames that are remembered."""
+    if not state.spec.tokens.clip_marks or not len(chosen):
+        return chosen
+    every = np.union1d(chosen, held)
+    marks = np.zeros(len(every), dtype=np.uint8)
+    sealed = int(np.searchsorted(every, state.unsealed.first))
+    if sealed:
+        marks[:sealed] = state.sealed.clip_marks(every[:sealed])
+    marks[sealed:] = [state.unsealed.frames[frame - state.unsealed.first].clip or LOOSE for frame in every[sealed:]]
+    return every[with_whole_clips(np.isin(every, chosen), every, marks)]
 
 
 def _erase(state: CameraState, removal: Removal, patience_s: float | None) -> tuple[Erased, RepositoryError | None]:

@@ -8,8 +8,6 @@ be lost and is never acknowledged. Threads: one at a time (the caller's writer t
 """
 
 import math
-import statistics
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -27,7 +25,7 @@ from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.held_directory import hold
 from afterview.memory.base.lock import CameraLock
 from afterview.memory.base.moved import deleted, moved
-from afterview.memory.base.records import HOLE_STEPS, PACE_STEPS, SEAL_FRAMES, FrameRecord, Gap, GapReason, frame_crc
+from afterview.memory.base.records import SEAL_FRAMES, FrameRecord, Gap, GapReason, frame_crc
 from afterview.memory.base.settings import has_settings
 from afterview.memory.format.generation_build import drop_given_up
 from afterview.memory.format.manifest import Manifest
@@ -35,6 +33,7 @@ from afterview.memory.format.unsealed import frame_record, gap_record
 from afterview.memory.format.usage import Usage
 from afterview.memory.index.files import drop_unfinished
 from afterview.memory.plans.retention import Limits
+from afterview.memory.plans.silence import SourcePace
 from afterview.memory.writing.disk_reserve import Reserve
 from afterview.memory.writing.downsample import AT_ONCE, downsample_oldest, finish_downsampling
 from afterview.memory.writing.erase import Erased
@@ -67,21 +66,26 @@ class Repository:
         self.reserve = Reserve(state.directory)
         self._next_gap: GapReason | None = None
         self._joint: GapReason | None = None  # see goes_on; why a long silence before the next frame is a gap
-        self._steps: deque[float] = deque(
-            maxlen=PACE_STEPS
-        )  # seconds between the latest frames, as the source gave them
-        self._allowed = 0.0  # seconds that the next step between two frames may be long without a gap
+        self._pace = SourcePace(1 / state.info.fps)
         if state.last_time is not None:
-            lasting = (
-                state.unsealed.open_gap
-            )  # an outage or a pause that began before the last process ended stays that
+            lasting = state.unsealed.open_gap  # an outage or a pause before the last process ended stays that
             self._next_gap = "crashed" if lasting is None else lasting.reason
+        self._drop_torn_clip()
         finish_interrupted(state)
         finish_downsampling(state)
         drop_given_up(state.directory, state.manifest.generation)
         drop_unfinished(state.directory / "index")
         if lock.last_died:
             drop_unfinished_writes(state.directory)
+
+    def _drop_torn_clip(self) -> None:
+        """Take back the first frames of a clip that a crash cut off. They were never acknowledged: a clip is, as a whole."""
+        unsealed = self._state.unsealed
+        if torn := unsealed.torn:
+            del unsealed.frames[-torn:]
+            unsealed.gaps = [gap for gap in unsealed.gaps if gap.before_frame < unsealed.end]
+            self._state.journal.replace(unsealed.entries())
+            self._synced, self._state.last_time = unsealed.end, self._state.newest_time()
 
     @property
     def directory(self) -> Path:
@@ -125,6 +129,8 @@ class Repository:
         """
         self._check(frame)
         frame = frame.stored_as(self.spec.tokens.storage)
+        if not self.spec.tokens.clip_marks:  # also of merged tokens, in a memory of an earlier version
+            frame = replace(frame, clip=None)
         gap = self._gap_before(frame.time)
         if gap:
             self._state.journal.append(*gap_record(gap))
@@ -133,8 +139,7 @@ class Repository:
         self._state.journal.append(*frame_record(frame_id, frame))
         self._state.unsealed.frames.append(frame)
         if self._state.last_time is not None and self._next_gap is None and self._joint is None:
-            self._steps.append(frame.time - self._state.last_time)
-            self._allowed = 0.0
+            self._pace.add(frame.time - self._state.last_time)
         self._state.last_time, self._next_gap, self._joint = frame.time, None, None
         return frame_id
 
@@ -147,6 +152,8 @@ class Repository:
             )
         if frame.embedding.shape != (self.spec.index.width,) or frame.embedding.dtype != np.float32:
             raise ValueError(f"embedding is {frame.embedding.shape}, the spec says float32 ({self.spec.index.width},)")
+        if frame.clip is None and tokens.clip_marks:
+            raise ValueError("the frame does not say its clip; the spec says clip_marks")
         if not (np.isfinite(frame.tokens).all() and np.isfinite(frame.embedding).all()):
             raise ValueError("features hold NaN or infinity: the encoder overflowed; run it in float32 or bfloat16")
         if self._state.last_time is not None and not frame.time > self._state.last_time:
@@ -158,9 +165,7 @@ class Repository:
         silence, period = time - self._state.last_time, 1 / self.info.fps
         reason = self._next_gap
         if reason is None:
-            # A source slower than `fps` leaves slots empty at every step: that is its pace, not a hole.
-            usual = max(period, self._allowed, statistics.median(self._steps or [period]))
-            reason = (self._joint or "jump") if silence > HOLE_STEPS * usual else None
+            reason = (self._joint or "jump") if self._pace.is_hole(silence) else None
         if reason is None or silence < 1.5 * period:
             return None  # nothing is missing: the frame came on time
         return Gap(self._state.last_time, time, reason, self._state.unsealed.end)
@@ -177,16 +182,14 @@ class Repository:
 
     def allow_silence(self, seconds: float) -> None:
         """The next step between two frames may be so long without a gap. After that step the source's own pace is known."""
-        self._allowed = seconds
+        self._pace.allow(seconds)
 
     def goes_on(self, reason: GapReason, steps: Sequence[float] | None = None) -> None:
         """The next frame continues the archive that the newest frame is from, though another process may have written that one: only a
         silence that is longer than the source's pace is a gap. steps: seconds between the latest frames of the file that goes on; None: the
         next frame is the first one of its file, and the gap is there because of `reason`."""
         self._next_gap, self._joint = None, reason if steps is None else None
-        self._steps = deque(steps or (), maxlen=PACE_STEPS)
-        if steps:
-            self._allowed = 0.0
+        self._pace.restart(steps or ())
 
     def missed(self, reason: GapReason) -> None:
         """Note that frames before the next one were lost here because of `reason`."""
@@ -239,12 +242,12 @@ class Repository:
         if journal.suspect:
             journal.replace(unsealed.entries())
         journal.sync()
-        start = max(0, self._synced - unsealed.first)
+        start, end = max(0, self._synced - unsealed.first), len(unsealed.frames) - unsealed.torn
         self._durable += [
             Acknowledgement(unsealed.first + row, frame.time, frame_crc(frame.image, frame.tokens, frame.embedding))
-            for row, frame in enumerate(unsealed.frames[start:], start)
+            for row, frame in enumerate(unsealed.frames[start:end], start)
         ]
-        self._synced = unsealed.end
+        self._synced = max(self._synced, unsealed.first + end)
 
     def _seal(self) -> None:
         state, unsealed = self._state, self._state.unsealed

@@ -41,10 +41,11 @@ class CameraState:
         Manifest.settle(directory)
         manifest = Manifest.read(directory)
         state = cls(directory, info, manifest, GenerationFiles.open(directory, manifest, spec), Usage(directory))
-        state.last_time = state._newest_time()
+        state.last_time = state.newest_time()
         return state
 
-    def _newest_time(self) -> float | None:
+    def newest_time(self) -> float | None:
+        """Canonical time of the newest frame, Unix seconds; None before the first."""
         if self.unsealed.frames:
             return self.unsealed.frames[-1].time
         if not self.manifest.frames:

@@ -11,6 +11,8 @@ POOLED_TOKENS = 64  # tokens of a frame that is pooled to an 8x8 grid (Hour-LLaV
 TOKENS_PER_CLIP = 64  # a clip of 4 frames keeps 16 tokens per frame; a single frame keeps all 64
 
 
+TowerName = Literal["umt-large", "umt-hd-large"]
+"""Towers of VideoChat-Flash: UMT-L for pictures of 224 or 448 pixels."""
 EmbeddingKind = Literal["place", "time", "order", "summary"]
 """What model.memaug.token_embeddings can add to memory tokens."""
 

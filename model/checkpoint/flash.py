@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from afterview.configs import first_problem
 from afterview.model.base.errors import CheckpointError, TensorMismatch
-from afterview.model.base.settings import VisualDropoutConfig
+from afterview.model.base.settings import TowerName, VisualDropoutConfig
 from afterview.model.checkpoint.config_keys import MEMAUG, MERGING_PROJECTOR, VIDEOCHAT_FLASH, notes
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.checkpoint.published import PROJECTOR_PREFIX
@@ -144,6 +144,29 @@ def dropout_of(raw: Mapping[str, Any], *, name: str) -> VisualDropoutConfig | No
             f"below {layers}, or set mm_llm_compress to false"
         )
     return config
+
+
+def with_tower(raw: Mapping[str, Any], tower: TowerName, *, name: str) -> dict[str, Any]:
+    """The configuration for the tower of another size of pictures, as the stage of high resolution begins with it: the same tensors.
+
+    The grids of pictures grow with it. Raises CheckpointError if the present tower is none of VideoChat-Flash's.
+    """
+    before, after = tower_size(raw, name=name), tower_size({"mm_vision_tower": tower}, name=name)
+    changed = {**raw, "mm_vision_tower": tower}
+    if isinstance(grids := raw.get("image_grid_pinpoints"), list):
+        changed["image_grid_pinpoints"] = [[side * after // before for side in grid] for grid in grids]
+    return changed
+
+
+def dropout_keys(config: VisualDropoutConfig) -> dict[str, Any]:
+    """The keys of config.json that ask for a visual dropout; the reverse of `dropout_of`."""
+    if not config.layers:
+        return {"mm_llm_compress": False}
+    kept = {
+        key: list(value) if isinstance(value := getattr(config, field), tuple) else value
+        for field, key in _DROPOUT_KEYS.items()
+    }
+    return {"mm_llm_compress": True, **kept}
 
 
 def implied(raw: Mapping[str, Any], preset: ModelPreset, *, name: str) -> dict[str, object]:

@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from afterview.model.checkpoint.preset import ModelPreset, find_preset, is_hub_i
 from afterview.model.checkpoint.published import (
     EMBEDDING,
     HEAD,
+    VIDEOCHAT_FLASH,
     decoder_settings,
     missing_decoder_keys,
     published_slots,
@@ -144,6 +146,8 @@ def load_encoders(
     preset = _adjusted(find_preset(name_or_path), True, index_encoder, recorded_index)
     target = choose_target(device, dtype)
     sources = find_sources(preset)
+    if sources.family is VIDEOCHAT_FLASH and not find_preset(name_or_path).init_memaug:  # it needs no MemAug
+        sources = replace(sources, drawn=())
     preset, prefix = preset.model_copy(update=dict(sources.implied)), sources.family.tower
     with explained(sources.tower_name or sources.where):
         tower = build_tower(sources.tower_config)

@@ -18,7 +18,13 @@ from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.language.conversation import build, build_text
 from afterview.model.language.decoder import TextStream
 from afterview.model.language.moments import moment_id
-from afterview.model.language.prompt import HOUR_LLAVA_TIME, VIDEOCHAT_FLASH_TIME, Prompt, require_tokenizer
+from afterview.model.language.prompt import (
+    HOUR_LLAVA_TIME,
+    VIDEOCHAT_FLASH_TIME,
+    Prompt,
+    TimeSentence,
+    require_tokenizer,
+)
 from afterview.model.language.sampling import GREEDY
 from afterview.model.language.stopping import StopTexts
 from afterview.model.video_language import Features, FrameLayout, VideoInputs, VideoLanguageModel
@@ -94,9 +100,13 @@ class AfterviewModel:
         """
         if not self.time_instruction:
             return build(self.tokenizer, question)
+        return build(self.tokenizer, question, frames=frames, seconds=seconds, family=self.time_sentence)
+
+    @property
+    def time_sentence(self) -> TimeSentence:
+        """How its family states the length of a video."""
         of_flash = self.preset.sees_clips or isinstance(self.vision, ClipEncoder)
-        family = VIDEOCHAT_FLASH_TIME if of_flash else HOUR_LLAVA_TIME
-        return build(self.tokenizer, question, frames=frames, seconds=seconds, family=family)
+        return VIDEOCHAT_FLASH_TIME if of_flash else HOUR_LLAVA_TIME
 
     def video_inputs(self, videos: Sequence[tuple[Features, FrameLayout, Prompt]]) -> list[VideoInputs]:
         """Inputs of `answer_several` for videos: features [R, P, Dv], layout and prompt of each. Raises InputMismatch.

@@ -7,13 +7,13 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from afterview.configs import Schema, load, preset_names, preset_path
 from afterview.configs.suggestions import did_you_mean
 from afterview.memory.base.feature_spec import Storage
+from afterview.memory.plans.clip_sampling import ClipSampling
 from afterview.memory.plans.positions import TRAINED_FRAMES, Policy
 from afterview.memory.plans.published_sampling import ShortVideos
 from afterview.memory.plans.recall import RecallConfig
@@ -25,6 +25,7 @@ from afterview.model.base.settings import (
     POOLED_TOKENS,
     EmbeddingKind,
     TokenMergingConfig,
+    TowerName,
     VisualDropoutConfig,
 )
 from afterview.model.language.scope import Scope
@@ -90,9 +91,7 @@ class ModelPreset(Schema):
     checkpoint: str | None = None  # published layout: a directory (relative to this file) or a hub id
     adapter: str | None = None  # a PEFT adapter (LoRA, ...) of `checkpoint`: directory or hub id; merged while loading
     vision: str | None = None  # with `language`: a SigLIP checkpoint, directory or hub id; MemAug is newly initialised
-    tower: Literal["umt-large", "umt-hd-large"] | None = (
-        None  # `vision` is a UMT-L alone (its file, or where it lies), for a VideoChat-Flash
-    )
+    tower: TowerName | None = None  # `vision` is a UMT-L alone (its file, or where it lies), for a VideoChat-Flash
     language: str | None = None  # a Qwen2, Qwen2.5 or Qwen3 checkpoint, directory or hub id
     architecture: Architecture | None = None  # built from `seed`
     init_memaug: bool = False  # accept a LLaVA checkpoint without MemAug, and initialise one from `seed`
@@ -116,6 +115,7 @@ class ModelPreset(Schema):
     use_memaug: bool = True  # false: the decoder receives the decayed tokens as they are, without evidence (ablation)
     token_merging: TokenMergingConfig | None = None  # instead of pooling; the features of the two are incompatible
     visual_dropout: VisualDropoutConfig | None = None
+    clip_sampling: ClipSampling = ClipSampling()  # how many frames a VideoChat-Flash sees
     max_new_tokens: int = Field(default=DEFAULT_MAX_NEW_TOKENS, ge=1)  # takes precedence over generation_config.json
 
     _found: str | None = PrivateAttr(default=None)

@@ -12,7 +12,15 @@ from afterview.model.checkpoint.adapters import Adapter, merged
 from afterview.model.checkpoint.base_of_adapter import Place, find_places
 from afterview.model.checkpoint.config_keys import VIDEOCHAT_FLASH as FLASH_KEYS
 from afterview.model.checkpoint.config_keys import notes, refuse_unimplemented, with_implemented
-from afterview.model.checkpoint.flash import flash_notes, implied, is_flash, require_projector, tower_size, umt_config
+from afterview.model.checkpoint.flash import (
+    flash_notes,
+    implied,
+    is_flash,
+    require_projector,
+    tower_size,
+    umt_config,
+    with_tower,
+)
 from afterview.model.checkpoint.generation import read_generation
 from afterview.model.checkpoint.hub import locate
 from afterview.model.checkpoint.preset import Architecture, ModelPreset
@@ -135,6 +143,8 @@ def _checkpoint(preset: ModelPreset, place: str) -> Sources:
 def _flash(preset: ModelPreset, at: Place, raw: Mapping[str, Any]) -> Sources:
     """A VideoChat-Flash: without MemAug, unless its tensors have one or the preset wants a new one."""
     name = at.name
+    if preset.tower is not None:
+        raw = with_tower(raw, preset.tower, name=name)
     refuse_unimplemented(raw, name=name, rules=FLASH_KEYS)
     parse_config({**raw, "mm_resampler_type": None}, name=name, needs_memaug=False)
     size, decided = tower_size(raw, name=name), implied(raw, preset, name=name)

@@ -27,6 +27,7 @@ from afterview.model.base.generation import GenerationSettings
 from afterview.model.base.settings import NO_DROPOUT, VisualDropoutConfig
 from afterview.model.language.decoding import PlainRun, Run, StepRun
 from afterview.model.language.sampling import GREEDY, choose
+from afterview.model.language.visual_attention import VisualAttention, evidence_layer
 from afterview.model.language.visual_dropout import DroppingDecoder, Spans
 
 REPLACEMENT = "\ufffd"  # decoded from an incomplete multi-byte character
@@ -126,22 +127,25 @@ class LanguageModel(nn.Module):
         seed: int = 0,
         sampling: GenerationSettings = GREEDY,
         ended: Collection[int] = (),
+        attention: Sequence[VisualAttention | None] = (),
     ) -> Iterator[tuple[int, int | None]]:
         """Stream several answers in parallel: (index of the input, token id), and (index, None) when an answer ends.
 
         Each answer equals that of `generate`, except for rounding. embeds: [L, D] each, of any lengths. Each answer has
         its own generator, seeded with `seed`. ended: answers that end now; the consumer adds to it while it reads.
+        attention: of each prompt, filled in before its first token where it is not None (not by decoders with sliding windows).
         """
         spans = [()] * len(embeds) if visual is None else list(visual)
         everyone = list(range(len(embeds)))
         for rows in [[row] for row in everyone] if self._slides else [everyone] if embeds else []:
-            run = self._run(several=len(rows) > 1)
+            notes = [attention[row] for row in rows] if attention and not self._slides else []
+            run = self._run(several=len(rows) > 1 or any(note is not None for note in notes))
             chances = {row: torch.Generator().manual_seed(seed) for row in rows}
             said: dict[int, set[int]] = {row: set() for row in rows}
             tokens: NDArray[np.int64] | None = None
             for _ in range(max_new_tokens):
                 if tokens is None:
-                    logits_BV = self._start(run, [embeds[row] for row in rows], [spans[row] for row in rows])
+                    logits_BV = self._start(run, [embeds[row] for row in rows], [spans[row] for row in rows], notes)
                 else:
                     logits_BV = self._advance(run, tokens)
                 chosen = [
@@ -169,14 +173,22 @@ class LanguageModel(nn.Module):
         return "sliding_attention" in (getattr(self.decoder.config, "layer_types", None) or ())
 
     def _run(self, *, several: bool) -> Run:
-        if self.dropping is not None:
-            return StepRun(self.dropping)
-        return StepRun(DroppingDecoder(self.decoder.model, NO_DROPOUT)) if several else PlainRun(self.decoder)
+        dropping = self.dropping
+        if dropping is None and not several:
+            return PlainRun(self.decoder)
+        layer = evidence_layer(None if dropping is None else dropping.config, len(self.decoder.model.layers))
+        return StepRun(dropping or DroppingDecoder(self.decoder.model, NO_DROPOUT), layer)
 
     @torch.inference_mode()
-    def _start(self, run: Run, embeds: Sequence[Tensor], visual: Sequence[Spans]) -> Tensor:
+    def _start(
+        self,
+        run: Run,
+        embeds: Sequence[Tensor],
+        visual: Sequence[Spans],
+        attention: Sequence[VisualAttention | None] = (),
+    ) -> Tensor:
         """Run the prompts. float32 logits [B, vocab] after the last token of each."""
-        return self.logits(run.start(embeds, visual)).float()
+        return self.logits(run.start(embeds, visual, attention)).float()
 
     @torch.inference_mode()
     def _advance(self, run: Run, tokens: NDArray[np.int64]) -> Tensor:

@@ -17,6 +17,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from afterview.model.base.grouping import consecutive
 from afterview.model.language.cache import LayerCache, join
+from afterview.model.language.visual_attention import VisualAttention
 from afterview.model.language.visual_dropout import DroppingDecoder, Spans
 
 # Most tokens, padding included, of prompts in one batch; for more, one by one is faster (tests/bench, on a CPU).
@@ -26,8 +27,13 @@ PROMPTS_TOGETHER = 1024
 class Run(Protocol):
     """One cached pass over one or several sequences."""
 
-    def start(self, embeds: Sequence[Tensor], visual: Sequence[Spans]) -> Tensor:
-        """Run the prompts, [L, D] each. Hidden states [B, D] of each prompt's last token, after the final norm."""
+    def start(
+        self, embeds: Sequence[Tensor], visual: Sequence[Spans], attention: Sequence[VisualAttention | None] = ()
+    ) -> Tensor:
+        """Run the prompts, [L, D] each. Hidden states [B, D] of each prompt's last token, after the final norm.
+
+        attention: of each prompt, filled in where it is not None.
+        """
         ...
 
     def advance(self, embeds_BD: Tensor) -> Tensor:
@@ -45,8 +51,10 @@ class PlainRun:
     def __init__(self, decoder: PreTrainedModel) -> None:
         self._model, self._cache = decoder.model, DynamicCache(config=decoder.config)
 
-    def start(self, embeds: Sequence[Tensor], visual: Sequence[Spans]) -> Tensor:
-        """Run the prompt [L, D]."""
+    def start(
+        self, embeds: Sequence[Tensor], visual: Sequence[Spans], attention: Sequence[VisualAttention | None] = ()
+    ) -> Tensor:
+        """Run the prompt [L, D]. transformers' layers tell no attention: the caller takes a StepRun to learn it."""
         (embeds_LD,) = embeds
         return self._step(embeds_LD[None])
 
@@ -65,17 +73,23 @@ class PlainRun:
 class StepRun:
     """Any number of sequences in parallel. Visual tokens are dropped from prompts only."""
 
-    def __init__(self, decoder: DroppingDecoder) -> None:
-        self._decoder = decoder
+    def __init__(self, decoder: DroppingDecoder, evidence_layer: int = -1) -> None:
+        """evidence_layer: the layer whose attention is noted, where it is asked for."""
+        self._decoder, self._evidence_layer = decoder, evidence_layer
         self._cache: list[LayerCache] = []
 
-    def start(self, embeds: Sequence[Tensor], visual: Sequence[Spans]) -> Tensor:
+    def start(
+        self, embeds: Sequence[Tensor], visual: Sequence[Spans], attention: Sequence[VisualAttention | None] = ()
+    ) -> Tensor:
         """Run the prompts."""
         hidden, caches = [], []
         for first, end in consecutive([len(row) for row in embeds], PROMPTS_TOGETHER):
             lengths = [len(row) for row in embeds[first:end]]
             padded_BLD = pad_sequence(list(embeds[first:end]), batch_first=True)
-            out = self._decoder.forward(padded_BLD, visual[first:end], lengths=lengths, keep_cache=True)
+            out = self._decoder.forward(
+                padded_BLD, visual[first:end], lengths=lengths, keep_cache=True,
+                attention=attention[first:end], evidence_layer=self._evidence_layer,
+            )  # fmt: skip
             hidden += [rows_LD[length - 1] for rows_LD, length in zip(out.hidden, out.lengths, strict=True)]
             caches.append(out.cache)
         self._cache = [join(layers) for layers in zip(*caches, strict=True)]

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.functional import scaled_dot_product_attention
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
@@ -25,6 +26,7 @@ from afterview.model.base.errors import InputMismatch
 from afterview.model.base.settings import VisualDropoutConfig
 from afterview.model.language.cache import LayerCache
 from afterview.model.language.prompt import IGNORED_LABEL
+from afterview.model.language.visual_attention import VisualAttention
 
 Rotary = tuple[Tensor, Tensor]
 Spans = Sequence[tuple[int, int]]  # (start, count) of the runs of visual tokens of one sequence, ascending
@@ -60,6 +62,7 @@ class _State:
     spans: list[list[TokenRun]]
     prompt_ends: list[int]  # index of each prompt's last token
     labels: list[Tensor] | None
+    origins: list[Tensor]  # of each sequence's tokens: their places before any drop
 
 
 class DroppingDecoder:
@@ -80,22 +83,29 @@ class DroppingDecoder:
         prompt_ends: Sequence[int] | None = None,
         labels: Tensor | None = None,
         keep_cache: bool = False,
+        attention: Sequence[VisualAttention | None] = (),
+        evidence_layer: int = -1,
     ) -> Dropped:
         """Run whole sequences through all layers.
 
         spans: the visual runs of each sequence. lengths: without padding; None: all L. prompt_ends: index of the token
         whose attention decides what remains; None: the last token of each sequence. labels [B, L]: for training; then
         the tokens before each supervised run decide, and a sequence without one drops nothing by attention. keep_cache:
-        return the cache for `decode`.
+        return the cache for `decode`. attention: of each sequence, filled with the scores in layer `evidence_layer`.
         """
         state = self._start(embeds_BLD, spans, lengths, prompt_ends, labels)
         cache, layer_lengths = [], []
         checkpointing = torch.is_grad_enabled() and self.model.is_activation_checkpointing and not keep_cache
         for number, layer in enumerate(self.model.layers):
+            if number == evidence_layer:
+                self._note_attention(state, layer, spans, attention)
             if number in self.config.layers:
                 self._drop(state, layer, self.config.layers.index(number))
             rotary = self._rotary(state.x_BLD, torch.arange(state.x_BLD.shape[1], device=state.x_BLD.device)[None])
             layer_lengths.append(state.x_BLD.shape[1])
+            if _sharded(layer):  # its parameters are gathered by its own call, which also recomputes activations
+                state.x_BLD = layer(state.x_BLD, attention_mask=_mask(layer, state.x_BLD), position_embeddings=rotary)
+                continue
             if checkpointing:
                 state.x_BLD, *_ = checkpoint(_run_layer, layer, state.x_BLD, rotary, use_reentrant=False)
                 continue
@@ -141,12 +151,14 @@ class DroppingDecoder:
         runs = [[TokenRun(start, count, count) for start, count in places] for places in spans]
         rows = None if labels is None else [row[:size] for row, size in zip(labels, sizes, strict=True)]
         ends = [size - 1 for size in sizes] if prompt_ends is None else list(prompt_ends)
-        return _State(embeds_BLD, sizes, runs, ends, rows)
+        return _State(embeds_BLD, sizes, runs, ends, rows, [torch.arange(size) for size in sizes])
 
     def _drop(self, state: _State, layer: Layer, stage: int) -> None:
         """Apply drop number `stage`, before `layer`, to the state."""
         ratio = self.config.ratios[stage + 1]
         kept = []
+        if self.config.by_attention(stage) and _sharded(layer):
+            layer.unshard()  # the scores need its projections before it runs; every process comes here
         for row, length in enumerate(state.lengths):
             if not self.config.by_attention(stage):
                 kept.append(_kept_places(state.spans[row], length, ratio, None))
@@ -159,11 +171,24 @@ class DroppingDecoder:
         state.x_BLD = pad_sequence(rows, batch_first=True)
         if state.labels is not None:
             state.labels = [row[places.to(row.device)] for row, places in zip(state.labels, kept, strict=True)]
+        state.origins = [origin[places] for origin, places in zip(state.origins, kept, strict=True)]
         state.spans = [_moved(runs, places) for runs, places in zip(state.spans, kept, strict=True)]
         state.prompt_ends = [
             int(torch.searchsorted(places, end)) for end, places in zip(state.prompt_ends, kept, strict=True)
         ]
         state.lengths = [len(places) for places in kept]
+
+    def _note_attention(
+        self, state: _State, layer: Layer, spans: Sequence[Spans], attention: Sequence[VisualAttention | None]
+    ) -> None:
+        """Fill in the attention to each visual token, also to those that were dropped: they have none."""
+        for row, note in enumerate(attention):
+            scores = None if note is None else self._scores(state, row, layer)
+            if note is None or scores is None:
+                continue
+            whole = scores.new_zeros(int(state.origins[row][-1]) + 1)
+            whole[state.origins[row].to(scores.device)] = scores
+            note.mass = torch.cat([whole[start : start + count] for start, count in spans[row]])
 
     @torch.no_grad()
     def _scores(self, state: _State, row: int, layer: Layer) -> Tensor | None:
@@ -193,6 +218,18 @@ def _run_layer(layer: Layer, x_BLD: Tensor, rotary: Rotary) -> tuple[Tensor, Ten
     # padding is on the right, so the causal mask hides it from every real token
     read = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
     return _finish(layer, x_BLD, read.transpose(1, 2).flatten(2)), k, v
+
+
+def _sharded(layer: Layer) -> bool:
+    return isinstance(layer, FSDPModule)
+
+
+def _mask(layer: Layer, x_BLD: Tensor) -> Tensor | None:
+    """The causal mask, where the layer's attention does not add it by itself."""
+    if layer.self_attn.config._attn_implementation != "eager":
+        return None
+    length = x_BLD.shape[1]
+    return x_BLD.new_full((length, length), torch.finfo(x_BLD.dtype).min).triu(1)[None, None]
 
 
 def _project(layer: Layer, x_BLD: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:

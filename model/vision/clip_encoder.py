@@ -51,6 +51,7 @@ class ClipEncoder(VisionEncoder):
             pooling="merged",
             preprocessing=PREPROCESSING,
             frames_per_record=FRAMES_PER_CLIP,
+            clip_marks=True,
         )
 
     def features(self, frames: NDArray[np.uint8]) -> Tensor:

@@ -92,6 +92,7 @@ class VisionEncoder:
             width=int(config.hidden_size),
             pooling="bilinear" if merging is None else "merged",
             frames_per_record=1 if merging is None else merging.frames_per_clip,
+            clip_marks=merging is not None and merging.frames_per_clip > 1,
         )
 
     @torch.inference_mode()

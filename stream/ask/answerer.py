@@ -27,6 +27,8 @@ from afterview.memory.base.errors import (
     in_words,
 )
 from afterview.memory.directory import Memory
+from afterview.memory.plans.clips import ClipLayout
+from afterview.memory.plans.positions import VideoLayout
 from afterview.memory.plans.removal import touching
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.model.base.generation import GenerationSettings
@@ -123,7 +125,7 @@ class Answerer:
         timings = self._generate(question.seed, settings, asked, inputs, texts, began, cancel)
         parts = tuple(
             CameraAnswer(
-                own.strip(), item.why, self._evidence(item.context, made.frame_weights, question.evidence),
+                own.strip(), item.why, self._evidence(item.context, _weights(item.context, made), question.evidence),
                 item.coverage, self._provenance(item.context, question, settings), timing,
             )
             for own, item, made, timing in zip(texts.texts, asked, inputs, timings, strict=True)
@@ -206,7 +208,7 @@ class Answerer:
     def _evidence(self, context: Context, weights: NDArray[np.float64] | None, most: int) -> tuple[Evidence, ...]:
         if weights is None:
             return ()
-        heaviest = np.argsort(-weights, kind="stable")[:most]
+        heaviest, own = context.layout.heaviest(weights, most)
         frames = context.ids[context.recall.frames[heaviest]]
         snapshot = context.snapshot
         return tuple(
@@ -214,11 +216,11 @@ class Answerer:
                 snapshot.info.id,
                 int(frame),
                 snapshot.time_of(int(frame)),
-                float(weights[row]),
+                float(weight),
                 _image(snapshot, int(frame)),
                 snapshot.picture_damaged(int(frame)),
             )
-            for row, frame in zip(heaviest, frames, strict=True)
+            for weight, frame in zip(own, frames, strict=True)
         )
 
     def _coverage(self, context: Context, question: Question, now: float) -> Coverage:
@@ -244,10 +246,17 @@ class Answerer:
             time_basis=snapshot.time_bases(context.ids),
             recall=context.recall.mode,
             search=context.search,
-            positions=self.model.preset.positions if context.span_frames > self.model.preset.trained_frames else "true",
+            positions=self._positions(context),
             recalled=len(context.recall.frames),
             visible=len(np.unique(context.visible_frames)),
+            in_no_whole_clip=context.left_out,
         )
+
+    def _positions(self, context: Context) -> str:
+        """The position policy in force. Without MemAug the decoder counts its own tokens."""
+        preset = self.model.preset
+        beyond = context.span_frames > preset.trained_frames and isinstance(context.layout, VideoLayout)
+        return preset.positions if beyond else "true"
 
     def _provenance(self, context: Context, question: Question, settings: GenerationSettings) -> dict[str, object]:
         return {
@@ -271,6 +280,13 @@ def _with_others(error: RepositoryError, skipped: dict[str, str]) -> RepositoryE
     if skipped:
         error.args = (f"{error}; left out: " + "; ".join(f"{name}: {why}" for name, why in skipped.items()),)
     return error
+
+
+def _weights(context: Context, made: "VideoInputs") -> NDArray[np.float64] | None:
+    """Evidence weight of each recalled frame: of MemAug, or without it of the decoder's attention; None without either."""
+    if made.attention is None or not isinstance(context.layout, ClipLayout):
+        return made.frame_weights
+    return made.attention.frame_weights(context.layout)
 
 
 def _titles(asked: Sequence[_Asked]) -> list[str]:

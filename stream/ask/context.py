@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.memory.base.counts import counted
 from afterview.memory.base.errors import (
     DamagedFrames,
     NothingRecorded,
+    SpecMismatch,
     StoreUnreachable,
     UnreachableFrames,
     UnreachableOnStore,
@@ -21,6 +23,9 @@ from afterview.memory.base.errors import (
 )
 from afterview.memory.base.feature_spec import require_same
 from afterview.memory.directory import Memory
+from afterview.memory.plans.clip_marks import Clips, whole_clips
+from afterview.memory.plans.clip_sampling import plan_clips
+from afterview.memory.plans.clips import ClipLayout
 from afterview.memory.plans.positions import VideoLayout, plan_layout
 from afterview.memory.plans.recall import RecallPlan, plan_recall
 from afterview.memory.plans.visibility import plan_repetition, plan_visible
@@ -42,18 +47,20 @@ _READ_AT_ONCE = 1024  # frames read between two looks at whether the question wa
 class Context:
     """Everything that the model is given for one question to one camera, before a single weight is used.
 
-    ids: frame ids of the span. recall.frames: span numbers [R] of the recalled frames. features: [R, P, Dv].
+    ids: frame ids of the span; of a model that sees clips, those in whole clips (left_out: how many others there are).
+    recall.frames: span numbers [R] of the recalled frames. features: [R, P, Dv].
     """
 
     snapshot: MemorySnapshot
     ids: NDArray[np.int64]
     recall: RecallPlan
     search: Search
-    layout: VideoLayout
+    layout: VideoLayout | ClipLayout
     features: NDArray[np.floating]
     prompt: "Prompt"
     visible_frames: NDArray[np.int64]
     seconds: float
+    left_out: int = 0
 
     @property
     def span_frames(self) -> int:
@@ -111,6 +118,8 @@ class Planner:
         """The same of a snapshot alone. Raises NothingRecorded, SpecMismatch, DamagedFrames, Cancelled."""
         require_same(snapshot.spec, self._model.encoders.feature_spec, where=f"camera '{snapshot.info.id}'")
         first, end = find_span(snapshot, question, now)
+        if self._model.preset.sees_clips:
+            return self._plan_clips(snapshot, question, first, end, cancel)
         ids, count = snapshot.ids[first:end], end - first
         preset = self._model.preset
         shown = plan_repetition(count, shortest=preset.forgetting.shortest)
@@ -127,6 +136,45 @@ class Planner:
         prompt = self._model.prompt(question.text.strip(), frames=count, seconds=seconds)
         features = _read_tokens(snapshot, ids[recall.frames], cancel)
         return Context(snapshot, ids, recall, search, layout, features, prompt, visible_frames, seconds)
+
+    def _plan_clips(
+        self, snapshot: MemorySnapshot, question: Question, first: int, end: int, cancel: threading.Event | None
+    ) -> Context:
+        """The same for a model that sees whole clips. As of a moment, a clip that was not complete then is not seen."""
+        preset, spec, every = self._model.preset, snapshot.spec.tokens, snapshot.ids[first:end]
+        if not spec.clip_marks:
+            raise SpecMismatch(
+                f"camera '{snapshot.info.id}': its memory does not say which frames were merged together, as those of earlier versions; "
+                "rebuild it with `reembed`"
+            )
+        found = whole_clips(every, snapshot.clip_marks(every))
+        if not len(found):
+            raise NothingRecorded(
+                f"camera '{snapshot.info.id}': its {counted(end - first, 'frame')} in that span make no whole clip (of "
+                f"{spec.frames_per_record} frames, or fewer before a gap); ask about a longer span"
+            )
+        rows = found.rows()
+        ids, clips = every[rows], Clips(np.cumsum(found.sizes) - found.sizes, found.sizes)
+        reader = self._memory.camera(snapshot.info.id)
+        seconds = span_seconds(reader, snapshot, first + int(rows[0]), first + int(rows[-1]) + 1)
+        searched: list[Search] = []
+
+        def nearest() -> NDArray[np.int64]:
+            hits, search = self._search(snapshot, question.text, ids)
+            searched.append(search)
+            numbers = np.searchsorted(clips.starts, hits, side="right") - 1
+            return numbers[np.sort(np.unique(numbers, return_index=True)[1])]
+
+        plan = plan_clips(
+            clips, seconds, preset.clip_sampling, preset.recall, nearest, frames_per_clip=spec.frames_per_record
+        )
+        seen = plan.recall.frames
+        layout = ClipLayout(len(seen), spec.tokens_per_frame, tuple(clips.sizes[plan.clips].tolist()))
+        prompt = self._model.prompt(question.text.strip(), frames=len(seen), seconds=seconds)
+        features, search = _read_tokens(snapshot, ids[seen], cancel), searched[0] if searched else "none"
+        return Context(
+            snapshot, ids, plan.recall, search, layout, features, prompt, seen, seconds, left_out=len(every) - len(ids)
+        )
 
     def _visible(
         self, snapshot: MemorySnapshot, text: str, ids: NDArray[np.int64], cancel: threading.Event | None
@@ -146,14 +194,20 @@ class Planner:
 
     def _nearest(self, snapshot: MemorySnapshot, text: str, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], Search]:
         """Span numbers of the frames whose embeddings lie nearest to the question; none where recall is not bounded."""
-        recall = self._model.preset.recall
-        if len(ids) <= recall.budget:
+        if len(ids) <= self._model.preset.recall.budget:
             return np.empty(0, dtype=np.int64), "none"
+        return self._search(snapshot, text, ids)
+
+    def _search(self, snapshot: MemorySnapshot, text: str, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], Search]:
+        """Places among `ids` of the frames that the index finds nearest to the question, best first."""
+        recall = self._model.preset.recall
         index = self._memory.index(snapshot.info.id)
         index.catch_up(snapshot)
         found = index.search(self._embed(text), recall.nearest, snapshot, first=int(ids[0]), end=int(ids[-1]) + 1)
         frames = np.array([hit.frame for hit in found.hits], dtype=np.int64)
-        return np.searchsorted(ids, frames), "exact" if found.exact else "approximate"
+        places = np.searchsorted(ids, frames)
+        held = ids[np.minimum(places, len(ids) - 1)] == frames  # others are in no whole clip
+        return places[held], "exact" if found.exact else "approximate"
 
 
 def require_wanted(cancel: threading.Event | None) -> None:

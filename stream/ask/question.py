@@ -44,7 +44,9 @@ class Question:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A frame that MemAug attended to. weight: its share of the attention; all frames of its camera sum to 1.
+    """A frame that MemAug attended to; without MemAug, a frame of a clip that the decoder attended to, which stands for the clip.
+
+    weight: its share of the attention; all frames of its camera sum to 1.
 
     picture_damaged: parts of the picture were lost between camera and record.
     """
@@ -73,8 +75,9 @@ class Coverage:
     """What the answer is based on: the frames of the span, the gaps in it, and the age of its newest frame.
 
     removed: parts of the span that are no longer remembered. damaged: frames that could not be read. unreachable: frames on a store that
-    did not answer. time_basis: number of frames by the clock that dated them (memory.base.records.TimeBasis). search: how the index
-    searched for bounded recall; if exact, the same question as of the same moment recalls the same frames, whatever was recorded since.
+    did not answer. in_no_whole_clip: frames of the span, of a memory of merged clips, whose clip is not whole in it. time_basis: number
+    of frames by the clock that dated them (memory.base.records.TimeBasis). search: how the index searched for bounded recall; if exact,
+    the same question as of the same moment recalls the same frames, whatever was recorded since.
     """
 
     camera: str
@@ -93,6 +96,7 @@ class Coverage:
     visible: int
     unreachable: int = 0
     unreachable_why: str = ""
+    in_no_whole_clip: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
@@ -106,6 +110,7 @@ class Coverage:
             "damaged": self.damaged,
             "unreachable": self.unreachable,
             "unreachable_why": self.unreachable_why,
+            "in_no_whole_clip": self.in_no_whole_clip,
             "lag_s": round(self.lag_s, 3),
             "time_basis": self.time_basis,
             "recall": self.recall,

@@ -133,6 +133,7 @@ class CameraIngest:
             images=ImageStatus.of(self._decoder.images, self.config.fps),
             offered=stats.offered,
             picture_note=stats.picture_note or None,
+            short_clips=stats.short_clips,
         )
 
     def stop(self) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from afterview.memory.base.records import FrameRecord
+from afterview.memory.plans.clip_marks import marks_of
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.clips import ClipGatherer, Group
 from afterview.stream.ingest.decode import Item
@@ -102,14 +103,14 @@ class EncodeStage:
 def encode_groups(groups: Sequence[Group]) -> list[Encoded]:
     """Clips and notices to what the writers get, in the same order. What the same model encodes is one batch."""
     encoded: list[Encoded] = []
-    for _, alike in groupby(groups, key=lambda pair: None if isinstance(pair[1], Marker) else id(pair[1][0].encoders)):
+    for _, alike in groupby(groups, key=lambda pair: None if isinstance(pair[1], Marker) else id(_encoders(pair[1]))):
         encoded += _encode_alike(list(alike))
     return encoded
 
 
 def _encode_alike(groups: Sequence[Group]) -> Iterator[Encoded]:
     """Complete clips (single frames, where frames are not merged) in one batch, short ones each alone."""
-    clips = [group for _, group in groups if not isinstance(group, Marker)]
+    clips = [_frames(group) for _, group in groups if not isinstance(group, Marker)]
     encoders = clips[0][0].encoders if clips else None
     size = encoders.feature_spec.tokens.frames_per_record if encoders else 1
     complete = [frame for clip in clips if len(clip) == size for frame in clip]
@@ -118,8 +119,18 @@ def _encode_alike(groups: Sequence[Group]) -> Iterator[Encoded]:
         if isinstance(group, Marker):
             yield camera, group, None
         elif encoders is not None:
-            for record in islice(records, size) if len(group) == size else encode_frames(encoders, group):
-                yield camera, record, encoders
+            frames = _frames(group)
+            own = iter(list(islice(records, size)) if len(frames) == size else encode_frames(encoders, frames))
+            for item in group:
+                yield (camera, next(own), encoders) if isinstance(item, Sampled) else (camera, item, None)
+
+
+def _frames(clip: Sequence[Sampled | Marker]) -> list[Sampled]:
+    return [item for item in clip if isinstance(item, Sampled)]
+
+
+def _encoders(clip: Sequence[Sampled | Marker]) -> "Encoders":
+    return _frames(clip)[0].encoders
 
 
 def encode_frames(encoders: "Encoders", frames: Sequence[Sampled]) -> list[FrameRecord]:
@@ -133,6 +144,8 @@ def encode_frames(encoders: "Encoders", frames: Sequence[Sampled]) -> list[Frame
         return []
     tokens = encoders.vision.encode(np.stack([frame.token_pixels for frame in frames]))
     embeddings = encoders.index.encode_images(np.stack([frame.index_pixels for frame in frames]))
+    spec = encoders.feature_spec.tokens
+    marks = marks_of(len(frames), spec.frames_per_record).tolist() if spec.clip_marks else [None] * len(frames)
     return [
         FrameRecord(
             time=frame.time,
@@ -143,6 +156,7 @@ def encode_frames(encoders: "Encoders", frames: Sequence[Sampled]) -> list[Frame
             tokens=tokens[row],
             embedding=embeddings[row],
             picture_damaged=frame.picture_damaged,
+            clip=marks[row],
         )
         for row, frame in enumerate(frames)
     ]

@@ -58,8 +58,9 @@ class CameraStatus:
     pictures_damaged: frames whose picture is damaged; pictures_replaced: slots in which a whole one was taken instead.
     detail: for people. cause: why the camera failed. clock: why the source's own clock is not used. upload: None without a store.
     offered: the source's video streams, empty before it was opened. picture_note: what is not shown as the source says.
-    progress: of an archive, which of its files is read.
-    median_latency_s: from arrival to durable, of the latest ten minutes; lag_s: of the newest frame. NaN before the first frame.
+    progress: of an archive, which of its files is read. short_clips: clips that ended before they had all their frames.
+    median_latency_s: from arrival to durable, of the latest ten minutes; lag_s: of the newest frame, or of the first one of
+    its clip. NaN before the first frame.
     """
 
     camera: str
@@ -81,6 +82,7 @@ class CameraStatus:
     pictures_replaced: int = 0
     picture_note: str | None = None
     progress: str = ""
+    short_clips: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
@@ -94,6 +96,7 @@ class CameraStatus:
             "reconnects": self.reconnects,
             "pictures_damaged": self.pictures_damaged,
             "pictures_replaced": self.pictures_replaced,
+            "short_clips": self.short_clips,
             "last_time": self.last_time,
             "median_latency_s": None if math.isnan(self.median_latency_s) else round(self.median_latency_s, 4),
             "lag_s": None if math.isnan(self.lag_s) else round(self.lag_s, 4),
@@ -120,6 +123,7 @@ class IngestStats:
     lacking: Lacking = field(default_factory=Lacking)  # of the recording that ended last
     pictures_damaged: int = 0  # chosen frames whose picture is damaged (stream.source.decoding.damage)
     pictures_replaced: int = 0  # slots whose first picture was damaged, and in which a whole one was taken
+    short_clips: int = 0  # clips of merged frames that were closed early (stream.ingest.clips)
     last_time: float | None = None
     progress: str = ""  # of an archive: which of its files is read
     offered: tuple[OfferedStream, ...] = ()  # the source's video streams

@@ -19,6 +19,7 @@ from afterview.memory.base.feature_spec import FeatureSpec, require_same
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.format.feature_spec_file import read_spec
 from afterview.memory.format.generation_build import frames_built, is_building
+from afterview.memory.plans.clip_marks import marks_of
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.commands import Command
 from afterview.memory.writing.reembed import Encode, build_sealed
@@ -79,9 +80,10 @@ class Upgrade:
         return {"generation": done.generation, "frames": done.frames, "lost": done.lost}
 
     def embed(self, frame: FrameRecord) -> FrameRecord:
-        """The frame with this model's features, from its image."""
+        """The frame with this model's features, from its image; where frames are merged in clips, a clip of its own."""
         tokens, embeddings = self._encode.encode([frame.image])
-        return replace(frame, tokens=tokens[0], embedding=embeddings[0])
+        clip = int(marks_of(1, 1)[0]) if self.spec.tokens.clip_marks else None
+        return replace(frame, tokens=tokens[0], embedding=embeddings[0], clip=clip)
 
 
 class _EmbeddingCache:

@@ -17,9 +17,11 @@ from afterview.memory.base.durable import DISK_FULL
 from afterview.memory.base.errors import DamagedMemory, NotWritable, Unreadable
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.base.settings import read_settings
+from afterview.memory.plans.clip_marks import ends_clip
 from afterview.memory.writing.commands import Command, downsample_old_frames, enforce, execute
 from afterview.memory.writing.repository import Acknowledgement, Repository
 from afterview.stream.ingest.config import Controls
+from afterview.stream.ingest.forgotten import OnTheWay
 from afterview.stream.ingest.items import Dropped, FeaturesOf, Interruption, Joint, Pace
 from afterview.stream.ingest.queues import Blocking, Closed
 from afterview.stream.ingest.status import IngestStats
@@ -60,8 +62,10 @@ class CameraWriter:
         self._repository, self._outbox, self._stats, self._controls = repository, outbox, stats, controls
         self._on_durable, self._sync_every_s = on_durable, sync_every_s
         self._waiting: list[FrameRecord] = []  # written, but not durable yet
+        self._clip: list[Stored] = []  # of a clip whose last frame has not come: written and acknowledged as a whole
         self._sync_due = math.inf  # monotonic
         self._commands: SimpleQueue[tuple[Work, Future[dict[str, Any]]]] = SimpleQueue()
+        self._forgotten: OnTheWay | None = None  # by the latest `forget`
         self._incoming = repository.spec
         self._upgrade: Upgrade | None = None  # to the model in use; None: it has been in use from the start
         self._dropped: Dropped | None = None  # before the next frame
@@ -77,7 +81,15 @@ class CameraWriter:
 
     def command(self, command: Command) -> dict[str, Any]:
         """Let the write thread execute a command; its result. Raises what it raised."""
-        return self._do(lambda repository: execute(repository, command))
+
+        def work(repository: Repository) -> dict[str, Any]:
+            try:
+                return execute(repository, command)
+            finally:
+                if command.get("do") == "forget":
+                    self._forgotten = OnTheWay.of(command)
+
+        return self._do(work)
 
     def switch(self, upgrade: "Upgrade") -> dict[str, Any]:
         """Let the write thread switch to another model. Raises what it raised."""
@@ -154,10 +166,31 @@ class CameraWriter:
         for frame in frames:
             self._stats.recorded += 1
             self._stats.last_time = frame.time
-            self._stats.latencies.append(now - frame.arrival_time)
+        waits = [now - frame.arrival_time for frame in frames]
+        # The newest frame's wait is reported; of frames that waited for each other in a clip, the longest.
+        self._stats.latencies.extend(sorted(waits) if self._repository.spec.tokens.clip_marks else waits)
         self._on_durable(acknowledged)
 
     def _append(self, item: Stored) -> None:
+        """Append an item, or hold it until the clip that it is in is complete. After an OSError, call it again with the same item."""
+        if not self._clip or self._clip[-1] is not item:
+            self._clip.append(item)
+        if isinstance(item, FrameRecord):
+            if item.clip is not None and not ends_clip(item.clip):
+                return
+        elif len(self._clip) > 1:
+            return
+        if self._forgotten and (count := self._forgotten.frames(self._clip)):
+            _LOGGER.warning(
+                "%s: %d frames that were on their way when their span was forgotten are not recorded",
+                self._repository.info.id, count,
+            )  # fmt: skip
+            self._clip = [Dropped(count)]
+        while self._clip:
+            self._append_now(self._clip[0])
+            self._clip.pop(0)
+
+    def _append_now(self, item: Stored) -> None:
         if isinstance(item, FeaturesOf):
             self._incoming = item.spec
             return

@@ -34,11 +34,17 @@ class Coverage:
         """A picture at pts_s, seconds since the first one, that is shown for lasts_s (0: unknown)."""
         self._pictures += 1
         if self._latest is not None:
-            usual = median(self._steps) if self._steps else 0.0
-            if pts_s - self.end_s > max(_HOLE_S, _HOLE_STEPS * usual) and len(self.holes) < _MOST_HOLES:
+            if self._is_hole(pts_s - self.end_s) and len(self.holes) < _MOST_HOLES:
                 self.holes.append((self.end_s, pts_s))
             self._steps.append(pts_s - self._latest)
+            first_was_usual = len(self._steps) == 2 and self._steps[0] <= _HOLE_STEPS * self._steps[1]
+            if first_was_usual and self.holes and self.holes[0][1] == self._latest:
+                del self.holes[0]
         self._latest, self.end_s = pts_s, max(self.end_s, pts_s + lasts_s)
+
+    def _is_hole(self, stretch_s: float) -> bool:
+        usual = median(self._steps) if self._steps else 0.0
+        return stretch_s > max(_HOLE_S, _HOLE_STEPS * usual)
 
     def real_holes(self, *, indexed: bool) -> tuple[tuple[float, float], ...]:
         """Stretches whose pictures are missing. indexed: the container lists all its packets, as MP4 does.

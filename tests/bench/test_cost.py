@@ -13,7 +13,14 @@ from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.base.settings import VisualDropoutConfig
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.language.prompt import Prompt
-from tests.bench.cost import TEXT, Geometry, decoder_flops, layer_lengths, question_cost, remember_flops
+from afterview.training.evaluation.cost import (
+    TEXT,
+    Geometry,
+    decoder_flops,
+    layer_lengths,
+    question_cost,
+    remember_flops,
+)
 from tests.support.presets import GEOMETRY, write_preset
 
 DROPOUT = {"kind": "uniform", "layers": [1, 3], "ratios": [1.0, 0.5, 0.25]}

@@ -1,14 +1,21 @@
 """VideoChat-Flash checkpoints for tests: the golden ones, and the full published layouts by name and shape alone."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
+from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.checkpoint.weights import TensorSource
+from tests.support.checkpoints import copied
+from tests.support.presets import write_preset
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "videochat_flash"
+TOKENIZER = Path(__file__).parents[1] / "golden" / "prompts" / "tokenizer"
 TIED, LARGE = GOLDEN / "model_umt224_tied_resize", GOLDEN / "model_umt448"
 
 DECODERS = {
@@ -95,3 +102,16 @@ def without_values(shapes: dict[str, tuple[int, ...]]) -> dict[str, TensorSource
         name: TensorSource(shape=lambda shape=shape: shape, pieces=lambda: iter([torch.empty(0)]))
         for name, shape in shapes.items()
     }
+
+
+def flash_preset(directory: Path, **keys: Any) -> Path:
+    """A preset file of the small golden model, with a tokenizer, visual dropout and a random index encoder, all under `directory`."""
+    place = copied(TIED, directory, config={"mm_llm_compress": True})
+    for file in TOKENIZER.iterdir():
+        shutil.copy(file, place)
+    other = load_pretrained(write_preset(directory), device="cpu", dtype="float32")
+    save_pretrained(other, directory / "other")
+    preset = {"name": "flash", "checkpoint": "checkpoint", "index_encoder": "other/index_encoder", "max_new_tokens": 5}
+    path = directory / "flash.yaml"
+    path.write_text(yaml.safe_dump(preset | keys))
+    return path

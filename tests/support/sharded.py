@@ -32,7 +32,7 @@ def main() -> None:
     config = load(Path(sys.argv[1]), StageConfig)
     distributed.init_process_group("gloo")
     rank, processes = distributed.get_rank(), distributed.get_world_size()
-    model = load_pretrained(config.model, device="cpu", dtype="float32")
+    model = load_pretrained(config.model, device="cpu", dtype="float32", changes=config.ablations)
     parts = parts_of(model.video_language, model.vision.tower)
     names = {id(value): part for part, values in parts.items() for value in values}
     parameter_groups(parts, config.trainer.learning_rates)

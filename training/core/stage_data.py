@@ -15,15 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.memory.plans.clips import ClipLayout
 from afterview.memory.plans.positions import VideoLayout, plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig, plan_visible
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import Prompt, require_tokenizer
+from afterview.model.vision.clip_encoder import ClipEncoder
 from afterview.training.base.errors import DataError
 from afterview.training.core.epochs import Drawn, SampleOrder
 from afterview.training.core.lengths import Lengths
 from afterview.training.core.stages import StageConfig
 from afterview.training.data import streams as data_streams
+from afterview.training.data.clip_rows import SeenRows, clip_rows
 from afterview.training.data.conversations import Annotation, read_conversation
 from afterview.training.data.examples import Example, read_picture
 from afterview.training.data.features import FeatureBank, FrameBank
@@ -131,6 +134,8 @@ class StageData:
 
     def _video(self, item: Item, bank: Bank | None, seed: int) -> Example:
         assert bank is not None, "checked by read_streams"
+        if isinstance(self._model.vision, ClipEncoder):
+            return self._clips(item, bank, seed)
         seen, seconds = bank.load(*item.video)
         stated = {"frames": len(seen), "seconds": seconds} if self._model.time_instruction else {}  # as in asking
         prompt, labels = self._text(item.annotation, **stated)
@@ -150,9 +155,34 @@ class StageData:
         )  # fmt: skip
         return replace(example, frames=seen) if isinstance(bank, FrameBank) else replace(example, features=seen)
 
+    def _clips(self, item: Item, bank: Bank, seed: int) -> Example:
+        """A video for a VideoChat-Flash: clips of the frames that dense sampling takes."""
+        plans: list[SeenRows] = []
+
+        def take(rows: int, seconds: float) -> NDArray[np.int64]:
+            plans.append(clip_rows(rows, seconds, self._config.sampling, merged=isinstance(bank, FeatureBank)))
+            return plans[-1].rows
+
+        seen, seconds = bank.load(*item.video, take=take)
+        stated = {"frames": len(seen), "seconds": seconds} if self._model.time_instruction else {}
+        prompt, labels = self._text(item.annotation, **stated)
+        per_frame, layout = self._model.vision.spec.tokens_per_frame, None
+        if self._model.video_language.use_memaug:
+            layout = plan_layout(
+                len(seen), policy=self._model.preset.positions, trained_frames=self._model.preset.trained_frames,
+                random_constant=seed, grid=math.isqrt(per_frame), config=self._config.forgetting,
+            )  # fmt: skip
+        example = Example(
+            item.annotation.name, prompt, labels, seed, layout or ClipLayout(len(seen), per_frame, plans[0].sizes),
+            file=item.file, item=item.number,
+        )  # fmt: skip
+        return replace(example, frames=seen) if isinstance(bank, FrameBank) else replace(example, features=seen)
+
     def _text(self, annotation: Annotation, **about: Any) -> tuple[Prompt, NDArray[np.int64]]:
         roles = self._config.supervise_roles
-        return read_conversation(self._tokenizer, annotation, supervise_roles=roles, **about)
+        return read_conversation(
+            self._tokenizer, annotation, supervise_roles=roles, family=self._model.time_sentence, **about
+        )
 
 
 def _chosen(

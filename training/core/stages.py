@@ -1,4 +1,4 @@
-"""A training stage of the paper: model, data, and the rate of each part. Configurations: configs/training/hour-llava-*.yaml.
+"""A training stage of either paper: model, data, and the rate of each part. Configurations: configs/training/.
 
 training.core.stage_data reads its batches.
 """
@@ -13,7 +13,9 @@ from torch import nn
 from torch.nn import functional
 
 from afterview.configs import Schema
+from afterview.memory.plans.clip_sampling import ClipSampling
 from afterview.memory.plans.visibility import ForgettingConfig
+from afterview.model.base.settings import TowerName, VisualDropoutConfig
 from afterview.model.batch import Sample, assemble
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import IGNORED_LABEL
@@ -29,6 +31,8 @@ from afterview.training.data.streams import DataStream
 
 _LOGGER = logging.getLogger(__name__)
 
+_OF_THE_PRESET = ("use_memaug", "rotary", "memaug_depth", "visual_dropout", "tower")
+
 
 class StageConfig(Schema):
     """One stage."""
@@ -42,6 +46,8 @@ class StageConfig(Schema):
     # One-stream: all batches of an optimizer step come from one stream.
     batching: Literal["random", "one-stream"] = "random"
     forgetting: ForgettingConfig = ForgettingConfig()
+    # Of a VideoChat-Flash: how many frames of a video are seen, by its duration; null: all of the bank's.
+    sampling: ClipSampling | None = None
     max_length: int = Field(default=32_768, ge=1)  # tokens of the decoder's input
     truncate: bool = False  # cut a longer sample at its end, as the published code does; otherwise it is a bad item
     # Items that are found to be unusable before the first step: refuse to start, or drop and report them.
@@ -56,6 +62,9 @@ class StageConfig(Schema):
     use_memaug: bool | None = None  # false: the decoder receives the decayed tokens as they are
     rotary: bool | None = None  # false: MemAug without rotary positions
     memaug_depth: int | None = Field(default=None, ge=1)  # blocks of a new MemAug, or how many of the checkpoint's
+    # Of a VideoChat-Flash: visual dropout while training, which its config.json then asks for, too; null: as the initial model does.
+    visual_dropout: VisualDropoutConfig | None = None
+    tower: TowerName | None = None  # of a VideoChat-Flash: its tower for another size of pictures (umt-hd-large: 448)
     lora: LoraSettings | None = (
         None  # the decoder learns by low-rank updates, at its learning rate; see training.core.lora
     )
@@ -81,7 +90,7 @@ class StageConfig(Schema):
     @property
     def ablations(self) -> dict[str, Any]:
         """Keys of the preset that this stage sets."""
-        given = {name: getattr(self, name) for name in ("use_memaug", "rotary", "memaug_depth")}
+        given = {name: getattr(self, name) for name in _OF_THE_PRESET}
         return {name: value for name, value in given.items() if value is not None}
 
     def most_skipped(self, items: int) -> int:

@@ -1,9 +1,14 @@
 """The files of a bank: how they are called, and what they say of themselves. See training.data.features."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -12,6 +17,7 @@ from afterview.memory.base.durable import fsync_directory, make_directory, repla
 from afterview.training.base.errors import DataError
 
 SUFFIX = ".safetensors"
+Take = Callable[[int, float], NDArray[np.int64]]  # rows and seconds of a video -> the rows to read
 
 
 @dataclass(frozen=True)
@@ -85,3 +91,9 @@ def save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> No
     make_directory(path.parent)
     with replacing(path) as partial:
         save_file(tensors, partial, metadata=metadata)
+
+
+def taken(part: Any, rows: NDArray[np.int64]) -> Tensor:
+    """These rows of a tensor in a file; a repeated one is read once."""
+    once, places = np.unique(rows, return_inverse=True)
+    return torch.cat([part[row : row + 1] for row in once.tolist()])[torch.from_numpy(places)]

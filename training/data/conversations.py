@@ -33,7 +33,7 @@ from afterview.model.language.conversation import (
     place_media,
     time_sentence,
 )
-from afterview.model.language.prompt import Prompt
+from afterview.model.language.prompt import HOUR_LLAVA_TIME, Prompt, TimeSentence
 from afterview.training.base.errors import DataError
 
 _NEARLY_A_TAG = re.compile(r"<(?!image>|video>)(?i:\s*/?\s*(?:im(?:age|g)|video|picture|frame)s?\b[^<>\n]{0,20})>")
@@ -81,12 +81,15 @@ class Annotation(BaseModel):
         """Whether gpt speaks first. That turn is dropped, as in the published code."""
         return bool(self.conversations) and self.conversations[0].speaker == "gpt"
 
-    def placed(self, time: str | None = None) -> Conversation:
-        """Its turns, with a place for each video or picture. time: the sentence about the video. Raises InputMismatch (`tag_problem`)."""
+    def placed(self, time: str | None = None, gap: str = HOUR_LLAVA_TIME.gap) -> Conversation:
+        """Its turns, with a place for each video or picture. time: the sentence about the video. gap: what follows it.
+
+        Raises InputMismatch (`tag_problem`).
+        """
         said = [(_ROLES[turn.speaker], turn.value) for turn in self.conversations]
         if self.video is not None:
             said = [(role, text if role == "assistant" else text.replace(VIDEO_TAG, IMAGE_TAG)) for role, text in said]
-        return place_media(said, media=self.media, time=time)
+        return place_media(said, media=self.media, time=time, gap=gap)
 
 
 def turn_problem(annotation: Annotation) -> str | None:
@@ -128,16 +131,17 @@ def read_conversation(
     frames: int | None = None,
     seconds: float = 0.0,
     add_time_instruction: bool = True,
+    family: TimeSentence = HOUR_LLAVA_TIME,
     supervise_roles: bool = False,
 ) -> tuple[Prompt, NDArray[np.int64]]:
     """A conversation as a prompt, and labels [n + m]. Evidence is read from the rows of the first question.
 
-    frames, seconds: of the video; None for pictures and text. add_time_instruction: state them. Raises DataError if
+    frames, seconds: of the video; None for pictures and text. add_time_instruction: state them, as `family` does. Raises DataError if
     there are not as many tags as media.
     """
-    time = None if frames is None or not add_time_instruction else time_sentence(frames, seconds)
+    time = None if frames is None or not add_time_instruction else time_sentence(frames, seconds, family)
     try:
-        conversation = annotation.placed(time)
+        conversation = annotation.placed(time, family.gap)
     except InputMismatch as error:
         raise DataError(f"{annotation.name}: {error}") from None
     return encode(tokenizer, conversation, supervise_roles=supervise_roles).to_learn()

@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from afterview.memory.plans.clips import ClipLayout
 from afterview.memory.plans.positions import VideoLayout
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.batch import Sample
 from afterview.model.language.prompt import IGNORED_LABEL, Prompt
 from afterview.model.video_language import VideoLanguageModel
+from afterview.model.vision.clip_encoder import ClipEncoder
+from afterview.model.vision.merged_pictures import MergedPictures, see_merged
 from afterview.model.vision.pictures import see_pictures, several_pictures
 from afterview.model.vision.tiles import PUBLISHED, Tiling
 from afterview.model.vision.tower import VisionEncoder
@@ -39,7 +42,7 @@ class Example:
     prompt: Prompt
     labels: NDArray[np.int64]  # [n + m]
     seed: int  # of random spatial forgetting
-    layout: VideoLayout | None = None  # of a video
+    layout: VideoLayout | ClipLayout | None = None  # of a video
     features: Tensor | None = None  # [T, P, Dv]
     frames: Tensor | None = None  # uint8 [T, S, S, 3]
     pictures: tuple[NDArray[np.uint8], ...] = ()  # uint8 [H, W, 3]
@@ -74,12 +77,23 @@ def perceive(
         if example.choose is not None:
             chosen = _choose(example.choose, features, example, model, forgetting)
         return Sample(features, chosen, example.prompt, example.labels)
+    if isinstance(vision, ClipEncoder):
+        return _merged(example, model, vision, tiling)
     projector, side = model.projector, vision.spec.resolution
     if not example.pictures:  # a blank picture adds no token to the text but keeps every parameter in the graph
         tokens, layout = several_pictures([np.zeros((side, side, 3), np.uint8)], vision, projector, forgetting)
         return Sample(tokens, layout, example.prompt, example.labels, text_only=True)
     tokens, layout = see_pictures(example.pictures, vision, projector, forgetting, tiling, seed=example.seed)
     return Sample(tokens, layout, example.prompt, example.labels)
+
+
+def _merged(example: Example, model: VideoLanguageModel, vision: ClipEncoder, tiling: Tiling) -> Sample:
+    """Pictures or text for a VideoChat-Flash."""
+    if example.pictures:
+        return Sample(*see_merged(example.pictures, vision, model.projector, tiling), example.prompt, example.labels)
+    side = vision.spec.resolution
+    tokens = model.projector(vision.images(np.zeros((1, side, side, 3), np.uint8)))[0]
+    return Sample(tokens, MergedPictures((len(tokens),)), example.prompt, example.labels, text_only=True)
 
 
 def _choose(

@@ -34,6 +34,7 @@ from afterview.stream.session import run as run_loop
 from afterview.stream.source.address.address import parse_source
 from afterview.training.base.errors import DataError
 from afterview.training.base.progress import ShowProgress, unseen
+from afterview.training.data.clip_rows import require_regular
 from afterview.training.data.damage import damage_of_camera, damage_of_video
 from afterview.training.data.features import (
     FRAMES,
@@ -308,6 +309,8 @@ def _store(
         )
         save_frames(directory, name, torch.from_numpy(pictures[rows.frames]), seconds, source=source, damage=damage)
     else:
+        if snapshot.spec.tokens.clip_marks:
+            require_regular(name, snapshot.clip_marks(snapshot.ids), rows.frames)
         tokens = torch.from_numpy(np.ascontiguousarray(snapshot.tokens(snapshot.ids)[rows.frames]))
         save_features(directory, name, tokens, seconds, snapshot.spec, source=source, damage=damage)
 

@@ -32,6 +32,7 @@ from afterview.training.base.errors import DataError
 from afterview.training.data.bank_files import (
     SUFFIX,
     Header,
+    Take,
     bank_name,
     feature_path,
     is_legacy,
@@ -39,6 +40,7 @@ from afterview.training.data.bank_files import (
     read_header,
     rename,
     save,
+    taken,
 )
 
 SPEC, FRAMES = "spec.json", "frames.json"
@@ -158,17 +160,22 @@ class _Bank:
             raise DataError(f"{path}: is of '{header.name}', not of '{video}'; {_AGAIN}")
         return header
 
-    def load(self, video: str, data_source: str | None = None, data_root: str | None = None) -> tuple[Tensor, float]:
+    def load(
+        self, video: str, data_source: str | None = None, data_root: str | None = None, *, take: Take | None = None
+    ) -> tuple[Tensor, float]:
         """Features [T, P, Dv] or frames uint8 [T, S, S, 3], and the duration in seconds. data_source, data_root: as for `locate`.
 
-        Raises DataError if the video is missing or does not fit.
+        take: which rows are read; None: all of them. Raises DataError if the video is missing or does not fit.
         """
         video = self.find(video, data_source, data_root)
         path, kind = self.path(video), self.kind
         try:
             with safe_open(path, framework="pt") as file:
+                seconds, part = float((file.metadata() or {})["seconds"]), file.get_slice(kind)
                 # A copy: the file is memory-mapped and would be read page by page during a step.
-                found, seconds = file.get_tensor(kind).clone(), float((file.metadata() or {})["seconds"])
+                found = (
+                    file.get_tensor(kind).clone() if take is None else taken(part, take(part.get_shape()[0], seconds))
+                )
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             reason = why_unreadable(error) if isinstance(error, OSError) else "truncated, or not such a file"
             raise DataError(f"{path}: {kind} of '{video}' cannot be read ({reason}); {_AGAIN}") from None

@@ -98,7 +98,7 @@ def plan_bank(config: BankConfig) -> list[Job]:
     done = 0
     for number in range(config.seeds):
         for scene in SCENES:
-            job = _plan_job(config.first_seed + number, scene, config, done)
+            job = plan_job(config.first_seed + number, scene, config, done)
             done += len(job.times)
             jobs.append(job)
     return jobs
@@ -165,7 +165,8 @@ def things(scene: str) -> list[dict[str, str]]:
     return objects + digits + [{"kind": "word", "text": text} for text in WORDS]
 
 
-def _plan_job(seed: int, scene: str, config: BankConfig, first_frame: int) -> Job:
+def plan_job(seed: int, scene: str, config: BankConfig, first_frame: int) -> Job:
+    """The job of a scene of a seed, whose frames begin at `first_frame` of the bank."""
     rng = seeded(f"bank 1, seed {seed}, {scene}")
     pool = things(scene)
     cast = [thing for _ in range(-(-config.clips // len(pool))) for thing in rng.sample(pool, len(pool))][
@@ -213,11 +214,17 @@ def _seconds(event: Event) -> list[float]:
 def _render_job(item: tuple[Job, Path, tuple[int, ...], bool]) -> None:
     job, path, shape, encoded = item
     rows = np.memmap(path, np.uint8, "r+", shape=shape)[job.first_frame : job.first_frame + len(job.times)]
+    for row, square in enumerate(rendered(job, shape[1], encoded=encoded)):
+        rows[row] = square
+
+
+def rendered(job: Job, size: int, *, encoded: bool) -> Iterator[NDArray[np.uint8]]:
+    """The frames of a job, uint8 [size, size, 3] each. encoded: at full size and through H.264."""
     width, height = (640, 360) if encoded else (320, 180)
     renderer = Renderer(job.script, width=width, height=height)
     drawn = (renderer.frame(t) for t in job.times)
-    for row, picture in enumerate(_through_h264(drawn, width, height) if encoded else drawn):
-        rows[row] = to_square(picture, shape[1])
+    for picture in _through_h264(drawn, width, height) if encoded else drawn:
+        yield to_square(picture, size)
 
 
 def _through_h264(pictures: Iterator[NDArray[np.uint8]], width: int, height: int) -> Iterator[NDArray[np.uint8]]:

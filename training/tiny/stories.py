@@ -91,7 +91,7 @@ def shelf_of(jobs: Sequence[Job]) -> Shelf:
         for event in job.script.events:
             first = math.ceil(event.start_s)
             busy.update(range(first, math.ceil(event.end_s)))
-            clips.setdefault(_key(event, event.scene, _frames(event)), []).append((event, row_of[float(first)]))
+            clips.setdefault(shelf_key(event), []).append((event, row_of[float(first)]))
         empty[job.scene] += [row for t, row in row_of.items() if int(t) not in busy]
     return Shelf(clips, {scene: np.array(rows) for scene, rows in empty.items()})
 
@@ -102,7 +102,7 @@ def make_batch(
     """Batch `number` of a lesson. Depends only on its arguments."""
     rng = seeded(f"stories 1, {plan.name}, seed {seed}, batch {number}")
     draw = np.random.default_rng(rng.getrandbits(64))
-    stories = [_draw_story(plan, shelf, forgetting, rng) for _ in range(plan.stories)]
+    stories = [draw_story(plan, shelf, forgetting, rng) for _ in range(plan.stories)]
     frames = [_recall(story, plan, forgetting, draw) for story in stories]
     visible = [
         np.searchsorted(kept, _visible(story.span, forgetting)) for story, kept in zip(stories, frames, strict=True)
@@ -131,7 +131,7 @@ def make_batch(
     )
 
 
-def _draw_story(plan: LessonPlan, shelf: Shelf, forgetting: ForgettingConfig, rng: Random) -> Story:
+def draw_story(plan: LessonPlan, shelf: Shelf, forgetting: ForgettingConfig, rng: Random) -> Story:
     """A story that something can be asked about, and long enough for the same number of recalled and visible frames in every batch."""
     shortest = max(plan.frames, forgetting.max_frames * forgetting.temporal_ratio) + 1
     while True:
@@ -261,6 +261,11 @@ def _shown(event: Event) -> NDArray[np.int64]:
 
 def _frames(event: Event) -> int:
     return math.ceil(event.end_s) - math.ceil(event.start_s)
+
+
+def shelf_key(event: Event) -> _Key:
+    """By what a shelf finds clips of an event."""
+    return _key(event, event.scene, _frames(event))
 
 
 def _key(event: Event, scene: str, frames: int) -> _Key:

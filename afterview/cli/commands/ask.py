@@ -3,30 +3,20 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from afterview import __version__
-from afterview.cli.arguments import (
-    newest_frame,
-    positive_duration,
-    readable_memory,
-    require_count,
-    require_model,
-    require_order,
-    require_past,
-    require_question,
-    seed,
-)
-from afterview.cli.models import load_model
+from afterview.cli.arguments import readable_memory, require_count, require_model, require_question, seed
+from afterview.cli.commands import ask_recording
+from afterview.cli.models import for_a_question, load_model
 from afterview.cli.output.documents import printable
 from afterview.cli.output.records import show_record
 from afterview.cli.output.sheets import picture_path
 from afterview.cli.parsers.generation import generation_options
 from afterview.cli.progress import announced
+from afterview.cli.spans import question_span
 from afterview.configs import UsageError
-from afterview.memory.base.typed_times import agreed_time
 from afterview.memory.directory import Memory
-from afterview.memory.reading.reader import CameraReader
 from afterview.stream.ask.answer_record import AnswerRecord
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Question
@@ -40,6 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             'the question is empty; ask, for example: afterview ask "Which scene do you see now?" --memory DIR'
         )
+    if arguments.recording is not None:
+        return ask_recording.run(arguments)
     if arguments.start and arguments.last:
         raise UsageError("--from and --last both say where the span begins; give one of them")
     sheet = picture_path("--sheet", arguments.sheet, force=arguments.force)
@@ -49,17 +41,13 @@ def run(arguments: argparse.Namespace) -> int:
     opened = memory.each(lambda reader: reader, arguments.camera)
     cameras = list(opened.results.values())
     now = time.time()
-    start, at = (_time(text, cameras, now) if text else None for text in (arguments.start, arguments.at))
-    for option, text, moment in (("--from", arguments.start, start), ("--at", arguments.at, at)):
-        if moment is not None:
-            require_past(option, text, moment, now, lambda: newest_frame(cameras))
-    require_order(start, at, said=f"--from {arguments.start} --at {arguments.at}")
+    start, at, last_s = question_span(arguments.start, arguments.at, arguments.last, cameras, now)
     question = Question(
         arguments.question,
         tuple(arguments.camera),
         start=start,
         at=at,
-        last_s=positive_duration("--last", arguments.last) if arguments.last else None,
+        last_s=last_s,
         seed=seed(arguments.seed),
         evidence=require_count("--evidence", arguments.evidence, 0),
         **generation_options(arguments),
@@ -67,10 +55,15 @@ def run(arguments: argparse.Namespace) -> int:
     if len(cameras) == 1 and not opened.skipped:
         find_span(cameras[0].snapshot(), question, now)
     spec = cameras[0].spec
-    model = load_model(arguments.model or spec.model, arguments.index_encoder, recorded=spec)
+    model = load_model(
+        arguments.model or spec.model,
+        arguments.index_encoder,
+        recorded=spec,
+        announce=for_a_question(as_json=arguments.json),
+    )
     streamed = not arguments.json and sys.stdout.isatty()
     with announced("answering") as end:
-        answer = Answerer(memory, model).ask(question, on_text=_streamer(end) if streamed else None)
+        answer = Answerer(memory, model).ask(question, on_text=streamer(end) if streamed else None)
     if streamed:
         print()
     zones = {part.coverage.camera: memory.camera(part.coverage.camera).info for part in answer.parts}
@@ -78,12 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     return show_record(record, save(record, memory.held.path), arguments, sheet, text=not streamed)
 
 
-def _time(text: str, cameras: Sequence[CameraReader], now: float) -> float:
-    """A time as its camera's zone understands it. Raises UsageError where the cameras asked do not agree on what it means."""
-    return agreed_time(text, (reader.info.timezone for reader in cameras), now=now)
-
-
-def _streamer(before: Callable[[], None]) -> Callable[[str], None]:
+def streamer(before: Callable[[], None]) -> Callable[[str], None]:
     """Prints an answer in pieces. before: called before each."""
 
     def stream(piece: str) -> None:

@@ -54,7 +54,8 @@ def _print(camera: CameraDescription) -> None:
         print(f"  times from: {describe_time_basis(camera.time_basis)}")
     if camera.pictures_damaged:
         print(f"  {counted(camera.pictures_damaged, 'frame')} with a damaged picture: parts were lost on the way here")
-    shape = f"{tokens.tokens_per_frame} tokens of {tokens.width} a frame, {tokens.storage}"
+    merged = f", merged in clips of {tokens.frames_per_record}" if tokens.frames_per_record > 1 else ""
+    shape = f"{tokens.tokens_per_frame} tokens of {tokens.width} a frame{merged}, {tokens.storage}"
     where = " on this machine" if camera.store else ""
     print(f"  {camera.bytes / 1e6:.1f} MB{where}; model {camera.spec.model}: {shape}")
     if camera.tiers.downsampled:

@@ -247,6 +247,10 @@ def _summary(recording: _Recording, memory: str) -> list[str]:
         lines.append(
             f"  {counted(status.pictures_replaced, 'damaged picture')} replaced by a whole one of the same slot"
         )
+    if status.short_clips:
+        lines.append(
+            f"  {counted(status.short_clips, 'clip')} closed early, at the end or before a gap, with fewer frames than the model merges"
+        )
     if images.size != DEFAULT_IMAGE_SIZE and status.recorded:
         lines.append(
             f"  images of {images.size} lines at most: {images.gigabytes_per_day:.2f} GB a day; of {DEFAULT_IMAGE_SIZE}, the default: "

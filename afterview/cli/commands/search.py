@@ -18,7 +18,7 @@ from afterview.cli.arguments import (
     require_past,
     require_question,
 )
-from afterview.cli.models import load_model_encoders
+from afterview.cli.models import for_a_question, load_model_encoders
 from afterview.cli.output.records import show_record
 from afterview.cli.output.sheets import picture_path
 from afterview.cli.progress import announced
@@ -56,7 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
     spans = {reader.info.id: _span(arguments, reader.info.timezone, readers) for reader in readers}
     _require_frames(readers, spans, opened.skipped)
     spec = readers[0].spec
-    encoders = load_model_encoders(arguments.model or spec.model, arguments.index_encoder, recorded=spec)
+    encoders = load_model_encoders(
+        arguments.model or spec.model,
+        arguments.index_encoder,
+        recorded=spec,
+        announce=for_a_question(as_json=arguments.json),
+    )
     asked = time.time()
     with announced("searching, and indexing what is new"):
         found = search(memory, encoders, arguments.text, spans, most=arguments.top, skip_others=not arguments.camera)

@@ -137,7 +137,8 @@ def print_forgotten(about: "Origin") -> None:
 def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
     first, last = info.show(coverage.first_time), info.show(coverage.last_time)
     length = spell_duration(coverage.last_time - coverage.first_time + 1 / info.fps)
-    attended = "all of them" if coverage.recall == "full" else f"{coverage.recalled} of them (bounded recall)"
+    how = "bounded recall" if coverage.recall == "bounded" else "evenly spaced clips"
+    attended = "all of them" if coverage.recall == "full" else f"{coverage.recalled} of them ({how})"
     if coverage.search == "approximate":
         attended += " (approximate search: the same question may recall other frames)"
     print(f"  {coverage.camera}: {counted(coverage.frames, 'frame')}, {first} to {last} ({length})")
@@ -148,6 +149,9 @@ def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
         print(f"    {line}")
     for gone in coverage.removed:
         print(f"    {describe_removal(gone, info)}")
+    if coverage.in_no_whole_clip:
+        left = f"{were(coverage.in_no_whole_clip)} left out: the rest of their clip is not in the span, or is forgotten"
+        print(f"    {counted(coverage.in_no_whole_clip, 'more frame')} {left}")
     if coverage.damaged:
         left = f"{were(coverage.damaged)} left out; `afterview fsck` says what is wrong"
         print(f"    {counted(coverage.damaged, 'frame')} could not be read and {left}")

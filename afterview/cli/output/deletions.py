@@ -40,6 +40,10 @@ def describe_preview(preview: Preview, verb: str) -> list[str]:
     ]
     if len(preview.ranges) > _MOST_RANGES:
         lines.append(f"  and {len(preview.ranges) - _MOST_RANGES} more spans; --json lists all")
+    if preview.of_clips:
+        lines.append(
+            f"  {preview.of_clips} of them lie outside the span: they were merged with frames of it, and show them"
+        )
     return [*lines, *lost]
 
 

@@ -74,7 +74,37 @@ def _add_world(commands: Commands) -> None:
 
 def _add_evaluate(commands: Commands) -> None:
     parser = add_command(
-        commands, "evaluate", "measure a model's answers against known truth",
+        commands, "evaluate", "measure a model's answers against known truth, or what a question costs",
+        "`evaluate world` asks about worlds that no model was trained on.\n`evaluate cost` computes tokens, FLOPs and bytes of both "
+        "papers' recipes.", json=False,
+    )  # fmt: skip
+    actions = parser.add_subparsers(dest="benchmark", metavar="BENCHMARK", required=True)
+    _add_evaluate_world(actions)
+    _add_evaluate_cost(actions)
+
+
+def _add_evaluate_cost(actions: Commands) -> None:
+    text = "compute tokens, FLOPs and bytes of a question under both papers' recipes, without running them"
+    parser = actions.add_parser(
+        "cost", help=text, description=f"{text[0].upper()}{text[1:]}.\n\n"
+        "counted     matrix products to the first token of the answer, as torch counts them\n"
+        "by formula  4 P L + 6 d n L^2 of the decoder, as VideoChat-Flash's paper counts (about twice)\n"
+        "published   Table 1 of that paper\n\nexample:\n  afterview evaluate cost --frames 600,3600",
+    )  # fmt: skip
+    strict(parser)
+    parser.add_argument(
+        "--frames",
+        metavar="N,...",
+        help="lengths of the video, at 1 frame per second (default: 64,256,1000,3600,10000)",
+    )
+    add_json(parser)
+    add_verbosity(parser)
+
+
+def _add_evaluate_world(actions: Commands) -> None:
+    parser = actions.add_parser(
+        "world", help="ask about synthetic worlds whose truth is known",
+        description=
         "Worlds of the given seeds are rendered, encoded\nas H.264, ingested like any recording, and asked about. Accuracies come with "
         "95 % intervals (Wilson), chance and majority.\n\n"
         "--world plain     one camera; objects, digits and words in front of scenes, as in the training of the built-in model\n"
@@ -85,7 +115,7 @@ def _add_evaluate(commands: Commands) -> None:
         "                  evidence give first and next. A question about one camera is judged by its own answer\n\n"
         "example:\n  afterview evaluate world --seeds 100..101 --frames 300 --questions 10",
     )  # fmt: skip
-    parser.add_argument("benchmark", choices=("world",), help="the benchmark")
+    strict(parser)
     parser.add_argument(
         "--seeds", default="100..119", metavar="A..B", help="worlds, both ends included (default: 100..119)"
     )
@@ -124,6 +154,8 @@ def _add_evaluate(commands: Commands) -> None:
         metavar="DIR",
         help="keep memories here, and reuse those that are there already (default: a temporary directory)",
     )
+    add_json(parser)
+    add_verbosity(parser)
 
 
 def _add_extract(commands: Commands) -> None:

@@ -109,3 +109,9 @@ def test_work_that_prints_has_no_bar_on_a_terminal(lines: Lines, monkeypatch: py
     with progress("live", "frames", bar=False) as report:
         report(3, 60)
         assert lines.wait(1)[0].startswith("live")
+
+
+def test_a_step_may_be_announced_earlier_than_others(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_S", 60.0)
+    with announced("loading", first_s=0.01):
+        assert lines.wait(1)

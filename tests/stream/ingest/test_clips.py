@@ -9,11 +9,19 @@ import pytest
 
 from afterview.memory.base.records import TimeBasis
 from afterview.stream.ingest.clips import ClipGatherer
-from afterview.stream.ingest.items import Dropped, Interruption
+from afterview.stream.ingest.items import Dropped, Interruption, Joint, Pace
 from afterview.stream.ingest.preprocess import Sampled
 
-LEFT: Any = object()  # the gatherer tells cameras apart and asks them nothing
-RIGHT: Any = object()
+
+class Camera:
+    """As much of a camera as the gatherer asks for."""
+
+    def __init__(self) -> None:
+        self.config, self.stats = SimpleNamespace(fps=1.0), SimpleNamespace(short_clips=0)
+
+
+LEFT: Any = Camera()
+RIGHT: Any = Camera()
 LOST = Interruption("lost")
 
 
@@ -26,7 +34,7 @@ def encoders(frames_per_clip: int) -> Any:
 SINGLE, CLIPS, OTHER = encoders(1), encoders(3), encoders(2)
 
 
-def frame(number: int, encoders: Any = CLIPS) -> Sampled:
+def frame(number: float, encoders: Any = CLIPS) -> Sampled:
     pixels = np.zeros((1, 1, 3), dtype=np.uint8)
     return Sampled(float(number), 0.0, math.nan, TimeBasis.FILE, pixels, pixels, b"", encoders)
 
@@ -34,7 +42,7 @@ def frame(number: int, encoders: Any = CLIPS) -> Sampled:
 def numbers(groups: list[Any]) -> list[Any]:
     name = {id(LEFT): "left", id(RIGHT): "right"}
     return [
-        (name[id(camera)], group if isinstance(group, Interruption | Dropped) else [item.time for item in group])
+        (name[id(camera)], [getattr(item, "time", item) for item in group] if isinstance(group, list) else group)
         for camera, group in groups
     ]
 
@@ -53,6 +61,33 @@ def test_clips_are_whole_and_of_one_camera() -> None:
     assert numbers(gatherer.rest(RIGHT)) == [("right", [1, 3])]
     assert numbers(gatherer.rest(LEFT)) == [("left", [5])]
     assert gatherer.rest(LEFT) == []
+
+
+def test_a_silence_that_the_memory_records_as_a_gap_closes_a_clip_and_is_counted() -> None:
+    camera: Any = Camera()
+    gatherer = ClipGatherer()
+    groups = gatherer.gather([(camera, frame(second)) for second in (0, 1, 3, 4, 7, 8, 9, 10)])
+    assert [[item.time for item in group] for _, group in groups] == [[0, 1, 3], [4], [7, 8, 9]]  # type: ignore[union-attr]
+    assert camera.stats.short_clips == 1
+    gatherer.rest(camera)
+    assert camera.stats.short_clips == 2
+
+
+def test_the_pace_of_a_slow_source_is_no_silence() -> None:
+    camera: Any = Camera()
+    slow = [Pace(30.0), *(frame(30 * number) for number in range(6))]
+    groups = ClipGatherer().gather([(camera, item) for item in slow])
+    assert groups[0][1] == Pace(30.0)
+    assert [[item.time for item in group] for _, group in groups[1:]] == [[0, 30, 60], [90, 120, 150]]  # type: ignore[union-attr]
+
+
+def test_what_does_not_part_frames_keeps_its_place_between_them() -> None:
+    camera: Any = Camera()
+    pace, joint = Pace(2.0), Joint("jump", (1.0, 1.0))
+    items = [frame(0), pace, joint, frame(1), frame(2), joint]
+    groups = ClipGatherer().gather([(camera, item) for item in items])
+    assert [[getattr(item, "time", item) for item in group] for _, group in groups[:1]] == [[0, pace, joint, 1, 2]]  # type: ignore[union-attr]
+    assert groups[1][1] is joint
 
 
 @pytest.mark.parametrize("notice", [LOST, Dropped(5)])

@@ -57,8 +57,15 @@ def test_two_processes_train_as_one_that_accumulates_their_batches(data: Path, t
 
 
 @pytest.mark.slow
-def test_a_sharded_objective_has_the_loss_and_the_gradients_of_a_whole_one(data: Path, tmp_path: Path) -> None:  # noqa: F811
-    config = stage(data, every_stream(data, "frames"), ALL, gradient_checkpointing=True)
+@pytest.mark.parametrize(
+    "dropout", [None, {"kind": "attention", "layers": [1], "ratios": [1, 0.5]}], ids=["plain", "dropout"]
+)
+def test_a_sharded_objective_has_the_loss_and_the_gradients_of_a_whole_one(
+    dropout: dict[str, object] | None,
+    data: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    config = stage(data, every_stream(data, "frames"), ALL, gradient_checkpointing=True, visual_dropout=dropout)
     path, port = written(config, tmp_path / "stage.json"), str(free_port())
     processes = [
         subprocess.Popen(
@@ -75,7 +82,7 @@ def test_a_sharded_objective_has_the_loss_and_the_gradients_of_a_whole_one(data:
         for process in processes:
             process.kill()
     sharded = json.loads(out)
-    model = load_pretrained(config.model, device="cpu", dtype="float32")
+    model = load_pretrained(config.model, device="cpu", dtype="float32", changes=config.ablations)
     parts = parts_of(model.video_language, model.vision.tower)
     parameter_groups(parts, config.trainer.learning_rates)
     objective, batches = StageObjective(model, config).train(), StageData(config, model, processes=2)

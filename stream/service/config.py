@@ -227,4 +227,4 @@ def needs_restart(before: ServiceConfig, after: ServiceConfig) -> list[str]:
 def json_schema() -> dict[str, Any]:
     """The JSON schema of the file, for editors."""
     schema = ServiceConfig.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Afterview service", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Afterview service"}

@@ -284,6 +284,8 @@ class Engine:
         opening = self._readers.submit(opened)
         try:
             config, repository = await asyncio.wrap_future(opening)
+            if self._stopping:
+                raise asyncio.CancelledError
             camera.ingest = session.start(config, repository)
             camera.failure = ""
         except asyncio.CancelledError:

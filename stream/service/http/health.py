@@ -50,6 +50,8 @@ def health_routes(engine: Engine, measured: Measured, is_known: Callable[[Header
         )  # fmt: skip
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
+    for path, answer in (("/health/live", live), ("/health/ready", ready)):  # `wget --spider` asks so
+        routes.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False, response_model=None)
     return routes
 
 

@@ -155,6 +155,7 @@ def test_health_and_metrics(service: ServiceHere) -> None:
     assert service.client.get("/health/live").json() == {"status": "live"}
     ready = service.client.get("/health/ready")
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+    assert service.client.head("/health/ready").status_code == 200
     text = service.client.get("/metrics").text
     assert 'afterview_memory_bytes{camera="yard"}' in text
     assert f'afterview_memory_oldest_timestamp_seconds{{camera="yard"}} {START}' in text

@@ -1,5 +1,6 @@
 """The lines of a chat: where they come from, and the commands among them."""
 
+import io
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -33,6 +34,8 @@ class Lines:
     def __init__(self, *, as_json: bool) -> None:
         self.interactive = not as_json and sys.stdin is not None and sys.stdin.isatty()
         self.interrupted = False
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")  # bytes that are not UTF-8 cost their line alone
 
     def __iter__(self) -> Iterator[str]:
         if self.interactive:

@@ -140,6 +140,23 @@ def test_a_person_sees_the_answer_its_evidence_and_what_counts_next(
     assert err.rstrip().endswith("asking all cameras, as of now")
 
 
+def test_hostile_lines_cost_themselves_alone(
+    memory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [
+        b"\xff\xfe?", b"a\0b: who?", b"/camera a\0b", b"/camera " + b"x" * 5000, b"x" * 5000 + b": who?", b"/at \xff", b"/", b":", b"hall:",
+        b"../../etc/passwd: who?", b"/camera ,", b"/last -1h", b"/last nan", SCENE.encode(),
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\r\n".join(lines)), encoding="utf-8"))
+    assert main(["chat", "--memory", str(memory), "--json"]) == 1
+    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(documents) == len(lines)
+    failures = [document["error"]["kind"] for document in documents if "error" in document]
+    assert set(failures) <= {"usage", "memory_not_found"}
+    assert documents[-1]["question"] == SCENE
+    assert {camera["camera"] for camera in documents[-1]["cameras"]} == {"hall", "front-door"}, "as before"
+
+
 class Interrupted:
     """Answers while somebody presses Ctrl-C so many times."""
 

@@ -5,11 +5,11 @@ import errno
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -18,10 +18,11 @@ import torch
 from numpy.typing import NDArray
 
 from afterview.cli.main import main
+from afterview.memory.base.durable import observed
 from afterview.memory.base.errors import NothingRecorded, SpecMismatch
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.base.records import FrameRecord
-from afterview.memory.base.settings import read_settings
+from afterview.memory.base.settings import CameraSettings, read_settings
 from afterview.memory.directory import Memory
 from afterview.memory.plans.clip_marks import marks_of, whole_clips
 from afterview.memory.plans.clip_sampling import ClipSampling
@@ -30,6 +31,7 @@ from afterview.memory.plans.recall import RecallConfig
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.span_file import SpanFile, export_span, import_span
 from afterview.memory.writing.open import open_camera
+from afterview.memory.writing.repository import Acknowledgement
 from afterview.model.base.settings import VisualDropoutConfig
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
@@ -46,6 +48,8 @@ from afterview.stream.ingest.write import CameraWriter, Stored
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address.address import parse_source
+from tests.crash.disk import Recorder
+from tests.crash.power import cuts, evenly
 from tests.support.clips import make_clip
 from tests.support.flash import flash_preset
 from tests.support.memory_world import kill_writer, make_frame, make_spec
@@ -358,6 +362,29 @@ def test_the_writer_keeps_a_clip_together_and_acknowledges_it_at_once(tmp_path: 
     snapshot = CameraReader(tmp_path / "a").snapshot()
     np.testing.assert_array_equal(snapshot.clip_marks(snapshot.ids), marks_of(10, 4))
     np.testing.assert_array_equal(snapshot.times, [frame.time for frame in frames])
+
+
+def test_a_power_cut_loses_no_acknowledged_frame_of_a_clip(tmp_path: Path) -> None:
+    recorder, nobody = Recorder(), cast("Any", None)
+
+    def durable(done: Sequence[Acknowledgement]) -> None:
+        for ack in done:
+            recorder.promise("ack", f"{ack.frame} {ack.time!r} {ack.crc:08x}")
+
+    with observed(recorder):
+        camera, outbox = open_camera(tmp_path / "m", "a", clip_spec()), Blocking[Stored](128)
+        writer = CameraWriter(
+            camera, outbox, IngestStats(), Controls(CameraSettings(), nobody), on_durable=durable
+        )  # fmt: skip
+        for frame in frames_of(70):
+            outbox.put(frame)
+        outbox.close()
+        writer.run()
+    assert sum(step.kind == "ack" for step in recorder.steps) == 70
+    steps = len(recorder.steps)
+    assert [
+        what for _, _, found in cuts(recorder.steps, evenly(steps, 20), clip_spec(), seed=0) for what in found
+    ] == []
 
 
 def test_frames_that_wait_for_their_clip_are_forgotten_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

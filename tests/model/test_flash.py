@@ -110,7 +110,7 @@ def test_a_video_of_any_length_is_completed_with_its_last_frame(
     vision: ClipEncoder, caplog: pytest.LogCaptureFixture
 ) -> None:
     frames = frames_of(6)
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="afterview"):
         rows, layout = see_clips(frames, vision)
     assert "6 frames make no whole clips of 4; the last one is repeated 2 times" in caplog.text
     assert layout == ClipLayout(8, 16)

@@ -1,5 +1,6 @@
 """Shared by all tests. On CI no integration test may be skipped: AFTERVIEW_REQUIRE_INTEGRATION=1 turns such a skip into a failure."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -51,6 +52,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped where it must run: {report.longrepr}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _log_level() -> None:
+    """A command that an earlier test, or a fixture, ran in this process has set the level."""
+    logging.getLogger("afterview").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session", autouse=True)

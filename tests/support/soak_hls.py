@@ -66,8 +66,8 @@ class HlsCamera(OddServer):
                 data, key = packets[number % len(packets)]
                 if key:
                     if output is not None:
-                        self._publish(buffer, began, broken)
-                    broken, began = False, time.time()
+                        self._publish(buffer, began, self._due(number) - began, broken)
+                    broken, began = False, self._due(number)
                     if output is None or self._anew:
                         broken, self._anew, first = output is not None and not self._down, False, number
                         if output is not None:
@@ -79,8 +79,12 @@ class HlsCamera(OddServer):
                     _mux(output, target, data, key, number - first)
                 number += 1
 
-    def _publish(self, buffer: io.BytesIO, began: float, broken: bool) -> None:
-        segment = _Segment(buffer.getvalue(), time.time() - began, began, broken)
+    def _due(self, number: int) -> float:
+        """Unix seconds at which a picture is due: a busy machine packs it late, but does not date it so."""
+        return time.time() - time.monotonic() + self._epoch + number / RATE
+
+    def _publish(self, buffer: io.BytesIO, began: float, seconds: float, broken: bool) -> None:
+        segment = _Segment(buffer.getvalue(), seconds, began, broken)
         buffer.seek(0)
         buffer.truncate()
         if self._down:

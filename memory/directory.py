@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from afterview.memory.index.frame_index import FrameIndex
 
 _MOST_REASONS = 8  # in one error; further cameras are named without theirs
+_MOST_FOUND = 4096  # texts given for cameras whose ids are remembered
 
 _Result = TypeVar("_Result")
 
@@ -65,7 +66,10 @@ class Memory:
         with self._lock:
             wanted = self._found.get(name, name)
             if not self._is_open(wanted):
-                wanted = self._found[name] = find_camera(self.path, name)
+                wanted = find_camera(self.path, name)
+                if len(self._found) >= _MOST_FOUND:  # a name has any number of spellings
+                    self._found.clear()
+                self._found[name] = wanted
             if not self._is_open(wanted):
                 self._readers[wanted] = CameraReader(self.path / wanted)
             return self._readers[wanted]

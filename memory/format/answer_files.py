@@ -9,6 +9,7 @@ change one file. Earlier versions saved only the images.
 """
 
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +26,7 @@ Span = tuple[float, float]  # Unix seconds, both ends included
 
 RECORD = "answer.json"
 _PART = ".part.json"
+_SETTLED_NS = 2_000_000_000  # two changes within one tick of the file system's clock have one time
 _DELETE = "; delete it with `afterview answers ID --delete`"
 
 
@@ -39,19 +41,38 @@ class SavedDirectory:
 
 
 def saved_directories(memory: Path) -> list[SavedDirectory]:
-    """All saved answers and searches, newest first."""
+    """All saved answers and searches, newest first. Every new answer asks, so a directory that did not change is not read again."""
     found = []
     for path in _directories(memory):
         try:
-            with os.scandir(path) as entries:
-                files = {entry.name: entry.stat() for entry in entries}
-            about = files[RECORD] if RECORD in files else path.stat()
-            found.append(SavedDirectory(path.name, path, about.st_mtime, sum(file.st_size for file in files.values())))
+            saved, size = _looked_at(path)
+            found.append(SavedDirectory(path.name, path, saved, size))
         except FileNotFoundError:
             continue  # another process deletes it now
         except OSError:  # it must not vanish from the list: opening it says why
             found.append(SavedDirectory(path.name, path, path.stat().st_mtime, 0))
     return sorted(found, key=lambda one: (-one.saved, one.id))
+
+
+def _looked_at(path: Path) -> tuple[float, int]:
+    """When an answer was saved, and the bytes of its files."""
+    status = path.stat()
+    if abs(time.time_ns() - status.st_ctime_ns) < _SETTLED_NS:
+        return _read_directory(str(path))
+    return _remembered(str(path), status.st_dev, status.st_ino, status.st_ctime_ns)
+
+
+@lru_cache(maxsize=2048)  # more than a memory keeps
+def _remembered(path: str, device: int, inode: int, changed: int) -> tuple[float, int]:
+    """The same of a directory in this state. Every file that comes, goes or is replaced changes its `ctime`, which nobody can set."""
+    return _read_directory(path)
+
+
+def _read_directory(path: str) -> tuple[float, int]:
+    with os.scandir(path) as entries:
+        files = {entry.name: entry.stat() for entry in entries}
+    about = files[RECORD] if RECORD in files else os.stat(path)
+    return about.st_mtime, sum(file.st_size for file in files.values())
 
 
 def write_answer(

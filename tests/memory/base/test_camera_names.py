@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from afterview.cli.main import main
+from afterview.memory import directory
 from afterview.memory.base.errors import DamagedMemory, MemoryNotFound, NameTaken
 from afterview.memory.base.held_directory import place_of
 from afterview.memory.directory import Memory
@@ -70,6 +71,16 @@ def test_a_respelling_is_read_and_said_once(tmp_path: Path, caplog: pytest.LogCa
     (note,) = caplog.messages
     assert "front-door" in note
     assert "FRONT door" in note
+
+
+def test_the_spellings_that_a_memory_remembers_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client of the service may think of ever more of them."""
+    record(tmp_path, "front door")
+    monkeypatch.setattr(directory, "_MOST_FOUND", 8, raising=False)
+    memory = Memory(tmp_path)
+    for number in range(1, 40):
+        assert memory.camera(f"front{' ' * number}DOOR").info.id == "front-door"
+        assert len(memory._found) <= 8
 
 
 def test_an_id_goes_before_a_name_and_several_respellings_are_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from afterview.configs import UsageError
 from afterview.memory.base.errors import DamagedMemory, MemoryNotFound, Unreadable
 from afterview.memory.base.records import Gap
 from afterview.memory.directory import Memory
+from afterview.memory.format import answer_files
 from afterview.memory.format.answer_files import RECORD, saved_directories
 from afterview.memory.plans.retention import Limits
 from afterview.memory.writing.open import open_camera
@@ -380,3 +382,35 @@ def test_a_saved_answer_that_may_not_be_read_does_not_vanish(tmp_path: Path, rec
             assert find_saved(memory, "a1b").id == "a1b2c3"
             with pytest.raises(Unreadable, match="may not enter"):
                 open_saved(memory / "answers" / "a1b2c3")
+
+
+def test_saving_reads_no_other_answer_again(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answer has a file per frame that it shows: a service that read them all at every question would become slower and slower."""
+    monkeypatch.setattr(answer_files, "_SETTLED_NS", -1, raising=False)
+    opened: list[str] = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: opened.append(os.path.basename(path)) or scandir(path))
+    record = record_of(memory, part(memory, "a", [10]))
+    reads = []
+    for number in range(12):
+        opened.clear()
+        save(replace(record, about=replace(record.about, id=f"id{number}")), memory)
+        reads.append([name for name in opened if name.startswith("id")])
+    assert reads == [[f"id{number}"] for number in range(12)]
+    assert len(saved_directories(memory)) == 12
+
+
+def test_what_is_known_of_a_saved_answer_follows_its_changes(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_files, "_SETTLED_NS", -1)
+    save(record_of(memory, part(memory, "a", [10, 11])), memory)
+    save(record_of(memory, part(memory, "b", [10]), id="other"), memory)
+    before = {one.id: one.bytes for one in saved_directories(memory)}
+    time.sleep(0.02)  # a tick of the file system's clock
+    with open_a(memory) as repository:
+        repository.forget(START + 10, START + 10)
+    after = {one.id: one.bytes for one in saved_directories(memory)}
+    assert after["a1b2c3"] == sum(file.stat().st_size for file in (memory / "answers" / "a1b2c3").iterdir())
+    assert after["a1b2c3"] < before["a1b2c3"]
+    assert after["other"] == before["other"]
+    shutil.rmtree(memory / "answers" / "other")
+    assert [one.id for one in saved_directories(memory)] == ["a1b2c3"]

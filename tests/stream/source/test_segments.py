@@ -142,7 +142,7 @@ def test_a_playlist_that_stands_still_gives_no_picture_twice() -> None:
     frames = [event for event in events if isinstance(event, Frame)]
     shown = [nearest(frame, 10 * SECONDS) for frame in frames]
     assert shown == sorted(set(shown))
-    assert max(shown) == 50  # it went on
+    assert max(shown) >= 50  # it went on
     assert len([event for event in events if isinstance(event, Lost)]) == 1
     assert "the playlist stands still" in [event for event in events if isinstance(event, Retry)][1].reason
     assert frames[-1].damaged == 0  # every segment counts its packets anew

@@ -259,7 +259,7 @@ class Connection:
         if not last and (packet.size == 0 or packet.stream_index != self._stream.index):
             return
         self._note_arrival(packet)
-        self._segments.note(packet)
+        self._segments.note(packet, self._monotonic())
         self._coverage.packets += not (last or packet.is_discard)
         if self.times.changes != self._changes:
             self._changes = self.times.changes

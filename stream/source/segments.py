@@ -7,6 +7,7 @@ FFmpeg takes no new initialization section of fragmented MP4 in mid-stream (EXT-
 parameters of the old one. HLS loses nothing on the way, so a row of damaged pictures means that, and a new connection mends it.
 """
 
+import math
 import zlib
 from collections import deque
 from collections.abc import Callable
@@ -16,7 +17,10 @@ from afterview.stream.errors import SourceError, SourceLost
 from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.failures.failures import codec_changed
 
-_REMEMBERED = 2000  # packets: the newest segments of the connection before, a minute of them
+_REMEMBERED = 2000  # packets: the newest segments of the connection before ...
+_TAIL_S = 40.0  # ... of which a new connection gets the last three: so many seconds at most
+_BURST_S = 5.0  # seconds of a new connection in which segments that are there already arrive; later ones are new, a looped clip's too
+_OUT_OF_ORDER_S = 1.0  # seconds by which packets are out of order
 _DAMAGED_S = 3.0  # seconds from the first to the latest of damaged pictures alone, ...
 _DAMAGED = 3  # ... and so many of them, after as many whole ones: the parameters have changed
 
@@ -29,27 +33,43 @@ class SegmentWatch:
 
     def __init__(self, address: SourceAddress) -> None:
         self._address, self._active = address, address.kind == "hls" and address.live
-        self._latest: deque[_Key] = deque(maxlen=_REMEMBERED)
+        self._latest: deque[tuple[float | None, _Key]] = deque(
+            maxlen=_REMEMBERED
+        )  # with the times of the packets, seconds
         self.connected()
 
     def connected(self) -> None:
         """A new connection begins."""
-        self._before = frozenset(self._latest)
+        self._before, self._first_at = self._tail(), math.inf
         self._old: set[int | None] = set()  # presentation times of packets that a connection before gave
         self._old_turn = self._shown = False
         self._whole = 0  # pictures
         self._damaged = 0  # pictures in a row
         self._damaged_from = 0.0  # pts_s
 
-    def note(self, packet: Any) -> None:
-        """A packet came (av.Packet)."""
+    def note(self, packet: Any, now: float) -> None:
+        """A packet came (av.Packet). now: seconds of a monotonic clock."""
         if not self._active or not packet.size:
             return
+        seconds = None if packet.pts is None else float(packet.pts * packet.time_base)
         key = packet.pts, packet.size, zlib.crc32(packet)
-        if key in self._before:
+        self._first_at = min(self._first_at, now)
+        if key in self._before and now - self._first_at <= _BURST_S:
             self._old.add(packet.pts)
         else:
-            self._latest.append(key)
+            self._latest.append((seconds, key))
+
+    def _tail(self) -> frozenset[_Key]:
+        """The newest packets, back to where the stream's clock began anew: a packager that restarts a clip begins with the same packets."""
+        tail, newest, earliest = list[_Key](), -math.inf, math.inf
+        for seconds, key in reversed(self._latest):
+            if seconds is not None:
+                newest = seconds if math.isinf(newest) else newest
+                if seconds > earliest + _OUT_OF_ORDER_S or seconds < newest - _TAIL_S:
+                    break
+                earliest = min(earliest, seconds)
+            tail.append(key)
+        return frozenset(tail)
 
     def is_old(self, pts: int | None) -> bool:
         """Whether the picture whose turn it is was given by a connection before."""

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from types import SimpleNamespace
 
 import pytest
@@ -32,35 +33,58 @@ class _Packet(bytes):
 
     pts: int
     size: int
+    time_base = Fraction(1)
 
 
 def test_packets_of_a_connection_before_are_old() -> None:
     watch = SegmentWatch(ADDRESS)
     for pts in range(5):
-        watch.note(_Packet(pts, b"picture %d" % pts))
+        watch.note(_Packet(pts, b"picture %d" % pts), 0.0)
         assert not watch.is_old(pts)
     watch.connected()
     for pts in range(3, 8):
-        watch.note(_Packet(pts, b"picture %d" % pts))
+        watch.note(_Packet(pts, b"picture %d" % pts), 0.0)
     assert [watch.is_old(pts) for pts in range(3, 8)] == [True, True, False, False, False]
+
+
+def test_a_packager_that_restarts_a_looped_clip_gives_new_pictures() -> None:
+    """They are the same packets with the same times; only those of the newest segments of one run can be old."""
+    watch = SegmentWatch(ADDRESS)
+    for pts in [*range(50), *range(60)]:  # it restarted once, and ran for a minute
+        watch.note(_Packet(pts, b"picture %d" % (pts % 20)), 0.0)
+    watch.connected()
+    for pts in range(19):
+        watch.note(_Packet(pts, b"picture %d" % (pts % 20)), pts / 100)
+        assert not watch.is_old(pts)
+
+
+def test_packets_that_come_at_the_pace_of_a_camera_are_new() -> None:
+    """The segments that stand in a playlist come at once."""
+    watch = SegmentWatch(ADDRESS)
+    for pts in range(12):
+        watch.note(_Packet(pts, b"picture %d" % pts), float(pts))
+    watch.connected()
+    for pts in range(12):
+        watch.note(_Packet(pts, b"picture %d" % pts), 100.0 + pts)
+    assert [watch.is_old(pts) for pts in range(12)] == [True] * 6 + [False] * 6
 
 
 def test_another_picture_at_the_same_time_is_new() -> None:
     watch = SegmentWatch(ADDRESS)
-    watch.note(_Packet(0, b"before"))
+    watch.note(_Packet(0, b"before"), 0.0)
     watch.connected()
-    watch.note(_Packet(0, b"behind"))
+    watch.note(_Packet(0, b"behind"), 0.0)
     assert not watch.is_old(0)
 
 
 def test_no_old_picture_is_wanted_but_the_first_new_one_always_is() -> None:
     watch = SegmentWatch(ADDRESS)
-    watch.note(_Packet(0, b"0"))
+    watch.note(_Packet(0, b"0"), 0.0)
     watch.connected()
     due = watch.asked(lambda pts_s: False)
     assert due is not None
     for pts in range(3):
-        watch.note(_Packet(pts, b"%d" % pts))
+        watch.note(_Packet(pts, b"%d" % pts), 0.0)
     wanted = []
     for pts in range(3):
         if not watch.is_old(pts):
@@ -71,9 +95,9 @@ def test_no_old_picture_is_wanted_but_the_first_new_one_always_is() -> None:
 
 def test_other_sources_are_left_alone() -> None:
     watch = SegmentWatch(parse_source("rtsp://127.0.0.1/live"))
-    watch.note(_Packet(0, b"0"))
+    watch.note(_Packet(0, b"0"), 0.0)
     watch.connected()
-    watch.note(_Packet(0, b"0"))
+    watch.note(_Packet(0, b"0"), 0.0)
     assert not watch.is_old(0)
     for number in range(20):
         watch.picture(float(number), damaged=number > 5)

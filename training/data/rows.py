@@ -29,11 +29,6 @@ class Rows:
     missing: tuple[tuple[float, float], ...] = ()
     before_s: float = 0.0
 
-    @property
-    def missing_rows(self) -> int:
-        """How many rows repeat another one."""
-        return len(self.frames) - len(np.unique(self.frames))
-
 
 def plan_rows(times: NDArray[np.float64], grid: Sequence[float] | None = None, *, start_s: float = 0.0) -> Rows:
     """times: of the frames, float64 [n], ascending, seconds. grid: when the frames of a short video were to be taken, seconds since its

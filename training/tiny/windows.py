@@ -107,11 +107,6 @@ def shelf_of_windows(jobs: list[WindowJob]) -> Shelf:
     return Shelf(clips, empty)
 
 
-def clips_of(event: Event, begins: int) -> int:
-    """How many clips from second `begins` on show an event."""
-    return -(-(math.ceil(event.end_s) - begins) // FRAMES_PER_CLIP)
-
-
 def labelled(jobs: list[WindowJob]) -> Bank:
     """What each clip shows, as a bank of one row per clip without pixels: labels of the frame that shows a thing."""
     frames = index_bank([job.job for job in jobs], np.zeros((sum(len(j.job.times) for j in jobs), 1), np.uint8))

@@ -1,16 +1,19 @@
-"""LoRA in training (arXiv 2106.09685): the decoder's weights are frozen, and low-rank updates beside them learn. By the library peft.
+"""LoRA and its relatives in training: the decoder's weights are frozen, and low-rank updates beside them learn. By the library peft.
+
+Kinds: LoRA (arXiv 2106.09685), with rsLoRA (2312.03732) and DoRA (2402.09353), LoHa (2108.06098) and LoKr (2212.10650).
 
 The result of a training has the updates merged into its weights. They are also kept alone, in the layout of the published LoRA trainings
 of LLaVA and Hour-LLaVA, which `--model` merges into their base.
 """
 
 import logging
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -26,20 +29,38 @@ ADAPTER: Final = "adapter"  # directory of the updates alone, beside the model
 _NAME = "default"  # of the adapter in peft
 _WRAPPED = "base_model.model."  # before every name in peft's files
 
+_PARAMETER = re.compile(r"\.(lora|hada|lokr)_")
+_TYPES: Final = {"lora": "LORA", "dora": "LORA", "loha": "LOHA", "lokr": "LOKR"}
+
 _LOGGER = logging.getLogger(__name__)
 
 
 class LoraSettings(Schema):
     """Of a stage. Defaults: the published LoRA training of LLaVA."""
 
+    kind: Literal["lora", "dora", "loha", "lokr"] = "lora"
     rank: int = Field(default=128, ge=1)
     alpha: float = Field(default=256.0, gt=0)  # an update counts alpha / rank times; with rslora alpha / sqrt(rank)
     dropout: float = Field(default=0.05, ge=0, lt=1)
-    rslora: bool = False
+    rslora: bool = False  # of lora and dora
     # Linear layers of the decoder, by the last part of their names.
     targets: tuple[str, ...] = Field(
         default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"), min_length=1
     )
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> "LoraSettings":
+        if self.rslora and self.kind in ("loha", "lokr"):
+            raise ValueError(f"rslora scales the updates of lora and dora, not of {self.kind}")
+        return self
+
+    def document(self) -> dict[str, Any]:
+        """The keys of peft's configuration."""
+        common = {"peft_type": _TYPES[self.kind], "r": self.rank, "target_modules": list(self.targets)}
+        if self.kind in ("loha", "lokr"):
+            return common | {"alpha": self.alpha, "rank_dropout": self.dropout}
+        of_lora = {"lora_alpha": self.alpha, "lora_dropout": self.dropout, "bias": "none"}
+        return common | of_lora | {"use_rslora": self.rslora, "use_dora": self.kind == "dora"}
 
 
 def add_lora(decoder: nn.Module, settings: LoraSettings, *, seed: int) -> None:
@@ -48,7 +69,7 @@ def add_lora(decoder: nn.Module, settings: LoraSettings, *, seed: int) -> None:
     Raises UsageError if peft is not installed, TrainingError for a target that the decoder does not have.
     """
     try:
-        from peft import LoraConfig, inject_adapter_in_model  # late: an extra
+        from peft import get_peft_config, inject_adapter_in_model  # late: an extra
     except ModuleNotFoundError:
         raise missing_extra("peft", "training a LoRA") from None
     linear = {name.rpartition(".")[2] for name, module in decoder.named_modules() if isinstance(module, nn.Linear)}
@@ -56,13 +77,7 @@ def add_lora(decoder: nn.Module, settings: LoraSettings, *, seed: int) -> None:
         raise TrainingError(
             f"lora: targets: the decoder has no linear layer '{unknown[0]}'; it has {', '.join(sorted(linear))}"
         )
-    config = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        use_rslora=settings.rslora,
-        target_modules=list(settings.targets),
-    )
+    config = get_peft_config(settings.document())
     decoder.requires_grad_(False)
     with torch.random.fork_rng():  # the same updates in every process and in a resumed training
         torch.manual_seed(seed)
@@ -71,7 +86,7 @@ def add_lora(decoder: nn.Module, settings: LoraSettings, *, seed: int) -> None:
 
 def lora_parameters(decoder: nn.Module) -> list[nn.Parameter]:
     """The parameters of the updates; none without LoRA."""
-    return [value for name, value in decoder.named_parameters() if ".lora_" in name]
+    return [value for name, value in decoder.named_parameters() if _PARAMETER.search(name)]
 
 
 def finish_lora(
@@ -104,12 +119,15 @@ def finish_lora(
 
 def _merge(decoder: nn.Module) -> dict[str, Tensor]:
     """Put the linear layers back, with their updates in them. Returns the updates under the names that peft saves."""
-    updates = {}
+    from peft.tuners.tuners_utils import BaseTunerLayer  # late: an extra
+
+    updates = {
+        name.replace(f".{_NAME}", ""): value.detach().cpu().clone()
+        for name, value in decoder.named_parameters() if _PARAMETER.search(name)
+    }  # fmt: skip
     for name, layer in list(decoder.named_modules()):
-        if not hasattr(layer, "lora_A"):
+        if not isinstance(layer, BaseTunerLayer) or not hasattr(layer, "merge"):
             continue
-        updates[f"{name}.lora_A.weight"] = layer.lora_A[_NAME].weight.detach().cpu().clone()
-        updates[f"{name}.lora_B.weight"] = layer.lora_B[_NAME].weight.detach().cpu().clone()
         layer.merge(safe_merge=True)
         parent, _, own = name.rpartition(".")
         setattr(decoder.get_submodule(parent), own, layer.get_base_layer())
@@ -118,8 +136,4 @@ def _merge(decoder: nn.Module) -> dict[str, Tensor]:
 
 def _document(settings: LoraSettings, base: str) -> dict[str, Any]:
     """adapter_config.json, as peft reads it."""
-    return {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "inference_mode": True, "bias": "none",
-        "r": settings.rank, "lora_alpha": settings.alpha, "lora_dropout": settings.dropout, "use_rslora": settings.rslora,
-        "target_modules": list(settings.targets),
-    }  # fmt: skip
+    return settings.document() | {"task_type": "CAUSAL_LM", "base_model_name_or_path": base, "inference_mode": True}

@@ -65,14 +65,22 @@ def test_only_the_updates_learn_and_the_merged_model_is_base_plus_updates(toy: P
         torch.testing.assert_close(after[name], before[name] + 8 / 4 * update, rtol=1e-5, atol=1e-6)
 
 
-def test_the_adapter_alone_on_its_base_is_the_same_model(toy: Path, tmp_path: Path) -> None:
-    result = train_stage(stage(toy, rslora=True), tmp_path / "out", cpu=True)
+KINDS = [{"rslora": True}, {"kind": "dora"}, {"kind": "loha"}, {"kind": "lokr"}]
+
+
+@pytest.mark.parametrize("settings", KINDS, ids=["rslora", "dora", "loha", "lokr"])
+def test_the_adapter_alone_on_its_base_is_the_same_model(settings: dict[str, Any], toy: Path, tmp_path: Path) -> None:
+    result = train_stage(stage(toy, **settings), tmp_path / "out", cpu=True)
     document = json.loads((tmp_path / "out" / "adapter" / "adapter_config.json").read_text())
-    assert (document["r"], document["lora_alpha"], document["use_rslora"]) == (4, 8, True)
+    assert (document["r"], document.get("lora_alpha", document.get("alpha"))) == (4, 8)
+    before = weights(load_pretrained(toy / "checkpoint", device="cpu", dtype="float32"))
     merged = weights(load_pretrained(result.model, device="cpu", dtype="float32"))
     added = weights(load_pretrained(tmp_path / "out" / "adapter", device="cpu", dtype="float32"))
     for name, value in merged.items():
         torch.testing.assert_close(added[name], value, rtol=1e-5, atol=1e-6)
+    learnt = [name for name in merged if name.endswith("self_attn.q_proj.weight") and name.startswith("model.layers.")]
+    assert learnt
+    assert not any(torch.equal(merged[name], before[name]) for name in learnt)
 
 
 def test_a_resumed_training_ends_with_the_same_weights(toy: Path, tmp_path: Path) -> None:
@@ -95,6 +103,8 @@ def test_a_model_without_a_checkpoint_has_no_adapter_alone(
 def test_mistakes_are_named(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValidationError, match="at the rate of language"):
         toy_stage(toy, trainer={"learning_rates": {"memaug": 1e-3}}, lora=LORA)
+    with pytest.raises(ValidationError, match="not of loha"):
+        stage(toy, kind="loha", rslora=True)
     decoder = load_pretrained(toy / "checkpoint", device="cpu").video_language.language.decoder
     with pytest.raises(TrainingError, match=r"no linear layer 'qproj'; it has .*q_proj"):
         lora.add_lora(decoder, lora.LoraSettings(targets=("qproj",)), seed=0)

@@ -19,6 +19,7 @@ from afterview.memory.writing.repository import Repository
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.commands import apply
 from afterview.stream.ingest.config import IngestConfig
+from afterview.stream.service.access import Access
 from afterview.stream.service.aside import in_daemon_thread, in_one_line
 from afterview.stream.service.cameras import plan_camera, require_literal
 from afterview.stream.service.config import CameraConfig, ServiceConfig, camera_changes, require_name, settings_of
@@ -169,6 +170,10 @@ class Engine:
         if self._memory is None:
             self._memory = Memory(self.path)
         return self._memory
+
+    def view(self, access: Access) -> Memory:
+        """The memory as a client may see it. Raises MemoryNotFound while it holds no camera."""
+        return self.memory()
 
     async def read(self, work: Callable[[], _Result]) -> _Result:
         """Run work that reads the memory in a thread of its own."""

@@ -6,6 +6,7 @@ StreamError                            (stream.errors)
 |- ModelNotReady                       the model is still loading, or could not be loaded
 |- TooManyQuestions                    the queue of questions is full; retry_after_s says when to try again
 |- TooManyJobs                         too many jobs are waiting
+|- Forbidden                           the user may not do this
 |- Stopping                            the service is ending
 `- NotFound                  usage     no such job, answer or camera
 """
@@ -38,6 +39,10 @@ class TooManyJobs(StreamError):
     """Too many jobs are waiting."""
 
     retry_after_s = 5
+
+
+class Forbidden(StreamError):
+    """The user may not do this. Cameras that they may not see do not exist for them: that is NotFound."""
 
 
 class Stopping(StreamError):

@@ -23,6 +23,7 @@ from afterview.stream.ask.frame_images import frame_images
 from afterview.stream.ask.question import Answer, Question
 from afterview.stream.ask.saved_answers import find_saved, open_saved, save
 from afterview.stream.ask.search import TimeRange, search
+from afterview.stream.service.access import Access
 from afterview.stream.service.degraded import notes_on
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import NotFound, Stopping
@@ -63,20 +64,20 @@ class Questions:
     def __init__(self, engine: Engine, measured: Measured) -> None:
         self._engine, self._measured = engine, measured
 
-    async def stream(self, asked: Ask, client: str) -> AsyncIterator[Piece]:
+    async def stream(self, asked: Ask, access: Access) -> AsyncIterator[Piece]:
         """The parts of an answer as they come. Closing the iterator cancels the generation.
 
         Raises what Answerer.ask raises, ModelNotReady, TooManyQuestions, NotFound.
         """
         engine, loop = self._engine, asyncio.get_running_loop()
         model, session, came = engine.model, engine.session, time.time()
-        question = await engine.read(lambda: self._question(asked, came))
+        question = await engine.read(lambda: self._question(asked, came, access))
         pieces: asyncio.Queue[Piece | None] = asyncio.Queue()  # as long as an answer, so bounded by max_new_tokens
 
         def put(piece: Piece | None) -> None:
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        async with engine.line.turn(client):
+        async with engine.line.turn(access.client):
             began = loop.time()
             task = engine.spawn(
                 session.ask(
@@ -99,14 +100,14 @@ class Questions:
                     self._measured.questions["cancelled"] += 1
                 task.cancel()  # a client that left: the generation ends within a token
             self._measured.answered(loop.time() - began, answer)
-        document = await engine.read(lambda: self._document(answer, question, came))
+        document = await engine.read(lambda: self._document(answer, question, came, access))
         engine.hub.publish("answer", {"id": answer.id, "cameras": [part.coverage.camera for part in answer.parts]})
         yield Piece("answer", document)
 
-    async def ask(self, asked: Ask, client: str) -> dict[str, Any]:
+    async def ask(self, asked: Ask, access: Access) -> dict[str, Any]:
         """The whole answer."""
         found: dict[str, Any] = {}
-        pieces = self.stream(asked, client)
+        pieces = self.stream(asked, access)
         try:
             async for piece in pieces:
                 found = piece.data
@@ -114,10 +115,10 @@ class Questions:
             await pieces.aclose()  # type: ignore[attr-defined]
         return found
 
-    def _question(self, asked: Ask, now: float) -> Question:
+    def _question(self, asked: Ask, now: float, access: Access) -> Question:
         """In a thread. Raises UsageError, MemoryNotFound, NotFound."""
-        memory = self._engine.memory()
-        before = self.answer(asked.follows) if asked.follows else None
+        memory = self._engine.view(access)
+        before = self.answer(asked.follows, access) if asked.follows else None
         if before is not None and not isinstance(before, AnswerRecord):
             raise UsageError(f"follows: '{asked.follows}' is a search; a question follows an answer")
         if asked.start is not None and asked.last is not None:
@@ -131,9 +132,9 @@ class Questions:
             start, at = span_of(before.about)
         return Question(asked.text, cameras, start=start, at=at, last_s=last_s, **asked.more)
 
-    def _document(self, answer: Answer, question: Question, asked: float) -> dict[str, Any]:
+    def _document(self, answer: Answer, question: Question, asked: float, access: Access) -> dict[str, Any]:
         """Save an answer; its JSON. In a thread."""
-        memory = self._engine.memory()
+        memory = self._engine.view(access)
         infos = {part.coverage.camera: memory.camera(part.coverage.camera).info for part in answer.parts}
         record = AnswerRecord.of(
             answer, question, asked=asked, memory=memory.path, cameras=infos, version=self._engine.version
@@ -159,14 +160,14 @@ class Questions:
 
     async def search(
         self, text: str, cameras: Sequence[str], start: float | str | None, at: float | str | None,
-        last: float | str | None, top: int,
+        last: float | str | None, top: int, access: Access,
     ) -> dict[str, Any]:  # fmt: skip
         """The frames that are most similar to a text. Raises what stream.ask.search raises, ModelNotReady."""
         encoders, now = self._engine.model.encoders, time.time()
         _ = self._engine.session
 
         def work() -> dict[str, Any]:
-            memory = self._engine.memory()
+            memory = self._engine.view(access)
             readers = [memory.camera(name) for name in cameras] or memory.cameras()
             given = Ask(text, start=start, at=at, last=last)
             spans: dict[str, TimeRange] = {}
@@ -188,13 +189,16 @@ class Questions:
 
         return await self._engine.search(work)
 
-    def answer(self, given: str) -> Record:
-        """A saved answer or search, by its id. Raises NotFound. In a thread."""
+    def answer(self, given: str, access: Access) -> Record:
+        """A saved answer or search, by its id, if the client may see all its cameras. Raises NotFound. In a thread."""
         try:
             saved = find_saved(self.place(), given)
-            return open_saved(saved.path, images=False)[0]
+            record = open_saved(saved.path, images=False)[0]
         except (UsageError, MemoryNotFound):
-            raise NotFound(f"no saved answer '{given}'") from None
+            record = None
+        if record is None or not all(access.sees(camera) for camera in record.about.cameras):
+            raise NotFound(f"no saved answer '{given}'")
+        return record
 
     def place(self) -> Path:
         """The memory's directory."""

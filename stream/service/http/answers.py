@@ -12,7 +12,7 @@ from afterview.stream.ask.saved_answers import changes_since, find_saved
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.http import schemas
 from afterview.stream.service.http.errors import Json, Responses, document_of
-from afterview.stream.service.http.parameters import client_of, server_sent, unless_left
+from afterview.stream.service.http.parameters import access_of, server_sent, unless_left
 from afterview.stream.service.questions import Ask, Piece, Questions
 
 _SENT = """Server-sent events: `cameras` (which are asked, and why others are not), `text` (pieces of the answer), then `answer` (the whole
@@ -48,10 +48,10 @@ def answer_routes(engine: Engine, questions: Questions) -> APIRouter:
                  responses={**streamed, **_NOTHING, **_GONE, **_OTHER_MODEL, **_FULL})  # fmt: skip
     async def ask(request: Request, body: schemas.AskRequest) -> Response:
         """The answer with its evidence and coverage; a client that leaves cancels it. `follows` asks on about the same cameras and span."""
-        asked, client = _asked(body), client_of(request)
+        asked, access = _asked(body), access_of(request)
         if not (body.stream or "text/event-stream" in request.headers.get("accept", "")):
-            return Json(await unless_left(request, questions.ask(asked, client)))
-        pieces = questions.stream(asked, client)
+            return Json(await unless_left(request, questions.ask(asked, access)))
+        pieces = questions.stream(asked, access)
         first = await unless_left(request, _next(pieces))  # what is wrong from the start has a status of its own
         return StreamingResponse(
             _events(first, pieces), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
@@ -59,8 +59,12 @@ def answer_routes(engine: Engine, questions: Questions) -> APIRouter:
 
     @routes.post("/search", response_model=schemas.SearchDocument, summary="Find frames by a text",
                  responses={**_NOTHING, **_OTHER_MODEL})  # fmt: skip
-    async def search(body: schemas.SearchRequest) -> JSONResponse:
-        return Json(await questions.search(body.text, body.cameras, body.start, body.at, body.last, body.top))
+    async def search(request: Request, body: schemas.SearchRequest) -> JSONResponse:
+        return Json(
+            await questions.search(
+                body.text, body.cameras, body.start, body.at, body.last, body.top, access_of(request)
+            )
+        )
 
     @routes.get("/answers", response_model=schemas.SavedAnswers, summary="Saved answers and searches, newest first")
     async def answers(limit: Annotated[int, Query(ge=1, le=500, description="At most so many.")] = 50) -> JSONResponse:
@@ -69,20 +73,20 @@ def answer_routes(engine: Engine, questions: Questions) -> APIRouter:
 
     @routes.get("/answers/{answer}", response_model=schemas.AnswerDocument | schemas.SearchDocument, responses=_NOTHING,
                 summary="An answer again")  # fmt: skip
-    async def saved_answer(answer: AnswerId) -> JSONResponse:
+    async def saved_answer(request: Request, answer: AnswerId) -> JSONResponse:
         """The answer as it was given, with what became of its frames in `notes`."""
 
         def opened() -> dict[str, Any]:
-            record = questions.answer(answer)
+            record = questions.answer(answer, access_of(request))
             document = questions.document(record)
             return {**document, "notes": changes_since(record, engine.path)}
 
         return Json(await engine.read(opened))
 
     @routes.delete("/answers/{answer}", status_code=204, responses=_NOTHING, summary="Delete a saved answer")
-    async def delete(answer: AnswerId) -> Response:
+    async def delete(request: Request, answer: AnswerId) -> Response:
         def work() -> None:
-            questions.answer(answer)
+            questions.answer(answer, access_of(request))
             delete_answer(find_saved(engine.path, answer).path)
 
         await engine.read(work)

@@ -24,7 +24,7 @@ from afterview.memory.base.errors import (
     SpecMismatch,
     StoreError,
 )
-from afterview.stream.service.errors import ModelNotReady, NotFound, Stopping, TooManyJobs, TooManyQuestions
+from afterview.stream.service.errors import Forbidden, ModelNotReady, NotFound, Stopping, TooManyJobs, TooManyQuestions
 from afterview.stream.source.address.redact import redact
 
 # The first class that fits counts.
@@ -33,6 +33,7 @@ _STATUS: tuple[tuple[type[AfterviewError], int], ...] = (
     (MemoryNotFound, 404),
     (NoLongerRemembered, 410),
     (NothingRecorded, 404),
+    (Forbidden, 403),
     (TooManyQuestions, 429),
     (TooManyJobs, 429),
     (ModelNotReady, 503),

@@ -9,6 +9,7 @@ from fastapi import Path, Query, Request
 
 from afterview.configs import UsageError
 from afterview.stream.errors import Cancelled
+from afterview.stream.service.access import Access, owner
 
 CameraName = Annotated[
     str, Path(description="Id or name of a camera.", min_length=1, max_length=200, examples=["front-door"])
@@ -48,9 +49,9 @@ def server_sent(kind: str, data: Any, number: int | None = None) -> str:
     return f"{identity}event: {kind}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
-def client_of(request: Request) -> str:
-    """Who asks, for fairness among clients: the address."""
-    return request.client.host if request.client else ""
+def access_of(request: Request) -> Access:
+    """Who asks, and what they may."""
+    return owner(request.client.host if request.client else "")
 
 
 def as_time(text: str | None) -> float | str | None:

@@ -71,7 +71,7 @@ class Questions:
         """
         engine, loop = self._engine, asyncio.get_running_loop()
         model, session, came = engine.model, engine.session, time.time()
-        question = await engine.read(lambda: self._question(asked, came, access))
+        seen, question = await engine.read(lambda: (engine.view(access), self._question(asked, came, access)))
         pieces: asyncio.Queue[Piece | None] = asyncio.Queue()  # as long as an answer, so bounded by max_new_tokens
 
         def put(piece: Piece | None) -> None:
@@ -83,6 +83,7 @@ class Questions:
                 session.ask(
                     model, question, lambda text: put(Piece("text", {"text": text})),
                     lambda cameras, skipped: put(Piece("cameras", {"cameras": list(cameras), "skipped": dict(skipped)})),
+                    memory=seen,
                 )
             )  # fmt: skip
             task.add_done_callback(lambda _: pieces.put_nowait(None))

@@ -64,10 +64,9 @@ def make_app(parts: Parts, rules: Rules) -> App:
     ):
         api.include_router(routes)
     app.include_router(api)
-    guard = Guard(app, rules)
-    app.include_router(health_routes(parts.engine, parts.measured, guard.is_known))
+    app.include_router(health_routes(parts.engine, parts.measured))
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
-    return guard
+    return Guard(app, rules)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

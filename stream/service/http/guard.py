@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from afterview.stream.service.access import Access, nobody, owner
 from afterview.stream.service.http.errors import error_response
 from afterview.stream.service.http_address import is_loopback
 from afterview.stream.service.secrets import Token
@@ -106,7 +107,7 @@ class Guard:
         await refusal(scope, receive, answer)
 
     def _refusal(self, scope: MutableMapping[str, Any]) -> Response | None:
-        headers, rules = Headers(scope=scope), self._rules
+        headers = Headers(scope=scope)
         host = headers.get("host", "")
         if not self._is_own(host):
             return error_response(
@@ -118,14 +119,19 @@ class Guard:
         foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
         if foreign and not (scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"):
             return error_response(403, "origin_refused", "requests from pages of other sites are not accepted")
-        if rules.token is not None and scope["path"] not in OPEN_TO_ALL and not self.is_known(headers):
+        access = self._access(scope, headers)
+        scope.setdefault("state", {})["access"] = access
+        if not access.known and scope["path"] not in OPEN_TO_ALL:
             why = "this service needs its token: Authorization: Bearer TOKEN"
             return error_response(401, "token_required", why, {"WWW-Authenticate": "Bearer"})
         return None
 
-    def is_known(self, headers: Headers) -> bool:
-        """Whether a request has the token, or none is needed."""
-        return self._rules.token is None or self._rules.token.is_given_by(headers.get("authorization", ""))
+    def _access(self, scope: MutableMapping[str, Any], headers: Headers) -> Access:
+        """Who asks, and what they may."""
+        address = scope["client"][0] if scope.get("client") else ""
+        if self._rules.token is None or self._rules.token.is_given_by(headers.get("authorization", "")):
+            return owner(address)
+        return nobody(address)
 
     def _is_own(self, host: str) -> bool:
         name = _name_of(host)

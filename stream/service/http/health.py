@@ -2,17 +2,16 @@
 
 import shutil
 import time
-from collections.abc import Callable
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from starlette.datastructures import Headers
 
 from afterview.configs import AfterviewError
 from afterview.stream.service.degraded import readiness
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.http import schemas
 from afterview.stream.service.http.errors import Json
+from afterview.stream.service.http.parameters import Visitor
 from afterview.stream.service.measured import Measured, exposition
 
 _USAGE_LASTS_S = 60.0  # counting the bytes of a camera walks through its files
@@ -20,8 +19,8 @@ _USAGE_LASTS_S = 60.0  # counting the bytes of a camera walks through its files
 Usage = dict[str, tuple[int, float | None]]
 
 
-def health_routes(engine: Engine, measured: Measured, is_known: Callable[[Headers], bool]) -> APIRouter:
-    """is_known: whether a request may see the names of cameras."""
+def health_routes(engine: Engine, measured: Measured) -> APIRouter:
+    """GET /health/live, /health/ready and /metrics."""
     routes = APIRouter(tags=["health"])
     known: list[tuple[float, Usage]] = []
 
@@ -33,11 +32,11 @@ def health_routes(engine: Engine, measured: Measured, is_known: Callable[[Header
         "/health/ready", response_model=schemas.Ready, summary="Whether the service can do its work",
         responses={503: {"model": schemas.Ready, "description": "Not ready: no model, or the disk is full."}},
     )  # fmt: skip
-    async def ready(request: Request) -> JSONResponse:
+    async def ready(access: Visitor) -> JSONResponse:
         """`degraded` is status 200: it answers, but a camera is down. Cameras are named to those who have the token."""
         cameras = [camera.to_dict(engine.model_state) for camera in engine.cameras.values()]
         free = await engine.read(lambda: _free_bytes(engine))
-        found = readiness(engine.model_state, engine.model_problem, cameras, free, named=is_known(request.headers))
+        found = readiness(engine.model_state, engine.model_problem, cameras, free, named=access.known)
         return Json(found, 503 if found["status"] == "not ready" else 200)
 
     @routes.get("/metrics", response_class=PlainTextResponse, summary="Metrics in the text format of Prometheus")

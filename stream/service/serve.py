@@ -11,6 +11,7 @@ from pathlib import Path
 from afterview.configs import AfterviewError
 from afterview.stream.service.changes import delete_exports
 from afterview.stream.service.config import ServiceConfig, needs_restart
+from afterview.stream.service.degraded import summary
 from afterview.stream.service.engine import Engine, LoadModel
 from afterview.stream.service.http.app import Parts, make_app
 from afterview.stream.service.http.guard import Rules
@@ -21,6 +22,7 @@ from afterview.stream.service.measured import Measured
 from afterview.stream.service.places import ServiceLock
 from afterview.stream.service.questions import Questions
 from afterview.stream.service.secrets import SecretVariables, Token, read_token, require_token
+from afterview.stream.service.supervisor import Supervisor
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -39,18 +41,21 @@ class Service:
         self._token: Token | None = read_token(config.http.token_file)
         require_token(self._token, config.http.bind, loopback=is_loopback(config.http.bind))
         self._server: Server | None = None
+        self._supervisor = Supervisor({})  # that of the environment while it runs
         self.engine: Engine | None = None  # while it runs
         self.url = ""
 
     async def run(self, on_ready: Callable[[str], None] = lambda url: None) -> None:
         """Serve until the end. on_ready: called with the address once it listens. Raises ServiceBusy, ConfigError, FormatMismatch."""
         listener = listen(self._config.http)
+        self._supervisor = Supervisor()
         try:
             self.url = url_of(self._config.http, listener)
             with ServiceLock(self._memory) as lock:
                 lock.say(self.url)
                 await self._serve(listener, on_ready)
         finally:
+            self._supervisor.close()
             listener.close()
 
     async def _serve(self, listener: socket.socket, on_ready: Callable[[str], None]) -> None:
@@ -67,15 +72,22 @@ class Service:
         engine.spawn(measured.watch_loop())
         self._listen_to_signals(engine)
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-        on_ready(self.url)
+        watching = asyncio.ensure_future(self._supervisor.watch(lambda: _state(engine, server)))
         try:
+            while not (server.started or serving.done()):
+                await asyncio.sleep(0.01)
+            if server.started:
+                self._supervisor.ready()
+                on_ready(self.url)
             while not (server.should_exit or serving.done()):
                 await asyncio.sleep(0.1)
+            self._supervisor.stopping()
             _LOGGER.info("stopping: cameras end, and what was decoded is written")
             await asyncio.gather(engine.stop(), jobs.close())
             await serving
         finally:
             serving.cancel()
+            watching.cancel()
             delete_exports(self._memory)
 
     def end(self) -> None:
@@ -94,6 +106,10 @@ class Service:
 
     async def _read_again(self, engine: Engine) -> None:
         """What SIGHUP does. A configuration that is broken changes nothing."""
+        with self._supervisor.reloading():
+            await self._reload_cameras(engine)
+
+    async def _reload_cameras(self, engine: Engine) -> None:
         if self._reload is None:
             _LOGGER.warning("SIGHUP: the service was started without a configuration file; nothing to read again")
             return
@@ -108,3 +124,11 @@ class Service:
         _LOGGER.info("SIGHUP: %s (process %d)", said, os.getpid())
         if later:
             _LOGGER.warning("SIGHUP: %s: changes count after a restart", ", ".join(later))
+
+
+def _state(engine: Engine, server: Server) -> str:
+    """What systemd shows of the service."""
+    if server.should_exit:
+        return "ending: what was decoded is written"
+    model = engine.model_state
+    return summary(model, [camera.to_dict(model)["state"] for camera in engine.cameras.values()])

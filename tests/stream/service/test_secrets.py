@@ -59,7 +59,7 @@ def test_tokens_that_are_refused(tmp_path: Path, text: str, mode: int, said: str
 def test_a_token_file_that_is_missing_or_a_second_token(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"http\.token_file: .*nowhere"):
         read_token(tmp_path / "nowhere", {})
-    with pytest.raises(ConfigError, match="AFTERVIEW_TOKEN_FILE: .*nowhere"):
+    with pytest.raises(ConfigError, match=r"AFTERVIEW_TOKEN_FILE: .*nowhere"):
         read_token(None, {"AFTERVIEW_TOKEN_FILE": str(tmp_path / "nowhere")})
     for file, variables in (
         (token_file(tmp_path), {"AFTERVIEW_TOKEN": GOOD}),

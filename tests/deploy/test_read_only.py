@@ -45,8 +45,10 @@ def contained(tmp_path: Path, *command: str | Path) -> list[str]:
     for name in ("memory", "temporary"):
         (tmp_path / name).mkdir(exist_ok=True)
         os.chown(tmp_path / name, int(USER), int(USER))
-    given = ["env", "-i", f"PATH={os.defpath}", "HOME=/nonexistent", "LD_LIBRARY_PATH=/opt/lib", "TMPDIR=/var/tmp", f"PYTHONPATH=/srv:/media/{PACKAGES}",
-             "OMP_NUM_THREADS=1", "PYTHONDONTWRITEBYTECODE=1", "HF_HUB_OFFLINE=1"]  # fmt: skip
+    given = [
+        "env", "-i", f"PATH={os.defpath}", "HOME=/nonexistent", "LD_LIBRARY_PATH=/opt/lib", "TMPDIR=/var/tmp",
+        f"PYTHONPATH=/srv:/media/{PACKAGES}", "OMP_NUM_THREADS=1", "PYTHONDONTWRITEBYTECODE=1", "HF_HUB_OFFLINE=1",
+    ]  # fmt: skip
     return [
         "unshare", "--mount", "--propagation", "private", "sh", "-c", CONTAINED, USER,
         str(tmp_path / "memory"), str(tmp_path / "temporary"), str(ROOT), sys.prefix, sys.base_prefix, *given, *map(str, command),

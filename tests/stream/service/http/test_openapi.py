@@ -81,7 +81,11 @@ def test_nothing_contradicts_it_for_a_viewer_of_one_camera(
 
 
 def _fuzz(
-    service: ServiceHere, document: dict[str, Any], headers: dict[str, str], examples: int, hidden: str = "no text has this"
+    service: ServiceHere,
+    document: dict[str, Any],
+    headers: dict[str, str],
+    examples: int,
+    hidden: str = "no text has this",
 ) -> "Counter[str]":
     schema = schemathesis.openapi.from_dict(document)
     statuses: Counter[str] = Counter()

@@ -46,6 +46,7 @@ def health_routes(engine: Engine, measured: Measured, audit: Audit) -> APIRouter
             found["notes"] += audit.notes()
         else:
             found["model"]["detail"] = ""  # it may name any camera
+            found["disk"]["free_bytes"] = None  # it would tell how much is recorded in all
         return Json(found, 503 if found["status"] == "not ready" else 200)
 
     @routes.get("/metrics", response_class=PlainTextResponse, summary="Metrics in the text format of Prometheus")

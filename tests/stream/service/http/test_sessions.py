@@ -113,6 +113,24 @@ def test_a_cookie_is_for_browsers_alone(service: ServiceHere) -> None:
     assert client.get(f"{API}/session", headers={"Authorization": "Bearer wrong"}).status_code == 401
 
 
+def test_odd_cookies_of_other_programs_do_not_hide_ours(service: ServiceHere) -> None:
+    client, _ = signed_in(service, "ben")
+    own = client.cookies["afterview"]
+    for text in (f"a[b]=1; afterview={own}", f'x; =; q="a; afterview={own}', f"afterviews=1;afterview={own}"):
+        assert service.client.get(f"{API}/session", headers={"Cookie": text}).json()["user"] == "ben", text
+    assert service.client.get(f"{API}/session", headers={"Cookie": f"xafterview={own}"}).status_code == 401
+
+
+def test_a_viewer_cannot_fill_the_disk_with_exports(service: ServiceHere) -> None:
+    ben = add_token(service.memory, "ben", "exporting")
+    assert wait_until(lambda: service.client.get(f"{API}/session", headers=ben).status_code == 200, 5)
+    statuses = [
+        service.client.post(f"{API}/cameras/{camera}/export", json={}, headers=ben).status_code
+        for camera in ("yard", "yard", "yard", "hall", "yard", "yard", "hall")
+    ]
+    assert statuses == [202, 202, 202, 404, 202, 429, 429]
+
+
 def test_wrong_sign_ins_look_alike_and_are_limited_by_the_address_that_the_proxy_saw(service: ServiceHere) -> None:
     answers = {
         (answer.status_code, answer.text)

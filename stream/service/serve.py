@@ -18,6 +18,7 @@ from afterview.stream.service.http.server import Server, listen, make_server, ur
 from afterview.stream.service.http_address import is_loopback
 from afterview.stream.service.jobs import Jobs
 from afterview.stream.service.measured import Measured
+from afterview.stream.service.mqtt.service import Mqtt, broker_of
 from afterview.stream.service.places import ServiceLock
 from afterview.stream.service.questions import Questions
 from afterview.stream.service.secrets import SecretVariables, Token, read_token, require_token
@@ -38,7 +39,9 @@ class Service:
         self._version, self._reload = version, reload
         self._token: Token | None = read_token(config.http.token_file)
         require_token(self._token, config.http.bind, loopback=is_loopback(config.http.bind))
+        self._broker = broker_of(config.mqtt, SecretVariables())
         self._server: Server | None = None
+        self._mqtt: Mqtt | None = None
         self.engine: Engine | None = None  # while it runs
         self.url = ""
 
@@ -61,6 +64,8 @@ class Service:
         )
         measured, jobs = Measured(), Jobs(engine.hub)
         parts = Parts(engine, Questions(engine, measured), jobs, measured)
+        mqtt = self._mqtt = Mqtt(engine, parts.questions, jobs, measured)
+        measured.doors.append(mqtt)
         rules = Rules.of(http.bind, http.allowed_hosts, self._token, body_timeout_s=http.body_timeout_s)
         server = self._server = make_server(make_app(parts, rules), http)
         engine.start()
@@ -68,11 +73,12 @@ class Service:
         self._listen_to_signals(engine)
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))
         on_ready(self.url)
+        await mqtt.use(self._broker)
         try:
             while not (server.should_exit or serving.done()):
                 await asyncio.sleep(0.1)
             _LOGGER.info("stopping: cameras end, and what was decoded is written")
-            await asyncio.gather(engine.stop(), jobs.close())
+            await asyncio.gather(engine.stop(), jobs.close(), mqtt.stop())
             await serving
         finally:
             serving.cancel()
@@ -99,12 +105,15 @@ class Service:
             return
         try:
             config = self._reload()
+            broker = broker_of(config.mqtt, SecretVariables())
         except AfterviewError as error:
             _LOGGER.error("SIGHUP: nothing changed: %s", error)
             return
         later = needs_restart(self._config, config)
         changes = await engine.reload(config)
         said = ", ".join(f"{name}: {change}" for name, change in changes.items()) or "no camera changed"
+        if self._mqtt is not None and await self._mqtt.use(broker):
+            said += ", mqtt: changed"
         _LOGGER.info("SIGHUP: %s (process %d)", said, os.getpid())
         if later:
             _LOGGER.warning("SIGHUP: %s: changes count after a restart", ", ".join(later))

@@ -37,7 +37,10 @@ def health_routes(engine: Engine, measured: Measured, is_known: Callable[[Header
         """`degraded` is status 200: it answers, but a camera is down. Cameras are named to those who have the token."""
         cameras = [camera.to_dict(engine.model_state) for camera in engine.cameras.values()]
         free = await engine.read(lambda: _free_bytes(engine))
-        found = readiness(engine.model_state, engine.model_problem, cameras, free, named=is_known(request.headers))
+        doors = [note for door in measured.doors for note in door.notes()]
+        found = readiness(
+            engine.model_state, engine.model_problem, cameras, free, named=is_known(request.headers), doors=doors
+        )
         return Json(found, 503 if found["status"] == "not ready" else 200)
 
     @routes.get("/metrics", response_class=PlainTextResponse, summary="Metrics in the text format of Prometheus")

@@ -86,6 +86,13 @@ class MqttConfig(Schema):
             )
         return prefix
 
+    @field_validator("user")
+    @classmethod
+    def _free(cls, user: str) -> str:
+        if user in ("owner", "nobody") or not user.isprintable():
+            raise ValueError("must be another printable name than 'owner' and 'nobody'")
+        return user
+
     @field_validator("cameras")
     @classmethod
     def _ids(cls, cameras: tuple[str, ...] | None) -> tuple[str, ...] | None:

@@ -31,8 +31,8 @@ class Devices:
 
     @property
     def service_id(self) -> str:
-        """Of the service's device."""
-        return plain_id(self.topics.prefix)
+        """Of the service's device. Without `_` in the prefix, no camera of another service can have the same id as one of ours."""
+        return plain_id(self.topics.prefix, "_")
 
     def camera_id(self, camera: str) -> str:
         """Of a camera's device; the same as long as prefix and camera are called the same."""
@@ -151,10 +151,13 @@ class Devices:
         }
 
 
-def plain_id(text: str) -> str:
-    """A text as an id of Home Assistant: ASCII letters, digits, `_` and `-`. Different texts have different ids."""
+def plain_id(text: str, without: str = "") -> str:
+    """A text as an id of Home Assistant: ASCII letters, digits, `_` and `-`. Different texts have different ids.
+
+    without: a letter that sets a text apart, like those that an id cannot have.
+    """
     plain = re.sub(r"[^a-zA-Z0-9_-]+", "_", text)[:_LONGEST_ID]
-    if plain == text:
+    if plain == text and not (without and without in text):
         return plain
     return f"{plain.strip('_')}_{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}".lstrip("_")
 

@@ -45,7 +45,8 @@ def expected(rule: Rule, role: str, target: str | None) -> Verdict:
 
 @pytest.mark.parametrize("door", DOORS, ids=[door.__name__.rsplit(".", 1)[-1] for door in DOORS])
 def test_every_way_in_with_every_role(both: World, door: Any) -> None:
-    assert door.names(both) == set(door.RULES), "a way in is not in the table of its door, or is gone"
+    of_others = {name for other in DOORS if other is not door for name in other.RULES}
+    assert door.names(both) - of_others == set(door.RULES), "a way in is not in the table of its door, or is gone"
     wrong = []
     for name, rule in door.RULES.items():
         for target in TARGETS if rule.about else (None,):

@@ -22,6 +22,7 @@ import numpy as np
 import psutil
 
 from afterview.model.checkpoint.loading import load_pretrained
+from tests.bench.startup import process_seconds
 from tests.bench.table import Table
 from tests.support.servers import wait_until
 from tests.support.service import API, record_camera, sent_events
@@ -29,6 +30,7 @@ from tests.support.service import API, record_camera, sent_events
 FRAMES, QUESTIONS = 600, int(os.environ.get("SERVICE_QUESTIONS", "40"))
 SOURCE = "lavfi:testsrc2=size=320x180:rate=10"
 ROWS = ((0, 1), (1, 1), (4, 1), (8, 1), (4, 8))  # live cameras, clients
+PROCESSES = 9  # runs of `afterview ask`
 SETTLE_S = 8.0
 
 
@@ -43,7 +45,7 @@ class Running:
 
 
 def run() -> list[Table]:
-    """Takes three minutes."""
+    """Takes four minutes."""
     start = Table(
         "Start of the service",
         ["live cameras", "listens after, s", "ready after, s"],
@@ -56,6 +58,11 @@ def run() -> list[Table]:
         "Seconds as a client sees them, the wait for its turn included; first token: the first event with text. Cameras are test "
         "pictures, made in the same process.",
     )  # fmt: skip
+    processes = Table(
+        "ask as a whole process, with the service there",
+        ["live cameras", "seconds", "worst", "of process time", "the same over HTTP, s"],
+        f"Median of {PROCESSES} runs after a first one. Process time: of the command alone. Last: the whole answer, from the table above.",
+    )
     model = load_pretrained("tiny")
     for cameras, clients in ROWS:
         with tempfile.TemporaryDirectory() as directory:
@@ -65,12 +72,14 @@ def run() -> list[Table]:
                     start.add(cameras, running.listening_s, running.ready_s)
                 time.sleep(SETTLE_S)
                 first, whole = _ask(running.url, clients)
+                if clients == 1:
+                    processes.add(cameras, *_ask_by_command(Path(directory)), float(np.median(whole)))
                 metrics = httpx2.get(f"{running.url}/metrics").text
                 resident = psutil.Process(running.process.pid).memory_info().rss / 1e6
                 spread = [float(np.percentile(times, share)) for times in (first, whole) for share in (50, 95, 99)]
                 dropped, late = (_sum(metrics, name) for name in ("frames_dropped_total", "loop_lag_seconds"))
                 answers.add(cameras, clients, *spread, dropped, late, f"{resident:.0f}")
-    return [start, answers]
+    return [start, answers, processes]
 
 
 @contextlib.contextmanager
@@ -119,6 +128,14 @@ def _ask(url: str, clients: int) -> tuple[list[float], list[float]]:
     for thread in threads:
         thread.join()
     return first, whole
+
+
+def _ask_by_command(memory: Path) -> tuple[float, float, float]:
+    """Median and worst wall seconds of the whole command, and the median of its process time."""
+    command = ("-m", "afterview", "ask", "Did you see a red ring?", "--memory", str(memory), "--camera", "hall")
+    runs = [process_seconds(*command) for _ in range(PROCESSES + 1)][1:]
+    wall, busy = zip(*runs, strict=True)
+    return float(np.median(wall)), max(wall), float(np.median(busy))
 
 
 def _sum(metrics: str, name: str) -> float:

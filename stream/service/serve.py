@@ -60,7 +60,7 @@ class Service:
             self._memory, self._config, self._load_model, environment=SecretVariables(), version=self._version
         )
         measured, jobs = Measured(), Jobs(engine.hub)
-        parts = Parts(engine, Questions(engine, measured), jobs, measured)
+        parts = Parts(engine, Questions(engine, measured), jobs, measured, self.url)
         rules = Rules.of(http.bind, http.allowed_hosts, self._token, body_timeout_s=http.body_timeout_s)
         server = self._server = make_server(make_app(parts, rules), http)
         engine.start()

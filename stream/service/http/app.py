@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import Route
 
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.http.answers import answer_routes
@@ -15,8 +16,11 @@ from afterview.stream.service.http.events import event_routes
 from afterview.stream.service.http.frames import frame_routes
 from afterview.stream.service.http.guard import App, Guard, Rules
 from afterview.stream.service.http.health import health_routes
+from afterview.stream.service.http.parameters import access_of
 from afterview.stream.service.http.schemas import ErrorDocument
 from afterview.stream.service.jobs import Jobs
+from afterview.stream.service.mcp import door
+from afterview.stream.service.mcp.tools import Tools
 from afterview.stream.service.measured import Measured
 from afterview.stream.service.questions import Questions
 
@@ -38,12 +42,13 @@ _EVERY = {
 
 @dataclass(frozen=True)
 class Parts:
-    """What the API speaks to."""
+    """What the API speaks to. url: address of the service, for links."""
 
     engine: Engine
     questions: Questions
     jobs: Jobs
     measured: Measured
+    url: str = ""
 
 
 def make_app(parts: Parts, rules: Rules) -> App:
@@ -64,6 +69,8 @@ def make_app(parts: Parts, rules: Rules) -> App:
     ):
         api.include_router(routes)
     app.include_router(api)
+    tools = Tools(parts.engine, parts.questions)
+    app.router.routes.append(Route(door.PATH, door.McpDoor(parts.engine, tools, access_of, parts.url)))
     guard = Guard(app, rules)
     app.include_router(health_routes(parts.engine, parts.measured, guard.is_known))
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]

@@ -14,7 +14,7 @@ from afterview.stream.service.http.changes import change_routes
 from afterview.stream.service.http.errors import Json, Responses, add_error_handlers
 from afterview.stream.service.http.events import event_routes
 from afterview.stream.service.http.frames import frame_routes
-from afterview.stream.service.http.guard import App, Guard, Rules
+from afterview.stream.service.http.guard import Guard, Rules
 from afterview.stream.service.http.health import health_routes
 from afterview.stream.service.http.parameters import access_of
 from afterview.stream.service.http.schemas import ErrorDocument
@@ -51,7 +51,7 @@ class Parts:
     url: str = ""
 
 
-def make_app(parts: Parts, rules: Rules) -> App:
+def make_app(parts: Parts, rules: Rules) -> Guard:
     """The guarded API."""
     app = FastAPI(
         title="Afterview", version=parts.engine.version, description=_DESCRIPTION, default_response_class=Json, docs_url=None,

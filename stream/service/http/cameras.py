@@ -29,7 +29,7 @@ def camera_routes(engine: Engine, questions: Questions) -> APIRouter:
             {
                 "version": engine.version,
                 "began": engine.began,
-                "model": {"state": engine.model_state, "detail": engine.model_problem},
+                "model": {"state": engine.model_state, "detail": engine.model_problem, **_loaded(engine)},
                 "questions": {"waiting": engine.line.waiting, "longest": engine.config.http.longest_queue},
                 "cameras": len(engine.cameras),
             }
@@ -66,6 +66,15 @@ def camera_routes(engine: Engine, questions: Questions) -> APIRouter:
         return Response(status_code=204)
 
     return routes
+
+
+def _loaded(engine: Engine) -> dict[str, str]:
+    """Which model answers; nothing while there is none."""
+    if engine.model_state != "ready":
+        return {}
+    model = engine.model
+    index = model.encoders.feature_spec.index.encoder
+    return {"name": model.preset.reference, "index_encoder": index, "notice": model.notice or ""}
 
 
 def _others(engine: Engine, served: set[str]) -> tuple[list[dict[str, Any]], dict[str, str]]:

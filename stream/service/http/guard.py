@@ -9,7 +9,7 @@ import ipaddress
 import logging
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from afterview.stream.service.http.errors import error_response
-from afterview.stream.service.http_address import is_loopback
+from afterview.stream.service.http_address import OWN_SOCKET, is_loopback
 from afterview.stream.service.secrets import Token
 
 Message = MutableMapping[str, Any]
@@ -45,13 +45,15 @@ _LOGGER = logging.getLogger(__name__)
 class Rules:
     """Who may use the service. hosts: names by which it may be called, lower case. token: needed by everything but health, if there is one.
 
-    any_address: whether an IP address may stand for a name: on a network; a page cannot rebind one.
+    any_address: whether an IP address may stand for a name: on a network; a page cannot rebind one. own_socket: requests come by the
+    socket in the memory, which this user alone can open: neither name nor token is asked for.
     """
 
     hosts: frozenset[str]
     token: Token | None
     any_address: bool
     body_timeout_s: float = 20.0
+    own_socket: bool = False
 
     @classmethod
     def of(cls, bind: str, allowed: tuple[str, ...], token: Token | None, *, body_timeout_s: float) -> "Rules":
@@ -68,6 +70,10 @@ class Guard:
     def __init__(self, app: App, rules: Rules) -> None:
         self._app, self._rules = app, rules
 
+    def for_this_user(self) -> "Guard":
+        """The same API for requests that come by the socket in the memory."""
+        return Guard(self._app, replace(self._rules, token=None, own_socket=True))
+
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """One request. Never raises: what goes wrong unexpectedly is logged, and answered with status 500."""
         if scope["type"] != "http":
@@ -75,6 +81,7 @@ class Guard:
                 await self._app(scope, receive, send)
             return
         begun = False
+        scope[OWN_SOCKET] = self._rules.own_socket
 
         async def answer(message: Message) -> None:
             nonlocal begun
@@ -107,6 +114,8 @@ class Guard:
 
     def _refusal(self, scope: MutableMapping[str, Any]) -> Response | None:
         headers, rules = Headers(scope=scope), self._rules
+        if rules.own_socket:
+            return None
         host = headers.get("host", "")
         if not self._is_own(host):
             return error_response(

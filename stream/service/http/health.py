@@ -13,6 +13,7 @@ from afterview.stream.service.degraded import readiness
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.http import schemas
 from afterview.stream.service.http.errors import Json
+from afterview.stream.service.http_address import OWN_SOCKET
 from afterview.stream.service.measured import Measured, exposition
 
 _USAGE_LASTS_S = 60.0  # counting the bytes of a camera walks through its files
@@ -37,7 +38,8 @@ def health_routes(engine: Engine, measured: Measured, is_known: Callable[[Header
         """`degraded` is status 200: it answers, but a camera is down. Cameras are named to those who have the token."""
         cameras = [camera.to_dict(engine.model_state) for camera in engine.cameras.values()]
         free = await engine.read(lambda: _free_bytes(engine))
-        found = readiness(engine.model_state, engine.model_problem, cameras, free, named=is_known(request.headers))
+        known = bool(request.scope.get(OWN_SOCKET)) or is_known(request.headers)
+        found = readiness(engine.model_state, engine.model_problem, cameras, free, named=known)
         return Json(found, 503 if found["status"] == "not ready" else 200)
 
     @routes.get("/metrics", response_class=PlainTextResponse, summary="Metrics in the text format of Prometheus")

@@ -10,6 +10,7 @@ from fastapi import Path, Query, Request
 from afterview.configs import UsageError
 from afterview.stream.errors import Cancelled
 from afterview.stream.service.access import Access, owner
+from afterview.stream.service.http_address import OWN_SOCKET
 
 CameraName = Annotated[
     str, Path(description="Id or name of a camera.", min_length=1, max_length=200, examples=["front-door"])
@@ -51,6 +52,8 @@ def server_sent(kind: str, data: Any, number: int | None = None) -> str:
 
 def access_of(request: Request) -> Access:
     """Who asks, and what they may."""
+    if request.scope.get(OWN_SOCKET):
+        return owner("this user", "socket")
     return owner(request.client.host if request.client else "")
 
 

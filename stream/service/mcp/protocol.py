@@ -14,6 +14,7 @@ from afterview.stream.service.mcp.arguments import FORMS, schema_of
 from afterview.stream.service.mcp.results import Result
 from afterview.stream.service.mcp.texts import DESCRIPTIONS, INSTRUCTIONS, TITLES
 
+_SCHEMAS = {name: schema_of(name) for name in FORMS}
 Context = ServerRequestContext[Any, Any]
 Call = Callable[[str, Mapping[str, Any] | None, Context], Awaitable[types.CallToolResult]]
 
@@ -33,7 +34,7 @@ def make_server(call: Call, version: str) -> Server[Any]:
 
     return Server(
         "afterview", version=version, title="Afterview", instructions=INSTRUCTIONS,
-        on_list_tools=list_tools, on_call_tool=call_tool,
+        on_list_tools=list_tools, on_call_tool=call_tool, get_tool_input_schema=_SCHEMAS.get,
     )  # fmt: skip
 
 
@@ -41,7 +42,7 @@ def tools() -> list[types.Tool]:
     """All tools, the same for every client: what they may see does not change them."""
     return [
         types.Tool(
-            name=name, title=TITLES[name], description=DESCRIPTIONS[name].replace("\n", " "), input_schema=schema_of(name),
+            name=name, title=TITLES[name], description=DESCRIPTIONS[name].replace("\n", " "), input_schema=_SCHEMAS[name],
             annotations=types.ToolAnnotations(title=TITLES[name], read_only_hint=True, open_world_hint=False),
         )
         for name in FORMS

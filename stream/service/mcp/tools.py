@@ -55,12 +55,12 @@ class Tools:
     """Calls them. One for all clients; each call sees only what its caller may."""
 
     def __init__(
-        self, engine: Engine, questions: Questions, *, patience_s: float = PATIENCE_S, handles: Handles | None = None,
+        self, engine: Engine, questions: Questions, *, patience_s: float | None = None, handles: Handles | None = None,
         wake: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         """wake: called before a model is needed, to load one that is loaded on demand."""
         self._engine, self._questions, self._wake = engine, questions, wake
-        self._patience_s, self._handles = patience_s, handles or Handles()
+        self._patience_s, self._handles = PATIENCE_S if patience_s is None else patience_s, handles or Handles()
         self._tools: dict[str, Callable[[Any, Caller], Coroutine[Any, Any, Result]]] = {
             "ask": self._ask, "search": self._search, "cameras": self._cameras, "timeline": self._timeline,
             "frame": self._frame, "answer_status": self._answer_status,

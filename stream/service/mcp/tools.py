@@ -82,7 +82,8 @@ class Tools:
             kind, said = error_kind(error), str(error)
         else:
             kind, said = "os", describe(error)
-        return results.failed(kind, redact(said).replace(str(self._engine.path), "the memory"))
+        path, said = self._engine.path, redact(said)
+        return results.failed(kind, said.replace(str(path), "the memory") if path.is_absolute() else said)
 
     # --- questions and searches ---
 

@@ -18,7 +18,7 @@ from afterview.cli.models import for_a_question
 from afterview.configs.errors import AfterviewError, UsageError
 from afterview.memory.base.camera import ANSWERS
 from afterview.memory.base.errors import SpecMismatch
-from afterview.memory.base.held_directory import hold_memory
+from afterview.memory.base.held_directory import hold_memory, place_of
 from afterview.memory.base.store_address import is_on_store
 from afterview.stream.service.client import ServiceClient, find_service
 from afterview.stream.service.errors import ModelNotReady
@@ -143,7 +143,7 @@ class ByService:
         if said["in_memory"]:
             directory = hold_memory(self._memory).path / ANSWERS / document["id"]
         record, images = open_saved(directory)
-        return record, Saved(directory, images, said["in_memory"], notes)
+        return record, Saved(place_of(directory), images, said["in_memory"], notes)
 
 
 def _prepare(memory: Path, cameras: Sequence[str]) -> None:

@@ -150,7 +150,7 @@ class Tools:
 
         def opened() -> Document:
             record = self._questions.answer(document["id"], access)
-            return {**self._questions.document(record), "notes": document["notes"]}
+            return {**self._questions.document(record, access), "notes": document["notes"]}
 
         if late.saved:
             return await self._engine.read(opened)

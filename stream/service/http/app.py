@@ -76,7 +76,8 @@ def make_app(parts: Parts, rules: Rules) -> Guard:
         api.include_router(routes)
     app.include_router(api)
     tools = Tools(parts.engine, parts.questions)
-    app.router.routes.append(Route(door.PATH, door.McpDoor(parts.engine, tools, access_of, parts.url)))
+    mcp = door.McpDoor(parts.engine, tools, access_of, parts.url)
+    app.router.routes.extend(Route(path, mcp) for path in door.PATHS)
     app.include_router(health_routes(parts.engine, parts.measured, parts.audit))
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return Guard(app, rules, parts.gate)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mcp import types
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
-PATH = "/mcp"
+PATHS = ("/mcp", "/mcp/")  # people type both
 _SESSION = "mcp-session-id"
 _CALL = "afterview.mcp.cancelled"  # in the scope: the event that is set when the client cancels this call
 

@@ -24,6 +24,8 @@ from afterview.stream.source.address.redact import redact
 
 PATIENCE_S = 8.0  # common clients give up after 10 s
 _LOADING_EVERY_S = 0.1
+_PICTURES_WITHIN_S = 1.0  # after an answer; those on a store may take longer
+_GRACE_S = 1.5  # beyond the patience, for what has no handle
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -70,7 +72,11 @@ class Tools:
         """What a tool says; also what goes wrong. name: one of arguments.FORMS. Cancelling it ends a question that it asked."""
         try:
             form = arguments.check(name, given)
-            return await _unless_cancelled(self._tools[name](form, caller), caller.cancelled)
+            async with asyncio.timeout(self._patience_s + _GRACE_S):
+                return await _unless_cancelled(self._tools[name](form, caller), caller.cancelled)
+        except TimeoutError:
+            why = f"{name}: the memory did not answer within {self._patience_s + _GRACE_S:.0f} s; try again, or ask for less"
+            return results.failed("too_slow", why)
         except (AfterviewError, OSError) as error:
             return self._refused(error)
         except Exception:
@@ -168,7 +174,11 @@ class Tools:
         return results.with_pictures(result, *await self._pictures(frames, caller.access))
 
     async def _pictures(self, frames: list[tuple[str, int]], access: Access) -> tuple[list[bytes], list[str]]:
-        return await self._engine.read(lambda: looking.pictures_of(self._engine.view(access), access, frames))
+        try:
+            async with asyncio.timeout(_PICTURES_WITHIN_S):
+                return await self._engine.read(lambda: looking.pictures_of(self._engine.view(access), access, frames))
+        except TimeoutError:
+            return [], ["the pictures did not come in time; call frame for one of them, or follow the links"]
 
     # --- looking ---
 

@@ -4,6 +4,8 @@ import asyncio
 import base64
 import contextlib
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 
+from afterview.stream.service.mcp import looking, tools
 from afterview.stream.service.mcp.arguments import FORMS
 from tests.stream.service.mcp.conftest import ERAS, call, text_of, with_client
 from tests.support.held_model import HeldModel
@@ -252,8 +255,9 @@ def test_the_guard_stands_before_it(tiny: Any, tmp_path: Path, mode: str) -> Non
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "OPTIONS"])
-def test_other_methods_are_refused(service: ServiceHere, method: str) -> None:
-    response = service.client.request(method, "/mcp")
+@pytest.mark.parametrize("path", ["/mcp", "/mcp/"])
+def test_other_methods_are_refused(service: ServiceHere, method: str, path: str) -> None:
+    response = service.client.request(method, path)
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
 
 
@@ -278,6 +282,21 @@ def test_what_is_no_call_is_refused_without_a_failure(service: ServiceHere, body
     assert response.status_code < 500
     assert "Traceback" not in response.text
     assert len(response.content) < 20_000
+
+
+def test_a_memory_that_does_not_answer_is_said_in_time(service: ServiceHere, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+    monkeypatch.setattr(looking, "pictures_of", lambda *given: go.wait(20))
+    monkeypatch.setattr(tools, "_PICTURES_WITHIN_S", 0.05)
+    result = post(service, "frame", {"camera": "yard", "picture": True}).json()["result"]
+    go.set()
+    assert not result["isError"]
+    assert "the pictures did not come in time" in result["content"][0]["text"]
+    monkeypatch.setattr(looking, "camera_list", lambda *given: time.sleep(0.3))
+    monkeypatch.setattr(tools, "_GRACE_S", 0.05 - tools.PATIENCE_S)
+    result = post(service, "cameras", {}).json()["result"]
+    assert result["isError"]
+    assert "cameras: the memory did not answer within" in result["content"][0]["text"]
 
 
 VALUES = st.recursive(
@@ -306,7 +325,7 @@ def test_any_arguments_are_answered_within_bounds(service: ServiceHere, tool: st
     assert response.text.encode()  # no half of a surrogate pair
 
 
-def test_the_service_ends_while_a_call_waits(tiny: Any, tmp_path: Path, held: HeldModel) -> None:
+def test_the_service_ends_while_a_call_waits(tiny: Any, tmp_path: Path, held: HeldModel, mode: str) -> None:
     record_camera(tmp_path, "yard", tiny, 3)
     with ServiceHere(tmp_path, tiny) as service:
 
@@ -320,4 +339,4 @@ def test_the_service_ends_while_a_call_waits(tiny: Any, tmp_path: Path, held: He
                 assert result.is_error
                 assert "ending" in text_of(result)
 
-        with_client(service.url, "auto", work)
+        with_client(service.url, mode, work)

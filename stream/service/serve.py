@@ -81,7 +81,7 @@ class Service:
         audit = Audit(self._memory)
         admission = Admission(self._memory, self._token, local=self._local, session_s=3600 * http.session_hours)
         gate = Gate(admission, networks(http.trusted_proxies))
-        parts = Parts(engine, Questions(engine, measured, audit), jobs, measured, gate, audit)
+        parts = Parts(engine, Questions(engine, measured, audit), jobs, measured, gate, audit, self.url)
         mqtt = self._mqtt = Mqtt(engine, parts.questions, jobs, measured)
         measured.doors.append(mqtt)
         rules = Rules.of(http.bind, http.allowed_hosts, body_timeout_s=http.body_timeout_s)

@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import Route
 
 from afterview.stream.service.audit import Audit
 from afterview.stream.service.engine import Engine
@@ -18,8 +19,11 @@ from afterview.stream.service.http.frames import frame_routes
 from afterview.stream.service.http.gate import COOKIE, Gate
 from afterview.stream.service.http.guard import Guard, Rules
 from afterview.stream.service.http.health import health_routes
+from afterview.stream.service.http.parameters import access_of
 from afterview.stream.service.http.schemas import ErrorDocument
 from afterview.stream.service.jobs import Jobs
+from afterview.stream.service.mcp import door
+from afterview.stream.service.mcp.tools import Tools
 from afterview.stream.service.measured import Measured
 from afterview.stream.service.questions import Questions
 
@@ -42,7 +46,7 @@ _EVERY = {
 
 @dataclass(frozen=True)
 class Parts:
-    """What the API speaks to."""
+    """What the API speaks to. url: address of the service, for links."""
 
     engine: Engine
     questions: Questions
@@ -50,6 +54,7 @@ class Parts:
     measured: Measured
     gate: Gate
     audit: Audit
+    url: str = ""
 
 
 def make_app(parts: Parts, rules: Rules) -> Guard:
@@ -71,6 +76,9 @@ def make_app(parts: Parts, rules: Rules) -> Guard:
     ):
         api.include_router(routes)
     app.include_router(api)
+    tools = Tools(parts.engine, parts.questions)
+    mcp = door.McpDoor(parts.engine, tools, access_of, parts.url)
+    app.router.routes.extend(Route(path, mcp) for path in door.PATHS)
     app.include_router(health_routes(parts.engine, parts.measured, parts.audit))
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return Guard(app, rules, parts.gate)

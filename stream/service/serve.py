@@ -23,6 +23,7 @@ from afterview.stream.service.http.proxies import networks
 from afterview.stream.service.http.server import Server, listen, make_server, url_of
 from afterview.stream.service.http_address import is_loopback
 from afterview.stream.service.jobs import Jobs
+from afterview.stream.service.local_socket import local_socket
 from afterview.stream.service.measured import Measured
 from afterview.stream.service.places import ServiceLock
 from afterview.stream.service.questions import Questions
@@ -58,14 +59,16 @@ class Service:
         self._supervisor = Supervisor()
         try:
             self.url = url_of(self._config.http, listener)
-            with ServiceLock(self._memory) as lock:
+            with ServiceLock(self._memory) as lock, local_socket(self._memory) as local:
                 lock.say(self.url)
-                await self._serve(listener, on_ready)
+                await self._serve(listener, local, on_ready)
         finally:
             self._supervisor.close()
             listener.close()
 
-    async def _serve(self, listener: socket.socket, on_ready: Callable[[str], None]) -> None:
+    async def _serve(
+        self, listener: socket.socket, local: socket.socket | None, on_ready: Callable[[str], None]
+    ) -> None:
         http = self._config.http
         delete_exports(self._memory)
         engine = self.engine = Engine(
@@ -77,7 +80,7 @@ class Service:
         gate = Gate(admission, networks(http.trusted_proxies))
         parts = Parts(engine, Questions(engine, measured, audit), jobs, measured, gate, audit)
         rules = Rules.of(http.bind, http.allowed_hosts, body_timeout_s=http.body_timeout_s)
-        server = self._server = make_server(make_app(parts, rules), http)
+        server = self._server = make_server(make_app(parts, rules), http, local)
         engine.start()
         engine.spawn(measured.watch_loop())
         engine.spawn(admission.watch())

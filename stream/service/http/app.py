@@ -14,7 +14,6 @@ from afterview.stream.service.http.cameras import camera_routes
 from afterview.stream.service.http.changes import change_routes
 from afterview.stream.service.http.errors import Json, Responses, add_error_handlers
 from afterview.stream.service.http.events import event_routes
-from afterview.stream.service.http.exchange import App
 from afterview.stream.service.http.frames import frame_routes
 from afterview.stream.service.http.gate import COOKIE, Gate
 from afterview.stream.service.http.guard import Guard, Rules
@@ -52,7 +51,7 @@ class Parts:
     audit: Audit
 
 
-def make_app(parts: Parts, rules: Rules) -> App:
+def make_app(parts: Parts, rules: Rules) -> Guard:
     """The guarded API."""
     app = FastAPI(
         title="Afterview", version=parts.engine.version, description=_DESCRIPTION, default_response_class=Json, docs_url=None,

@@ -9,7 +9,7 @@ import ipaddress
 import logging
 import socket
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ from afterview.stream.service.admission import Visit
 from afterview.stream.service.http.errors import error_response
 from afterview.stream.service.http.exchange import App, Exchange, Message, Receive, Send
 from afterview.stream.service.http.gate import Gate
-from afterview.stream.service.http_address import is_loopback
+from afterview.stream.service.http_address import OWN_SOCKET, is_loopback
 
 LARGEST_BODY = 1 << 20  # bytes
 _LARGEST_DISCARDED = (
@@ -36,12 +36,14 @@ _LOGGER = logging.getLogger(__name__)
 class Rules:
     """How the service may be called. hosts: its names, lower case.
 
-    any_address: whether an IP address may stand for a name: on a network; a page cannot rebind one.
+    any_address: whether an IP address may stand for a name: on a network; a page cannot rebind one. own_socket: requests come by the
+    socket in the memory, which this user alone can open: neither name nor token is asked for.
     """
 
     hosts: frozenset[str]
     any_address: bool
     body_timeout_s: float = 20.0
+    own_socket: bool = False
 
     @classmethod
     def of(cls, bind: str, allowed: tuple[str, ...], *, body_timeout_s: float) -> "Rules":
@@ -58,6 +60,10 @@ class Guard:
     def __init__(self, app: App, rules: Rules, gate: Gate) -> None:
         self._app, self._rules, self._gate = app, rules, gate
 
+    def for_this_user(self) -> "Guard":
+        """The same API for requests that come by the socket in the memory."""
+        return Guard(self._app, replace(self._rules, own_socket=True), self._gate)
+
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """One request. Never raises: what goes wrong unexpectedly is logged, and answered with status 500."""
         if scope["type"] != "http":
@@ -66,7 +72,8 @@ class Guard:
             return
         exchange = Exchange(send)
         headers = Headers(scope=scope)
-        visit = self._refusal(scope, headers) or self._gate.enter(scope, headers)
+        scope[OWN_SOCKET] = self._rules.own_socket
+        visit = self._enter(scope, headers)
         refusal = visit if isinstance(visit, Response) else await self._body(headers, receive)
         if refusal is None:
             return  # the client left
@@ -83,6 +90,12 @@ class Guard:
             refusal = error_response(500, "unexpected", "this is a bug; the service's log has more")
         refusal.headers["Connection"] = "close"
         await refusal(scope, receive, exchange.send)
+
+    def _enter(self, scope: MutableMapping[str, Any], headers: Headers) -> Visit | Response:
+        """Who comes, or the refusal."""
+        if self._rules.own_socket:
+            return self._gate.enter_own(scope)
+        return self._refusal(scope, headers) or self._gate.enter(scope, headers)
 
     def _refusal(self, scope: MutableMapping[str, Any], headers: Headers) -> Response | None:
         host = headers.get("host", "")

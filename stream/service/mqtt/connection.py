@@ -42,6 +42,7 @@ _REASONS = {  # of CONNACK and DISCONNECT, both versions
     "Unsupported protocol version": "the broker does not speak this version of MQTT; set mqtt.protocol to 3.1.1",
     "Unacceptable protocol version": "the broker does not speak this version of MQTT; set mqtt.protocol to 3.1.1",
     "Session taken over": "another client has the same client id; set mqtt.client_id",
+    "Unspecified error": "the connection broke",  # as the library calls it
     "Server shutting down": "the broker shuts down",
     "Keep alive timeout": "the broker has heard nothing for too long",
     "Packet too large": "the broker refuses a message as too large; see its maximum packet size",
@@ -209,6 +210,7 @@ class _Bounded(bytearray):
 
 def why(error: BaseException) -> str:
     """Why there is no connection, in words, without secrets."""
+    error = error.__cause__ if isinstance(error, aiomqtt.MqttError) and error.__cause__ is not None else error
     code = getattr(error, "rc", None)
     text = str(code) if isinstance(code, ReasonCode) else str(error) or type(error).__name__
     for known, said in _REASONS.items():
@@ -222,4 +224,9 @@ def why(error: BaseException) -> str:
         return "the broker speaks no TLS on this port; leave out mqtt.tls, or set mqtt.port"
     if isinstance(code, int) and not isinstance(code, ReasonCode) and code == 7:
         return "the connection broke"
+    number, _, said = text.partition("] ")
+    if number.startswith("[Errno"):
+        return f"cannot be reached: {said}; check mqtt.host and mqtt.port"
+    if text == "timed out":
+        return "cannot be reached: it does not answer; check mqtt.host, mqtt.port and firewalls"
     return redact(" ".join(text.split()))[:200]

@@ -92,6 +92,8 @@ class Door:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         connection, self._connection = self._connection, None
+        if clear and not self.connected:
+            _LOGGER.warning("MQTT broker %s: not connected: what it has retained stays there", self.broker.config.place)
         if connection is None:
             return
         if self.connected:

@@ -52,11 +52,10 @@ def test_two_services_with_one_prefix_say_so(serve: Serve, broker: Mosquitto, ca
 
 @BOTH
 def test_two_services_with_one_client_id_say_so(serve: Serve, broker: Mosquitto, protocol: str) -> None:
+    word = "set mqtt.client_id"
     same = {"client_id": "twin", "protocol": protocol}
     with serve(memory="one", prefix="one", **same) as one, serve(memory="two", prefix="two", **same) as two:
-        assert wait_until(
-            lambda: any("client id" in note or "has the id 'twin'" in note for note in notes(one) + notes(two)), 30
-        )
+        assert wait_until(lambda: any(word in note for note in notes(one) + notes(two)), 30)
         assert one.json("POST", "/ask", QUESTION)["answer"]
 
 

@@ -34,7 +34,11 @@ def notes(service: ServiceHere) -> list[str]:
 
 def same(answer: Mapping[str, Any]) -> dict[str, Any]:
     """An answer without what differs each time it is asked."""
-    found = {key: value for key, value in answer.items() if key not in ("id", "asked", "timing", "request", "total_s")}
+    found = {
+        key: value
+        for key, value in answer.items()
+        if key not in ("id", "asked", "timing", "request", "total_s", "user")
+    }
     return found | {"cameras": [{**part, "timing": None} for part in answer["cameras"]]}
 
 

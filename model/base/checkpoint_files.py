@@ -26,3 +26,4 @@ ADAPTER_FILE: Final = "adapter_model.safetensors"
 ADAPTER_TORCH_FILE: Final = "adapter_model.bin"
 OTHER_TRAINED: Final = "non_lora_trainables.bin"  # of the published layout of a LoRA training
 RAW_FILE: Final = "UMT-L_f4_vision.pt"  # a UMT-L alone, as it is published for training
+TOWER_DIRECTORY: Final = "vision_tower"  # in a checkpoint; holds config.json of a tower that has no hub id

@@ -18,6 +18,7 @@ from afterview.model.base.checkpoint_files import (
     RAW_FILE,
     SINGLE_FILE,
     TOKENIZER_FILES,
+    TOWER_DIRECTORY,
     WEIGHTS,
 )
 from afterview.model.base.errors import NotPulled
@@ -37,14 +38,16 @@ class NeededModel:
     part: Part
 
 
-def needed_models(preset: ModelPreset, index: str | None = None, recorded: str | None = None) -> list[NeededModel]:
+def needed_models(
+    preset: ModelPreset, index: str | None = None, recorded: str | None = None, *, with_index: bool = True
+) -> list[NeededModel]:
     """The models of the hub that a preset needs; directories are none. index, recorded: see `chosen_index`."""
     parts: list[tuple[str | None, Part]] = [
         (preset.checkpoint, "checkpoint"),
         (preset.adapter, "adapter"),
         (preset.vision, "tower" if preset.tower is not None else "vision"),
         (preset.language, "language"),
-        (None if preset.architecture is not None else chosen_index(preset, index, recorded), "index encoder"),
+        (chosen_index(preset, index, recorded) if with_index else None, "index encoder"),
     ]
     found: dict[str, NeededModel] = {}
     for place, part in parts:
@@ -63,6 +66,8 @@ def wanted_files(names: Collection[str], part: Part) -> list[str]:
     weights = next((name for name in WEIGHTS if name in names), None)
     adapter = next((name for name in (ADAPTER_FILE, ADAPTER_TORCH_FILE) if name in names), None)
     fixed = [CONFIG_FILE, GENERATION_FILE, *(() if part == "vision" else TOKENIZER_FILES)]
+    if part == "checkpoint":
+        fixed.append(f"{TOWER_DIRECTORY}/{CONFIG_FILE}")
     if part == "adapter" or (weights is None and ADAPTER_CONFIG in names):
         fixed += [ADAPTER_CONFIG, OTHER_TRAINED, *((adapter,) if adapter else ())]
         weights = None
@@ -137,10 +142,12 @@ class Lack:
     files: Sequence[str]
 
 
-def what_lacks(preset: ModelPreset, index: str | None = None, recorded: str | None = None) -> list[Lack]:
+def what_lacks(
+    preset: ModelPreset, index: str | None = None, recorded: str | None = None, *, with_index: bool = True
+) -> list[Lack]:
     """The models of the hub that a preset needs and that are not here whole."""
     root, found = cache_directory(), []
-    todo = needed_models(preset, index, recorded)
+    todo = needed_models(preset, index, recorded, with_index=with_index)
     for needed in todo:
         model = CachedModel(needed.name, root)
         if files := lacking(model, needed.part):
@@ -150,13 +157,15 @@ def what_lacks(preset: ModelPreset, index: str | None = None, recorded: str | No
     return found
 
 
-def require_pulled(name: str, index: str | None = None, recorded: str | None = None) -> None:
+def require_pulled(
+    name: str, index: str | None = None, recorded: str | None = None, *, with_index: bool = True
+) -> None:
     """Raise NotPulled, with the command, if weights that this model needs are not on this machine. Asks no network.
 
     Raises ModelNotFound or ConfigError for a model that there is not.
     """
     preset = find_preset(name)
-    lacks = what_lacks(preset, index, recorded)
+    lacks = what_lacks(preset, index, recorded, with_index=with_index)
     if not lacks:
         return
     own = {needed.name for needed in needed_models(preset)}

@@ -27,7 +27,7 @@ _BUSY = 0.5  # load average per core beyond which a measurement says little
 def run(arguments: argparse.Namespace) -> int:
     """Run one action."""
     actions = {"list": _list, "pull": _pull, "check": _check, "remove": _remove, "measure": _measure}
-    return actions[arguments.action](arguments)
+    return actions[arguments.action or "list"](arguments)
 
 
 def _list(arguments: argparse.Namespace) -> int:

@@ -29,7 +29,7 @@ _NAME = "preset, preset file, or hub id (owner/name, or owner/name@revision)"
 def add_models_command(commands: Commands) -> None:
     """`models` and its actions."""
     models = commands.add_parser("models", help="show, fetch, check and remove weights of models", description=_ABOUT)
-    models.set_defaults(module="afterview.cli.commands.models", action="list")
+    models.set_defaults(module="afterview.cli.commands.models")
     add_json(models)
     add_verbosity(models)
     actions = models.add_subparsers(dest="action", metavar="ACTION", help="default: list")
@@ -40,8 +40,8 @@ def add_models_command(commands: Commands) -> None:
     )  # fmt: skip
     pull = _action(
         actions, "pull", "fetch the weights of a model",
-        "Shows what will be fetched, and asks at a terminal. An interrupted pull goes on\nwhere it stopped when it is run again. Every file "
-        "is checked against the hub's checksum.\n\nexamples:\n  afterview models pull hour-llava-3b\n"
+        "Shows what will be fetched, and asks at a terminal. An interrupted pull goes on\nwhere it stopped when it is run again. Every "
+        "file is checked against the hub's checksum.\n\nexamples:\n  afterview models pull hour-llava-3b\n"
         "  afterview models pull owner/name@v2 --yes",
     )  # fmt: skip
     pull.add_argument("name", metavar="NAME", help=_NAME)

@@ -17,8 +17,8 @@ from afterview.model.download.check import check, plan_removal, remove
 from afterview.model.download.needed import require_pulled
 from afterview.model.download.pull import PulledModel, plan, pull
 from afterview.model.download.transfer import Patience
-from tests.model.download.conftest import INDEX, OWN, SHARDS
 from tests.support.full_disk import no_larger_files
+from tests.support.hub_model import INDEX, OWN, SHARDS
 from tests.support.hub_server import COMMIT, HubServer
 
 QUICK = Patience(silence_s=0.3, tries=2, pause_s=0.01)

@@ -71,8 +71,9 @@ def exposition(
     model_ready: bool,
     waiting: int,
     refused: int,
+    tasks: int,
 ) -> str:
-    """All metrics. cameras: as ServedCamera.to_dict. usage: bytes and time of the oldest frame, by camera."""
+    """All metrics. cameras: as ServedCamera.to_dict. usage: bytes and time of the oldest frame, by camera. tasks: of the event loop."""
     lines: list[str] = []
 
     def add(name: str, kind: str, text: str, values: Iterable[tuple[Mapping[str, str], float | None]]) -> None:
@@ -104,6 +105,7 @@ def exposition(
     add("questions_refused_total", "counter", "Questions that found the queue full.", [({}, refused)])
     add("questions_waiting", "gauge", "Questions in the queue.", [({}, waiting)])
     add("loop_lag_seconds", "gauge", "p99 of the last minute.", [({}, round(measured.loop_lag_s, 6))])
+    add("tasks", "gauge", "asyncio tasks that are not done; many that stay are a leak.", [({}, tasks)])
     for name, text, histogram in (
         ("answer_duration_seconds", "From the turn of a question until its answer.", measured.answer),
         ("first_token_seconds", "From the turn of a question until its first token.", measured.first_token),

@@ -1,5 +1,6 @@
 """Health for supervisors and containers, and metrics."""
 
+import asyncio
 import shutil
 import time
 from collections.abc import Callable
@@ -47,6 +48,7 @@ def health_routes(engine: Engine, measured: Measured, is_known: Callable[[Header
         text = exposition(
             [camera.to_dict(engine.model_state) for camera in engine.cameras.values()], known[0][1], measured,
             model_ready=engine.model_state == "ready", waiting=engine.line.waiting, refused=engine.line.refused,
+            tasks=len(asyncio.all_tasks()),
         )  # fmt: skip
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 

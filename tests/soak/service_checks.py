@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tests.soak.cameras_checks import Camera, Expected, Fault, Run, of_camera, understand
 from tests.soak.events import Event
@@ -22,7 +23,7 @@ EXPECTED = {
 }
 
 WARM_S = 120.0  # of each life: threads and pools are made, and each camera has been asked (docs/service.md, "How time and memory grow")
-LEVEL_S = 60.0  # after that, whose medians are compared between lives
+LEVEL_S = 60.0  # after that, whose levels are compared between lives
 JUDGED_S, LONG_S = 120.0, 540.0  # a part that is shorter says nothing; one that is longer has a slope
 READY_WITHIN_S = 60.0
 
@@ -218,7 +219,8 @@ def _dropped(camera: Camera, run: Run) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Grown:
-    """One number in one life. level: its median at first, warm. part: growth from the first third to the last. slope: per hour."""
+    """One number in one life. level: its low level at first, warm. part: its growth from the first third to the last. slope: of the low
+    levels of its minutes, per hour."""
 
     life: Life
     name: str
@@ -237,15 +239,21 @@ def grown(run: Run, name: str) -> list[Grown]:
         times = np.array([one["t"] for one in samples])
         values = np.array([one[name] for one in samples], dtype=float)
         long_s = times[-1] - times[0]
-        level = float(np.median(values[times <= times[0] + LEVEL_S]))
+        level = _low(values[times <= times[0] + LEVEL_S])
         part = slope = None
         if long_s >= JUDGED_S:
-            first, last = values[times <= times[0] + long_s / 3], values[times >= times[-1] - long_s / 3]
-            part = float(np.median(last) - np.median(first))
+            part = _low(values[times >= times[-1] - long_s / 3]) - _low(values[times <= times[0] + long_s / 3])
         if long_s >= LONG_S:
-            slope = float(np.polyfit(times / 3600 - times[0] / 3600, values, 1)[0])
+            minutes = (times - times[0]) // 60
+            low = [_low(values[minutes == minute]) for minute in np.unique(minutes)]
+            slope = float(np.polyfit(np.unique(minutes) / 60, low, 1)[0])
         found.append(Grown(life, name, level, part, slope))
     return found
+
+
+def _low(values: NDArray[np.float64]) -> float:
+    """The level below which a tenth lies: what requests hold while they are answered comes on top of it, a leak lifts it."""
+    return float(np.percentile(values, 10))
 
 
 def over_lives(found: Sequence[Grown]) -> float | None:

@@ -185,7 +185,7 @@ def _lives(run: Run) -> Table:
         "Lives of the service",
         ["life", "minutes", "ended", "listened after (s)", "ready after (s)", "MB", "frames and answers that were shown before", "missing"],
         "Each but the last ended by kill -9. Before and after each restart the memory was compared with everything that clients had been "
-        f"shown so far, and the newest answers were opened by their ids. At the end: {shown or 'nothing'}. MB: median when warm.",
+        f"shown so far, and the newest answers were opened by their ids. At the end: {shown or 'nothing'}. MB: when warm.",
     )  # fmt: skip
     levels = {one.life.number: one.level for one in grown(run, "rss_mb")}
     for life in lives(run):
@@ -211,8 +211,9 @@ def _growth(run: Run) -> Table:
             "from life to life, per hour",
             "allowed",
         ],
-        f"A life counts from {WARM_S:.0f} s after it was ready. Within a life: from the median of its first third to that of its last. A "
-        f"slope needs {LONG_S / 60:.0f} minutes. From life to life: medians of the first {LEVEL_S:.0f} s that count.",
+        f"A life counts from {WARM_S:.0f} s after it was ready. Levels are those below which a tenth of the samples lie, because a request "
+        "holds tasks, files and memory while it waits. Within a life: from its first third to its last. A slope needs "
+        f"{LONG_S / 60:.0f} minutes. From life to life: the first {LEVEL_S:.0f} s that count.",
     )
     for name, bound in BOUNDS.items():
         found = grown(run, name)

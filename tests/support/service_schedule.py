@@ -45,7 +45,7 @@ def kills(run_s: float, seed: int) -> list[float]:
     """When the service is killed: in the first 70 % of the run, two of ten soon after the one before, while it starts."""
     dice = random.Random(f"{seed} kills")
     count = max(1, round(KILLS_PER_HOUR * run_s / 3600))
-    quick = count // 5
+    quick = round(count / 5)
     first, last = max(0.05 * run_s, 30.0), 0.7 * run_s - 30.0
     slack = (last - first) - _LEAST_LIFE_S * (count - quick - 1)
     if slack < 0:

@@ -198,7 +198,8 @@ class _Soak:
         append(
             self._events, "sample", life=lives.life, **values, load=round(os.getloadavg()[0], 2), tasks=int(found["tasks"]),
             waiting=int(found["questions_waiting"]), refused=int(found["questions_refused_total"]),
-            loop_lag_s=round(found["loop_lag_seconds"], 4), cameras=cameras, used=self._used(lives),
+            answering_s=round(found["answer_duration_seconds_sum"], 2), loop_lag_s=round(found["loop_lag_seconds"], 4),
+            cameras=cameras, used=self._used(lives),
             lags={name: [one["lag_s"]] for name, one in self._looked.items() if one["lag_s"] is not None},
             ahead={name: round(one["last_time"] - now, 3) for name, one in self._looked.items() if one["last_time"] is not None},
         )  # fmt: skip

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,7 @@ def _heading(run: Run) -> str:
         f"cameras ({sizes}, {begin.get('rate', '?')} frames per second, digest login) from GStreamer's server, one process each, and "
         f"{begin.get('clients', '?')} clients, on {begin.get('cores', '?')} cores; {date}, commit {begin.get('commit', '?')}, seed "
         f"{begin.get('seed', '?')}.\n\nCores used on average: {cores}. Load average of the machine, which did other work, too: "
-        + (f"{np.mean(load):.1f}, {max(load):.1f} at most." if len(load) else "unknown.")
+        + (f"{np.mean(load):.1f}, {max(load):.1f} at most. {_busy(run)}" if len(load) else "unknown.")
     )
 
 
@@ -120,6 +121,20 @@ def _cores(run: Run) -> dict[str, np.ndarray]:
     names = list(run.samples[0]["used"])
     used = {name: np.array([sample["used"][name] for sample in run.samples]) for name in names}
     return {name: np.maximum(np.diff(values), 0.0) / seconds for name, values in used.items()}
+
+
+def _busy(run: Run) -> str:
+    """How busy the one thread was that answers, and how long the line."""
+    spent = passed = 0.0
+    for one, other in pairwise(run.samples):
+        if one["life"] == other["life"]:
+            spent += other["answering_s"] - one["answering_s"]
+            passed += other["t"] - one["t"]
+    share = f"{100 * spent / passed:.0f} %" if passed else "an unknown share"
+    waited = max((sample["waiting"] for sample in run.samples), default=0)
+    return (
+        f"The language model answered {share} of the time; up to {waited} questions were seen to wait, of 16 that may."
+    )
 
 
 def _tables(run: Run) -> Iterator[str]:

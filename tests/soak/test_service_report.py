@@ -38,7 +38,7 @@ def _sample(second: float) -> dict[str, Any]:
     life = 1 + sum(second > kill for kill in KILLS)
     return {
         "kind": "sample", "t": START + second, "life": life, "rss_mb": 700.0, "fds": 80, "threads": 60, "tasks": 15, "cpu_s": 1.0,
-        "load": 2.0, "waiting": 1, "refused": 0, "loop_lag_s": 0.01, "lags": {}, "ahead": {CAMERA: -0.2},
+        "load": 2.0, "waiting": 1, "refused": 0, "answering_s": second * 0.4, "loop_lag_s": 0.01, "lags": {}, "ahead": {CAMERA: -0.2},
         "cameras": {CAMERA: {"dropped": 0, "recorded": 5}}, "used": {"service": second / 2, "cameras": second / 50},
     }  # fmt: skip
 
@@ -121,6 +121,7 @@ def test_a_clean_run(tmp_path: Path) -> None:
     assert f"| {KILLED} | 2 | 16 | 3.0 / 3.0 / 3.0 | 20 | crashed, lost | need not be |" in text
     assert "| 2 | 15.0 | killed while ready | 2.0 | 8.0 | 700 | 9, 4 | 0 |" in text
     assert "service 0.50, cameras 0.02" in text
+    assert "answered 40 % of the time; up to 1 questions" in text
     report.plot(tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 10_000
 

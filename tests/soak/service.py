@@ -33,11 +33,12 @@ from tests.soak.service_promises import Promises, Shown
 from tests.soak.service_report import Report, report_of
 from tests.soak.watched import level
 from tests.support.gstreamer_cameras import RATE, SIZES, USER, FaultPlan, GstreamerCamera, write_recordings
+from tests.support.processes import as_urgent_as_this
 from tests.support.service import API
 from tests.support.service_schedule import CAMERAS, kills, outages
 from tests.support.soak_servers import free_port
 
-SEED, CLIENTS = 25, 20
+SEED, CLIENTS, LONGEST_QUEUE = 25, 20, 8
 _LOOK_S, _SAMPLE_S = 1.0, 5.0
 _START_WITHIN_S, _STOP_WITHIN_S, _CLIENTS_WITHIN_S = 120.0, 60.0, 150.0
 _CHANGING = re.compile(r"; next try in [0-9.]+ s|\d\d:\d\d:\d\d[.0-9]*")
@@ -84,7 +85,14 @@ class _Soak:
             for name, camera in self._cameras.items()
         }
         path.write_text(
-            json.dumps({"memory": str(self._memory), "model": "tiny", "http": {"port": port}, "cameras": cameras})
+            json.dumps(
+                {
+                    "memory": str(self._memory),
+                    "model": "tiny",
+                    "http": {"port": port, "longest_queue": LONGEST_QUEUE},
+                    "cameras": cameras,
+                }
+            )
         )
         return path, f"http://127.0.0.1:{port}"
 
@@ -92,7 +100,8 @@ class _Soak:
         """Everything."""
         append(
             self._events, "begin", hours=self._run_s / 3600, seed=SEED, commit=commit(), cores=os.cpu_count(), cameras=list(CAMERAS),
-            clients=CLIENTS, kills=len(kills(self._run_s, SEED)), rate=RATE, sizes=list(SIZES.values()),
+            clients=CLIENTS, queue=LONGEST_QUEUE, nice=os.nice(0), kills=len(kills(self._run_s, SEED)),
+            rate=RATE, sizes=list(SIZES.values()),
         )  # fmt: skip
         with ExitStack() as running:
             log = running.enter_context(self._log_path.open("wb"))
@@ -137,6 +146,7 @@ class _Soak:
             cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         running.callback(_end, self._clients)
+        as_urgent_as_this(self._clients.pid)
         append(self._events, "start", took_s=round(time.monotonic() - began, 1))
 
     def _go(self, lives: Lives) -> None:
@@ -192,7 +202,7 @@ class _Soak:
             found[name] = found.get(name, 0.0) + float(value)
         now = time.time()
         cameras = {
-            name: {key: one[key] for key in ("recorded", "dropped", "reconnects", "last_time")}
+            name: {key: one[key] for key in ("recorded", "frames", "dropped", "reconnects", "last_time")}
             for name, one in self._looked.items()
         }
         append(

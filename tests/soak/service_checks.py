@@ -22,7 +22,9 @@ EXPECTED = {
     KILLED: Expected(frozenset({"crashed", "lost"}), 20.0, outage=True),
 }
 
-WARM_S = 120.0  # of each life: threads and pools are made, and each camera has been asked (docs/service.md, "How time and memory grow")
+# A life is warm so long after it was ready, and when each camera has as many frames as a question recalls, and has been asked since: docs/
+# service.md, "How time and memory grow".
+WARM_S, RECALLED, ASKED_S = 120.0, 128, 60.0
 LEVEL_S = 60.0  # after that, whose levels are compared between lives
 JUDGED_S, LONG_S = 120.0, 540.0  # a part that is shorter says nothing; one that is longer has a slope
 READY_WITHIN_S = 60.0
@@ -70,7 +72,14 @@ class Life:
         """Its samples after it was warm."""
         if self.ready is None:
             return []
-        return [one for one in samples if self.ready + WARM_S <= one["t"] <= self.end]
+        own = [one for one in samples if self.ready + WARM_S <= one["t"] <= self.end]
+        full = next(
+            (one["t"] for one in own if min(camera["frames"] for camera in one["cameras"].values()) >= RECALLED), None
+        )
+        if full is None:
+            return []
+        began_full = full == own[0]["t"]
+        return [one for one in own if one["t"] >= full + (0.0 if began_full else ASKED_S)]
 
 
 def understood(events: list[Event]) -> Run:

@@ -21,6 +21,7 @@ from afterview.configs import AfterviewError
 from afterview.memory.reading.reader import CameraReader
 from tests.soak.events import append
 from tests.soak.service_promises import Promises, content_of
+from tests.support.processes import as_urgent_as_this
 from tests.support.service import API
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +56,7 @@ class Lives:
             cwd=ROOT, env={**os.environ, **self._environment, "PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=self._log, start_new_session=True,
         )  # fmt: skip
+        as_urgent_as_this(self._process.pid)
         self._began, self._listening, self.ready = time.monotonic(), False, False
         append(self._events, "life", life=self.life, pid=self._process.pid)
 

@@ -20,6 +20,7 @@ from tests.soak.service_checks import (
     EXPECTED,
     LEVEL_S,
     LONG_S,
+    RECALLED,
     WARM_S,
     dropped,
     grown,
@@ -107,7 +108,8 @@ def _heading(run: Run) -> str:
     return (
         f"{(run.stop - run.start) / 60:.0f} min in real time: one `afterview serve` with the built-in model, {len(run.cameras)} RTSP "
         f"cameras ({sizes}, {begin.get('rate', '?')} frames per second, digest login) from GStreamer's server, one process each, and "
-        f"{begin.get('clients', '?')} clients, on {begin.get('cores', '?')} cores; {date}, commit {begin.get('commit', '?')}, seed "
+        f"{begin.get('clients', '?')} clients, on {begin.get('cores', '?')} cores with nice {begin.get('nice', '?')}; "
+        f"{date}, commit {begin.get('commit', '?')}, seed "
         f"{begin.get('seed', '?')}.\n\nCores used on average: {cores}. Load average of the machine, which did other work, too: "
         + (f"{np.mean(load):.1f}, {max(load):.1f} at most. {_busy(run)}" if len(load) else "unknown.")
     )
@@ -131,10 +133,9 @@ def _busy(run: Run) -> str:
             spent += other["answering_s"] - one["answering_s"]
             passed += other["t"] - one["t"]
     share = f"{100 * spent / passed:.0f} %" if passed else "an unknown share"
+    longest = next((event["queue"] for event in run.of("begin")), "?")
     waited = max((sample["waiting"] for sample in run.samples), default=0)
-    return (
-        f"The language model answered {share} of the time; up to {waited} questions were seen to wait, of 16 that may."
-    )
+    return f"The language model answered {share} of the time; up to {waited} questions were seen to wait, of {longest} that may."
 
 
 def _tables(run: Run) -> Iterator[str]:
@@ -226,7 +227,8 @@ def _growth(run: Run) -> Table:
             "from life to life, per hour",
             "allowed",
         ],
-        f"A life counts from {WARM_S:.0f} s after it was ready. Levels are those below which a tenth of the samples lie, because a request "
+        f"A life counts from {WARM_S:.0f} s after it was ready; the first one when each camera has the {RECALLED} frames that a question "
+        "recalls. Levels are those below which a tenth of the samples lie, because a request "
         "holds tasks, files and memory while it waits. Within a life: from its first third to its last. A slope needs "
         f"{LONG_S / 60:.0f} minutes. From life to life: the first {LEVEL_S:.0f} s that count.",
     )

@@ -39,7 +39,8 @@ def _sample(second: float) -> dict[str, Any]:
     return {
         "kind": "sample", "t": START + second, "life": life, "rss_mb": 700.0, "fds": 80, "threads": 60, "tasks": 15, "cpu_s": 1.0,
         "load": 2.0, "waiting": 1, "refused": 0, "answering_s": second * 0.4, "loop_lag_s": 0.01, "lags": {}, "ahead": {CAMERA: -0.2},
-        "cameras": {CAMERA: {"dropped": 0, "recorded": 5}}, "used": {"service": second / 2, "cameras": second / 50},
+        "cameras": {CAMERA: {"dropped": 0, "recorded": 5, "frames": max(0, int(second))}},
+        "used": {"service": second / 2, "cameras": second / 50},
     }  # fmt: skip
 
 
@@ -53,6 +54,7 @@ def clean_run() -> Events:
     gaps += [[START + away[2][0] - 1, START + away[2][1] + 1, "lost"], [times[-1], None, "not recording"]]
     events: Events = [
         {"kind": "begin", "t": START - 12, "cameras": [CAMERA], "commit": "0123456789ab", "seed": 25, "cores": 2, "kills": 2, "clients": 1,
+         "queue": 8, "nice": 0,
          "rate": 5, "sizes": [[160, 120]]},
         *_life(1, -10, -2),
         {"kind": "start", "t": START},

@@ -18,6 +18,7 @@ from afterview.stream.media import VideoWriter
 from afterview.stream.testing.serve import RTSP_SCRIPT, write_recording
 from tests.soak.events import append
 from tests.support.clips import picture
+from tests.support.processes import as_urgent_as_this
 from tests.support.servers import START_WITHIN_S
 from tests.support.soak_schedule import Window
 from tests.support.soak_servers import free_port
@@ -66,6 +67,7 @@ class GstreamerCamera:
                 [python, "-I", str(RTSP_SCRIPT), f"--port={self.port}", "--loop", *login],
                 stdin=recording, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
+        as_urgent_as_this(process.pid)
         assert process.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)

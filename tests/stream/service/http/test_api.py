@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -161,6 +162,7 @@ def test_health_and_metrics(service: ServiceHere) -> None:
     assert 'afterview_memory_bytes{camera="yard"}' in text
     assert f'afterview_memory_oldest_timestamp_seconds{{camera="yard"}} {START}' in text
     assert "afterview_model_ready 1" in text
+    assert re.search(r"^afterview_tasks [1-9]", text, re.MULTILINE)
     assert "afterview_answer_duration_seconds_count" in text
 
 

@@ -31,12 +31,12 @@ from afterview.memory.plans.clips import ClipLayout
 from afterview.memory.plans.positions import VideoLayout
 from afterview.memory.plans.removal import touching
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.model.base.generation import GenerationSettings
+from afterview.model.base.generation import Generated, GenerationSettings
 from afterview.model.language.moments import clock, onset
 from afterview.stream.ask.cameras import choose_cameras
 from afterview.stream.ask.context import Context, Planner, require_wanted
 from afterview.stream.ask.merging import OnText, OrderedMerger
-from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, Question
+from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, Question, Tokens
 from afterview.stream.ask.span import span_gaps, span_start
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
@@ -122,13 +122,15 @@ class Answerer:
             on_cameras([item.context.snapshot.info.id for item in asked], skipped)
         inputs += self._take_in(asked, len(inputs))
         texts = OrderedMerger(_titles(asked), on_text)
-        timings = self._generate(question.seed, settings, asked, inputs, texts, began, cancel)
+        notes = [Generated() for _ in inputs]
+        timings = self._generate(question.seed, settings, asked, inputs, texts, began, cancel, notes)
         parts = tuple(
             CameraAnswer(
                 own.strip(), item.why, self._evidence(item.context, _weights(item.context, made), question.evidence),
                 item.coverage, self._provenance(item.context, question, settings), timing,
+                Tokens(len(made.inputs_embeds), note.tokens, note.cut),
             )
-            for own, item, made, timing in zip(texts.texts, asked, inputs, timings, strict=True)
+            for own, item, made, timing, note in zip(texts.texts, asked, inputs, timings, notes, strict=True)
         )  # fmt: skip
         total_s = time.perf_counter() - began
         return Answer(uuid.uuid4().hex[:12], text, texts.merged(), parts, self.model.notice, skipped, total_s)
@@ -172,8 +174,9 @@ class Answerer:
         texts: OrderedMerger,
         began: float,
         cancel: threading.Event | None,
+        notes: Sequence[Generated],
     ) -> list[dict[str, float]]:
-        """Generate the texts; each one's timing."""
+        """Generate the texts; each one's timing. notes: filled in."""
         timings = [{"recall_s": item.seen_s} for item in asked]
         for first in range(0, len(inputs), CAMERAS_TOGETHER):
             together = inputs[first : first + CAMERAS_TOGETHER]
@@ -182,6 +185,7 @@ class Answerer:
                 moments=[self._moment(item.context, own) for item, own in zip(asked[first:], together, strict=False)],
                 seed=seed,
                 settings=settings,
+                notes=notes[first : first + CAMERAS_TOGETHER],
             )
             for row, piece in pieces:
                 require_wanted(cancel)

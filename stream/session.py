@@ -81,14 +81,19 @@ class Session:
         question: Question,
         on_text: Callable[[str], None] | None = None,
         on_cameras: OnCameras | None = None,
+        *,
+        answerer: Answerer | None = None,
     ) -> Answer:
         """Answer from what is committed by now, in the language thread. Cancelling this coroutine cancels the generation.
 
-        on_text, on_cameras: those of Answerer.ask, called in the language thread. Raises what Answerer.ask raises.
+        answerer: of another memory, which is asked instead of the session's. on_text, on_cameras: those of Answerer.ask, called in the
+        language thread. Raises what Answerer.ask raises.
         """
         cancel, loop = threading.Event(), asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._language, self._ask, model, question, on_text, on_cameras, cancel)
+            return await loop.run_in_executor(
+                self._language, self._ask, model, question, on_text, on_cameras, cancel, answerer
+            )
         finally:
             cancel.set()
 
@@ -99,7 +104,10 @@ class Session:
         on_text: Callable[[str], None] | None,
         on_cameras: OnCameras | None,
         cancel: threading.Event,
+        answerer: Answerer | None,
     ) -> Answer:
+        if answerer is not None:
+            return answerer.ask(question, on_text=on_text, cancel=cancel, on_cameras=on_cameras)
         if self._answerer is None or self._answerer.model is not model:
             self._answerer = Answerer(self._opened(), model)
         return self._answerer.ask(question, on_text=on_text, cancel=cancel, on_cameras=on_cameras)

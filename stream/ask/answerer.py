@@ -122,15 +122,13 @@ class Answerer:
             on_cameras([item.context.snapshot.info.id for item in asked], skipped)
         inputs += self._take_in(asked, len(inputs))
         texts = OrderedMerger(_titles(asked), on_text)
-        notes = [Generated() for _ in inputs]
-        timings = self._generate(question.seed, settings, asked, inputs, texts, began, cancel, notes)
+        took = self._generate(question.seed, settings, asked, inputs, texts, began, cancel)
         parts = tuple(
             CameraAnswer(
                 own.strip(), item.why, self._evidence(item.context, _weights(item.context, made), question.evidence),
-                item.coverage, self._provenance(item.context, question, settings), timing,
-                Tokens(len(made.inputs_embeds), note.tokens, note.cut),
+                item.coverage, self._provenance(item.context, question, settings), timing, tokens,
             )
-            for own, item, made, timing, note in zip(texts.texts, asked, inputs, timings, notes, strict=True)
+            for own, item, made, (timing, tokens) in zip(texts.texts, asked, inputs, took, strict=True)
         )  # fmt: skip
         total_s = time.perf_counter() - began
         return Answer(uuid.uuid4().hex[:12], text, texts.merged(), parts, self.model.notice, skipped, total_s)
@@ -174,10 +172,10 @@ class Answerer:
         texts: OrderedMerger,
         began: float,
         cancel: threading.Event | None,
-        notes: Sequence[Generated],
-    ) -> list[dict[str, float]]:
-        """Generate the texts; each one's timing. notes: filled in."""
+    ) -> list[tuple[dict[str, float], Tokens]]:
+        """Generate the texts; what each one took."""
         timings = [{"recall_s": item.seen_s} for item in asked]
+        notes = [Generated() for _ in inputs]
         for first in range(0, len(inputs), CAMERAS_TOGETHER):
             together = inputs[first : first + CAMERAS_TOGETHER]
             pieces = self.model.answer_several(
@@ -196,7 +194,10 @@ class Answerer:
                     texts.end(first + row)
                 else:
                     texts.push(first + row, piece)
-        return timings
+        tokens = [
+            Tokens(len(own.inputs_embeds), note.tokens, note.cut) for own, note in zip(inputs, notes, strict=True)
+        ]
+        return list(zip(timings, tokens, strict=True))
 
     def _moment(self, context: Context, made: "VideoInputs") -> str:
         """When the evidence begins; nothing without evidence."""

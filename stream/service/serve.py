@@ -12,6 +12,7 @@ from afterview.configs import AfterviewError
 from afterview.stream.service.changes import delete_exports
 from afterview.stream.service.config import ServiceConfig, needs_restart
 from afterview.stream.service.engine import Engine, LoadModel
+from afterview.stream.service.given import delete_given
 from afterview.stream.service.http.app import Parts, make_app
 from afterview.stream.service.http.guard import Rules
 from afterview.stream.service.http.server import Server, listen, make_server, url_of
@@ -56,6 +57,7 @@ class Service:
     async def _serve(self, listener: socket.socket, on_ready: Callable[[str], None]) -> None:
         http = self._config.http
         delete_exports(self._memory)
+        delete_given(self._memory)
         engine = self.engine = Engine(
             self._memory, self._config, self._load_model, environment=SecretVariables(), version=self._version
         )
@@ -77,6 +79,7 @@ class Service:
         finally:
             serving.cancel()
             delete_exports(self._memory)
+            delete_given(self._memory)
 
     def end(self) -> None:
         """Stop cleanly. In the event loop; more than once is fine."""

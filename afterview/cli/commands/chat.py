@@ -89,7 +89,9 @@ class _Chat:
         with _stoppable(self._lines) as cancel:
             answer, streamed = self._answer(question, cancel)
             self._show(answer, question, asked, streamed=streamed)
-        self._dialogue = dialogue.answered(answer, len(self._answerer.memory.camera_ids()))
+        self._dialogue = dialogue.answered(
+            [part.camera for part in answer.coverage], len(self._answerer.memory.camera_ids())
+        )
         if self._dialogue != dialogue:
             names = ", ".join(self._dialogue.about.cameras)
             self._lines.say(f"the next questions stay with {names}; /camera asks all cameras again")

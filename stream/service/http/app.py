@@ -15,6 +15,8 @@ from afterview.stream.service.http.events import event_routes
 from afterview.stream.service.http.frames import frame_routes
 from afterview.stream.service.http.guard import App, Guard, Rules
 from afterview.stream.service.http.health import health_routes
+from afterview.stream.service.http.openai import add_openai, larger_bodies
+from afterview.stream.service.http.openai_errors import OpenAiErrors
 from afterview.stream.service.http.schemas import ErrorDocument
 from afterview.stream.service.jobs import Jobs
 from afterview.stream.service.measured import Measured
@@ -64,10 +66,11 @@ def make_app(parts: Parts, rules: Rules) -> App:
     ):
         api.include_router(routes)
     app.include_router(api)
-    guard = Guard(app, rules)
+    add_openai(app, parts.engine, parts.questions)
+    guard = Guard(app, rules, larger_bodies(parts.engine.config.openai))
     app.include_router(health_routes(parts.engine, parts.measured, guard.is_known))
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
-    return guard
+    return OpenAiErrors(guard)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

@@ -4,11 +4,10 @@ Browsers of this machine can be led to any address by a web page, so a service w
 (against DNS rebinding) and to pages of its own (against requests forged by others).
 """
 
-import asyncio
 import ipaddress
 import logging
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from afterview.stream.service.http.bodies import Bodies
 from afterview.stream.service.http.errors import error_response
 from afterview.stream.service.http_address import is_loopback
 from afterview.stream.service.secrets import Token
@@ -25,10 +25,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-LARGEST_BODY = 1 << 20  # bytes
-_LARGEST_DISCARDED = (
-    16 << 20
-)  # bytes of a larger body that are read: a client that is still sending would not see the refusal
 LONGEST_HEAD = 16 << 10  # bytes
 OPEN_TO_ALL = ("/health/live", "/health/ready")
 _LOCAL = frozenset(("localhost", "127.0.0.1", "::1"))
@@ -65,8 +61,10 @@ class Rules:
 class Guard:
     """Middleware around the API."""
 
-    def __init__(self, app: App, rules: Rules) -> None:
+    def __init__(self, app: App, rules: Rules, larger: Mapping[str, int] | None = None) -> None:
+        """larger: by path, bytes of a body where they may be more than LARGEST_BODY."""
         self._app, self._rules = app, rules
+        self._bodies = Bodies(rules.body_timeout_s, larger or {})
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """One request. Never raises: what goes wrong unexpectedly is logged, and answered with status 500."""
@@ -88,20 +86,20 @@ class Guard:
 
         refusal = self._refusal(scope)
         if refusal is None:
-            body = await self._body(Headers(scope=scope), receive)
-            if body is None:
-                return  # the client left
-            if isinstance(body, bytes):
-                try:
-                    await self._app(scope, _replay(body, receive), answer)
-                    return
-                except Exception:
-                    _LOGGER.exception("%s %s failed", scope["method"], scope["path"])
-                    if begun:
-                        raise
-                refusal = error_response(500, "unexpected", "this is a bug; the service's log has more")
-            else:
-                refusal = body
+            async with self._bodies.read(scope["path"], Headers(scope=scope), receive) as body:
+                if body is None:
+                    return  # the client left
+                if isinstance(body, bytes):
+                    try:
+                        await self._app(scope, _replay(body, receive), answer)
+                        return
+                    except Exception:
+                        _LOGGER.exception("%s %s failed", scope["method"], scope["path"])
+                        if begun:
+                            raise
+                    refusal = error_response(500, "unexpected", "this is a bug; the service's log has more")
+                else:
+                    refusal = body
         refusal.headers["Connection"] = "close"
         await refusal(scope, receive, answer)
 
@@ -138,31 +136,6 @@ class Guard:
         except ValueError:
             return False
         return bool(place) and (place.lower() == host.lower() or _name_of(place) in self._rules.hosts - _LOCAL)
-
-    async def _body(self, headers: Headers, receive: Receive) -> bytes | Response | None:
-        """The body, or the refusal; None for a client that left."""
-        too_large = error_response(413, "too_large", f"a request has at most {LARGEST_BODY} bytes")
-        stated = headers.get("content-length", "")
-        if stated.isdecimal() and int(stated) > _LARGEST_DISCARDED:
-            return too_large
-        parts, size = [], 0
-        try:
-            async with asyncio.timeout(self._rules.body_timeout_s):
-                while True:
-                    message = await receive()
-                    if message["type"] != "http.request":
-                        return None
-                    part = message.get("body", b"")
-                    size += len(part)
-                    if size <= LARGEST_BODY:
-                        parts.append(part)
-                    if not message.get("more_body", False) or size > _LARGEST_DISCARDED:
-                        return b"".join(parts) if size <= LARGEST_BODY else too_large
-        except TimeoutError:
-            if size > LARGEST_BODY:
-                return too_large
-            why = f"the body did not come within {self._rules.body_timeout_s:g} s"
-            return error_response(408, "too_slow", why)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -15,7 +15,7 @@ from afterview.stream.service.http.events import event_routes
 from afterview.stream.service.http.frames import frame_routes
 from afterview.stream.service.http.guard import App, Guard, Rules
 from afterview.stream.service.http.health import health_routes
-from afterview.stream.service.http.openai import add_openai, larger_bodies
+from afterview.stream.service.http.openai_door import add_openai, larger_bodies
 from afterview.stream.service.http.openai_errors import OpenAiErrors
 from afterview.stream.service.http.schemas import ErrorDocument
 from afterview.stream.service.jobs import Jobs

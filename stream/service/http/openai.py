@@ -1,16 +1,14 @@
-"""Routes for clients of OpenAI, under /v1: models and chat completions. docs/openai.md says what of OpenAI's API there is."""
+"""Routes of /v1/models and /v1/chat/completions. docs/openai.md says what of OpenAI's API there is."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from afterview.configs import AfterviewError
-from afterview.stream.service.config import OpenAiConfig
-from afterview.stream.service.engine import Engine
 from afterview.stream.service.http.errors import Json, Responses
 from afterview.stream.service.http.openai_answers import Chunks, Form, completion, first_words, sent
 from afterview.stream.service.http.openai_asking import Asked, Asking
@@ -19,9 +17,8 @@ from afterview.stream.service.http.openai_parts import read_messages
 from afterview.stream.service.http.openai_requests import ChatRequest, Generation, refuse
 from afterview.stream.service.http.openai_schemas import ChatCompletion, ModelDocument, ModelList, OpenAiErrorDocument
 from afterview.stream.service.http.parameters import access_of, unless_left
-from afterview.stream.service.questions import Piece, Questions
+from afterview.stream.service.questions import Piece
 
-CHAT = "/v1/chat/completions"
 _SENT = "Chunks of a chat completion as server-sent events, then `[DONE]`. The last one with a choice has `afterview`."
 _FAILURES: dict[int | str, str] = {
     400: "The request is wrong; `param` says where.",
@@ -42,19 +39,6 @@ _FAILURES: dict[int | str, str] = {
 FAILURES: Responses = {
     status: {"model": OpenAiErrorDocument, "description": text} for status, text in _FAILURES.items()
 }
-
-
-def larger_bodies(config: OpenAiConfig) -> dict[str, int]:
-    """By path, how large a body may be: pictures and videos come in base64."""
-    size = config.largest_bytes * 4 // 3 + (1 << 20)
-    return {CHAT: size, "/v1/responses": size}
-
-
-def add_openai(app: FastAPI, engine: Engine, questions: Questions) -> None:
-    """Everything under /v1, unless the configuration switches it off."""
-    if engine.config.openai.enabled:
-        asking = Asking(engine, questions)
-        app.include_router(openai_routes(asking))
 
 
 def openai_routes(asking: Asking) -> APIRouter:

@@ -38,13 +38,15 @@ class Conversation:
     notes: tuple[str, ...]
 
 
-def read_messages(messages: Sequence[Message], where: str) -> Conversation:
-    """where: what the list is called in the request. Raises UsageError, which names the part."""
-    turns, history, notes = [], [], dict[str, None]()
+def read_messages(messages: Sequence[Message], where: str, instructions: str | None = None) -> Conversation:
+    """where: what the list is called in the request. instructions: as a system message. Raises UsageError, which names the part."""
+    system, turns, history, notes = _system_turn(instructions, "instructions"), [], [], dict[str, None]()
+    if instructions:
+        notes[_SYSTEM_IGNORED] = None
     for number, message in enumerate(messages):
         place = f"{where}.{number}"
         if message.role in _SYSTEM:
-            turns += [replace(turn, number=number) for turn in _system_turn(message, place)]
+            system += _system_turn(message.content, place)
             notes[_SYSTEM_IGNORED] = None
             continue
         history.append((number, message.role, _canonical(message.content)))
@@ -58,7 +60,7 @@ def read_messages(messages: Sequence[Message], where: str) -> Conversation:
         raise UsageError(f"{where}.{history[-1][0]}: asks nothing; give the question as text")
     if len(history) > 1:
         notes[_EARLIER] = None
-    return Conversation(tuple(turns), tuple(history), tuple(notes))
+    return Conversation((*system, *turns), tuple(history), tuple(notes))
 
 
 def _canonical(content: str | list[Any] | None) -> str:
@@ -71,9 +73,8 @@ def _canonical(content: str | list[Any] | None) -> str:
     return repr(content)
 
 
-def _system_turn(message: Message, place: str) -> list[Turn]:
+def _system_turn(content: str | list[Any] | None, place: str) -> list[Turn]:
     """The cameras and the span that a system message names: those of the conversation."""
-    content = message.content
     parts = [content] if isinstance(content, str) else content or []
     texts = [part if isinstance(part, str) else part.get("text") for part in parts if isinstance(part, str | Mapping)]
     found = [url.rstrip(_AFTER) for text in texts if isinstance(text, str) for url in _IN_TEXT.findall(text)]

@@ -3,6 +3,7 @@
 Everything has a default but a camera's `source`. Relative paths are relative to the file.
 """
 
+import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -82,12 +83,21 @@ class TlsConfig(Schema):
 class HttpConfig(Schema):
     """Where the HTTP API listens, and who may use it."""
 
-    bind: str = Field(default="127.0.0.1", description="Address to listen on. Any other than loopback needs a token.")
+    bind: str = Field(
+        default="127.0.0.1", description="Address to listen on. Any other than loopback needs a token or an admin."
+    )
     port: int = Field(default=8077, ge=0, le=65535, description="TCP port; 0: a free one.")
     token_file: Path | None = Field(
         default=None, description="File (mode 600) with the token; or set the variable AFTERVIEW_TOKEN."
     )
     tls: TlsConfig = TlsConfig()
+    session_hours: float = Field(
+        default=168.0, gt=0, le=8760, description="How long a sign-in lasts; a restart ends all of them, too."
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        default=(),
+        description="Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto count, such as 127.0.0.1.",
+    )
     allowed_hosts: tuple[str, ...] = Field(
         default=(), description="Further host names by which clients reach the service, such as nvr.home."
     )
@@ -95,6 +105,13 @@ class HttpConfig(Schema):
     most_connections: int = Field(default=512, ge=8, le=65535, description="Connections at once.")
     header_timeout_s: float = Field(default=10.0, gt=0, le=600, description="For the whole head of a request.")
     body_timeout_s: float = Field(default=20.0, gt=0, le=600, description="For the whole body of a request.")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            ipaddress.ip_network(proxy, strict=False)  # its errors name the text
+        return proxies
 
 
 class OpenAiConfig(Schema):

@@ -37,16 +37,17 @@ def readiness(
 ) -> dict[str, Any]:
     """Whether the service can do its work: `ready`, `degraded` (it answers, but something is wrong), or `not ready`.
 
-    named: whether to name cameras and reasons; without, only counts: anybody may ask for the health of a service.
+    named: whether to say more than `ready` or `not ready`. Without, not even whether a camera is down, or how many there are: anybody may
+    ask for the health of a service, also somebody who may see only some of its cameras.
     """
     wrong = [camera for camera in cameras if camera["state"] not in ("online", "paused")]
     full = any(camera["state"] == "disk full" for camera in cameras) or free_bytes is None
-    status = "not ready" if model != "ready" or full else "degraded" if wrong else "ready"
+    status = "not ready" if model != "ready" or full else "degraded" if wrong and named else "ready"
     document: dict[str, Any] = {
         "status": status,
         "model": {"state": model, "detail": problem if named else ""},
         "disk": {"free_bytes": free_bytes if named else None, "full": full},
-        "cameras": {"recorded": len(cameras) - len(wrong), "configured": len(cameras)},
+        "cameras": {"recorded": len(cameras) - len(wrong), "configured": len(cameras)} if named else {},
         "lag_s": {},
         "notes": [],
     }

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from afterview.configs import AfterviewError
 from afterview.configs.errors import error_kind
 from afterview.configs.system_errors import describe
+from afterview.stream.service.access import Access
 from afterview.stream.service.errors import NotFound, Stopping, TooManyJobs
 from afterview.stream.service.events import EventHub
 
@@ -86,15 +87,15 @@ class Jobs:
         self._forget_old()
         return job
 
-    def get(self, identity: str) -> Job:
-        """Raises NotFound."""
-        if identity not in self._jobs:
+    def get(self, identity: str, access: Access) -> Job:
+        """A job of a camera that the client may see. Raises NotFound."""
+        if identity not in self._jobs or not access.sees(self._jobs[identity].camera):
             raise NotFound(f"no job '{identity}'; the service remembers the latest {KEPT}")
         return self._jobs[identity]
 
-    def all(self) -> list[Job]:
-        """Newest first."""
-        return list(reversed(self._jobs.values()))
+    def all(self, access: Access) -> list[Job]:
+        """Those of the cameras that the client may see, newest first."""
+        return [job for job in reversed(self._jobs.values()) if access.sees(job.camera)]
 
     async def wait(self, job: Job, seconds: float) -> None:
         """Wait until a job has ended, so many seconds at most."""

@@ -66,13 +66,15 @@ class Measured:
 def exposition(
     cameras: Sequence[Mapping[str, Any]],
     usage: Mapping[str, tuple[int, float | None]],
-    measured: Measured,
+    measured: Measured | None,
     *,
     model_ready: bool,
     waiting: int,
     refused: int,
+    audit_lost: int = 0,
 ) -> str:
-    """All metrics. cameras: as ServedCamera.to_dict. usage: bytes and time of the oldest frame, by camera."""
+    """All metrics. cameras: as ServedCamera.to_dict. usage: bytes and time of the oldest frame, by camera. measured: None leaves out what
+    is counted of all users together."""
     lines: list[str] = []
 
     def add(name: str, kind: str, text: str, values: Iterable[tuple[Mapping[str, str], float | None]]) -> None:
@@ -99,6 +101,9 @@ def exposition(
     add("memory_oldest_timestamp_seconds", "gauge", "Unix time of the oldest frame.",
         [({"camera": name}, oldest) for name, (_, oldest) in usage.items()])  # fmt: skip
     add("model_ready", "gauge", "1 once the model is loaded.", [({}, int(model_ready))])
+    if measured is None:
+        return "\n".join(lines) + "\n"
+    add("audit_lines_lost_total", "counter", "Lines of the audit that could not be written.", [({}, audit_lost)])
     add("questions_total", "counter", "Questions by outcome.",
         [({"outcome": outcome}, count) for outcome, count in sorted(measured.questions.items())])  # fmt: skip
     add("questions_refused_total", "counter", "Questions that found the queue full.", [({}, refused)])

@@ -11,25 +11,30 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from afterview.configs import UsageError
+from afterview.configs import AfterviewError, UsageError
+from afterview.configs.errors import error_kind
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.base.iso_times import with_iso
 from afterview.memory.base.typed_times import agreed_time, parse_duration
 from afterview.memory.directory import Memory
 from afterview.stream.ask.answer_record import AnswerRecord, Origin, Record, SearchRecord
-from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.frame_images import frame_images
 from afterview.stream.ask.question import Answer, Question
-from afterview.stream.ask.saved_answers import find_saved, open_saved, save
+from afterview.stream.ask.saved_answers import open_saved, save
 from afterview.stream.ask.search import TimeRange, search
 from afterview.stream.service.access import Access
+from afterview.stream.service.audit import Audit
 from afterview.stream.service.degraded import notes_on
 from afterview.stream.service.engine import Engine
-from afterview.stream.service.errors import NotFound, Stopping
+from afterview.stream.service.errors import ModelNotReady, NotFound, Stopping
 from afterview.stream.service.measured import Measured
+from afterview.stream.service.saved import find_visible, is_visible
+
+if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
+    from afterview.model.checkpoint.models import AfterviewModel
 
 _MOST_IMAGES = 20  # saved per search
 
@@ -72,17 +77,31 @@ class Piece:
 class Questions:
     """Asks the engine's model, saves what it answers, and opens it again."""
 
-    def __init__(self, engine: Engine, measured: Measured) -> None:
-        self._engine, self._measured = engine, measured
+    def __init__(self, engine: Engine, measured: Measured, audit: Audit | None = None) -> None:
+        self._engine, self._measured, self._audit = engine, measured, audit
 
     async def stream(self, asked: Ask, access: Access) -> AsyncIterator[Piece]:
         """The parts of an answer as they come. Closing the iterator cancels the generation.
 
         Raises what Answerer.ask raises, ModelNotReady, TooManyQuestions, NotFound.
         """
+        pieces, outcome, document = self._stream(asked, access), "cancelled", dict[str, Any]()
+        try:
+            async for piece in pieces:
+                if piece.kind == "answer":
+                    outcome, document = "answered", piece.data
+                yield piece
+        except Exception as error:
+            outcome = error_kind(error) if isinstance(error, AfterviewError) else "failed"
+            raise
+        finally:
+            await pieces.aclose()  # type: ignore[attr-defined]
+            self._note(access, "question", asked.text, outcome, document, asked.cameras)
+
+    async def _stream(self, asked: Ask, access: Access) -> AsyncIterator[Piece]:
         engine, loop = self._engine, asyncio.get_running_loop()
-        model, session, came = engine.model, engine.session, time.time()
-        question = await engine.read(lambda: self._question(asked, came, access))
+        model, session, came = self._model(access), engine.session, time.time()
+        seen, question = await engine.read(lambda: (self._memory(asked, access), self._question(asked, came, access)))
         pieces: asyncio.Queue[Piece | None] = asyncio.Queue()  # as long as an answer, so bounded by max_new_tokens
 
         def put(piece: Piece | None) -> None:
@@ -90,13 +109,14 @@ class Questions:
 
         ask: Callable[..., Coroutine[Any, Any, Answer]] = session.ask
         if asked.given is not None:
-            ask = partial(session.ask, answerer=Answerer(asked.given.memory, model, times_since_start=True))
+            ask = partial(session.ask, times_since_start=True)
         async with engine.line.turn(access.client):
             began = loop.time()
             task = engine.spawn(
                 ask(
                     model, question, lambda text: put(Piece("text", {"text": text})),
                     lambda cameras, skipped: put(Piece("cameras", {"cameras": list(cameras), "skipped": dict(skipped)})),
+                    memory=seen,
                 )
             )  # fmt: skip
             task.add_done_callback(lambda _: pieces.put_nowait(None))
@@ -118,7 +138,8 @@ class Questions:
             yield Piece("answer", self._given_document(answer, question, came, asked.given))
             return
         document = await engine.read(lambda: self._document(answer, question, came, access))
-        engine.hub.publish("answer", {"id": answer.id, "cameras": [part.coverage.camera for part in answer.parts]})
+        cameras = [part.coverage.camera for part in answer.parts]
+        engine.hub.publish("answer", {"id": answer.id, "cameras": cameras, "user": access.user})
         yield Piece("answer", document)
 
     async def ask(self, asked: Ask, access: Access) -> dict[str, Any]:
@@ -132,9 +153,13 @@ class Questions:
             await pieces.aclose()  # type: ignore[attr-defined]
         return found
 
+    def _memory(self, asked: Ask, access: Access) -> Memory:
+        """The memory that is asked, as the client may see it. In a thread. Raises MemoryNotFound."""
+        return self._engine.view(access) if asked.given is None else asked.given.memory
+
     def _question(self, asked: Ask, now: float, access: Access) -> Question:
         """In a thread. Raises UsageError, MemoryNotFound, NotFound."""
-        memory = asked.given.memory if asked.given is not None else self._engine.view(access)
+        memory = self._memory(asked, access)
         before = self.answer(asked.follows, access) if asked.follows else None
         if before is not None and not isinstance(before, AnswerRecord):
             raise UsageError(f"follows: '{asked.follows}' is a search; a question follows an answer")
@@ -154,10 +179,16 @@ class Questions:
         memory = self._engine.view(access)
         infos = {part.coverage.camera: memory.camera(part.coverage.camera).info for part in answer.parts}
         record = AnswerRecord.of(
-            answer, question, asked=asked, memory=memory.path, cameras=infos, version=self._engine.version
+            answer,
+            question,
+            asked=asked,
+            memory=memory.path,
+            cameras=infos,
+            version=self._engine.version,
+            user=access.user,
         )
         saved = save(record, memory.held.path)
-        document = self.document(record)
+        document = self.document(record, access)
         document["notes"] += saved.notes
         return document
 
@@ -172,12 +203,15 @@ class Questions:
         document |= {"kind": record.kind, "notes": list(given.notes)}
         return dict(with_iso(document, record.about.cameras))
 
-    def document(self, record: Record) -> dict[str, Any]:
+    def document(self, record: Record, access: Access) -> dict[str, Any]:
         """An answer or a search as JSON, with the addresses of its images, and notes on what does not work now."""
         cameras = list(record.about.cameras)
         images = {(camera, frame): image_url(camera, frame) for camera in cameras for frame in record.shown(camera)}
         document = record.to_dict(images)
         del document["memory"]  # a path of this machine
+        for key in ("skipped", "stale"):  # of a saved one: what they may see may have changed
+            if key in document:
+                document[key] = {camera: why for camera, why in document[key].items() if access.sees(camera)}
         document |= {"kind": record.kind, "notes": self.notes(cameras)}
         return dict(with_iso(document, record.about.cameras))
 
@@ -191,7 +225,7 @@ class Questions:
         last: float | str | None, top: int, access: Access,
     ) -> dict[str, Any]:  # fmt: skip
         """The frames that are most similar to a text. Raises what stream.ask.search raises, ModelNotReady."""
-        encoders, now = self._engine.model.encoders, time.time()
+        encoders, now = self._model(access).encoders, time.time()
         _ = self._engine.session
 
         def work() -> dict[str, Any]:
@@ -209,22 +243,53 @@ class Questions:
             options = {"camera": list(cameras), "start": start, "last": last, "at": at, "top": top}
             about = Origin(
                 uuid.uuid4().hex[:12], now, str(memory.path), self._engine.version, options,
-                {reader.info.id: reader.info for reader in readers},
+                {reader.info.id: reader.info for reader in readers}, user=access.user,
             )  # fmt: skip
             record = SearchRecord(about, found, pictures)
             save(record, memory.held.path)
-            return self.document(record)
+            return self.document(record, access)
 
-        return await self._engine.search(work)
+        outcome, document = "failed", dict[str, Any]()
+        try:
+            document = await self._engine.search(work)
+            outcome = "found"
+            return document
+        except AfterviewError as error:
+            outcome = error_kind(error)
+            raise
+        finally:
+            self._note(access, "search", text, outcome, document, cameras)
+
+    def _model(self, access: Access) -> "AfterviewModel":
+        """Raises ModelNotReady; why a model cannot be loaded may name any camera."""
+        try:
+            return self._engine.model
+        except ModelNotReady:
+            if access.cameras is None or self._engine.model_state != "failed":
+                raise
+            raise ModelNotReady("the model could not be loaded; an admin sees why") from None
+
+    def _note(
+        self, access: Access, what: str, text: str, outcome: str, document: Mapping[str, Any], named: Sequence[str]
+    ) -> None:
+        """Tell the audit."""
+        if self._audit is None:
+            return
+        if "hits" in document:
+            cameras = sorted({hit["camera"] for hit in document["hits"]})
+        else:
+            cameras = [part["camera"] for part in document.get("cameras", ())]
+        answer = document.get("id")
+        self._audit.note(access, what, text=text, outcome=outcome, cameras=cameras or list(named), answer=answer)
 
     def answer(self, given: str, access: Access) -> Record:
-        """A saved answer or search, by its id, if the client may see all its cameras. Raises NotFound. In a thread."""
+        """A saved answer or search, by its id, if the client may see it. Raises NotFound. In a thread."""
+        saved = find_visible(self.place(), given, access)
         try:
-            saved = find_saved(self.place(), given)
-            record = open_saved(saved.path, images=False)[0]
-        except (UsageError, MemoryNotFound):
+            record = None if saved is None else open_saved(saved.path, images=False)[0]
+        except MemoryNotFound:
             record = None
-        if record is None or not all(access.sees(camera) for camera in record.about.cameras):
+        if record is None or not is_visible(access, record.about.user, frozenset(record.about.cameras)):
             raise NotFound(f"no saved answer '{given}'")
         return record
 

@@ -6,7 +6,7 @@
 import hmac
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from afterview.configs import ConfigError
@@ -73,12 +73,12 @@ def read_token(file: Path | None, environment: Mapping[str, str] = os.environ) -
     return Token(value)
 
 
-def require_token(token: Token | None, bind: str, *, loopback: bool) -> None:
-    """Raise TokenRequired for a service that other machines reach without a token."""
-    if token is None and not loopback:
+def require_token(token: Token | None, bind: str, *, loopback: bool, admins: Sequence[str] = ()) -> None:
+    """Raise TokenRequired for a service that other machines reach without a token or a user who is an admin."""
+    if token is None and not loopback and not admins:
         raise TokenRequired(
-            f"http.bind {bind}: other machines can reach this address, so a token is needed: put one into a file (mode 600) that "
-            f"http.token_file names, or into the variable {TOKEN_VARIABLE}"
+            f"http.bind {bind}: other machines can reach this address, so a token or a user is needed: put a token into a file (mode 600) "
+            f"that http.token_file names, or into the variable {TOKEN_VARIABLE}; or `afterview user add NAME --role admin`"
         )
 
 

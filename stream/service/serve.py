@@ -9,12 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from afterview.configs import AfterviewError
+from afterview.stream.service.admission import Admission
+from afterview.stream.service.aside import in_daemon_thread
+from afterview.stream.service.audit import Audit
 from afterview.stream.service.changes import delete_exports
 from afterview.stream.service.config import ServiceConfig, needs_restart
 from afterview.stream.service.engine import Engine, LoadModel
 from afterview.stream.service.given import delete_given
 from afterview.stream.service.http.app import Parts, make_app
+from afterview.stream.service.http.gate import Gate
 from afterview.stream.service.http.guard import Rules
+from afterview.stream.service.http.proxies import networks
 from afterview.stream.service.http.server import Server, listen, make_server, url_of
 from afterview.stream.service.http_address import is_loopback
 from afterview.stream.service.jobs import Jobs
@@ -22,6 +27,7 @@ from afterview.stream.service.measured import Measured
 from afterview.stream.service.places import ServiceLock
 from afterview.stream.service.questions import Questions
 from afterview.stream.service.secrets import SecretVariables, Token, read_token, require_token
+from afterview.stream.service.users import read_users
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -38,7 +44,8 @@ class Service:
         self._memory, self._config, self._load_model = memory, config, load_model
         self._version, self._reload = version, reload
         self._token: Token | None = read_token(config.http.token_file)
-        require_token(self._token, config.http.bind, loopback=is_loopback(config.http.bind))
+        self._local = is_loopback(config.http.bind)
+        require_token(self._token, config.http.bind, loopback=self._local, admins=read_users(memory).admins)
         self._server: Server | None = None
         self.engine: Engine | None = None  # while it runs
         self.url = ""
@@ -62,11 +69,15 @@ class Service:
             self._memory, self._config, self._load_model, environment=SecretVariables(), version=self._version
         )
         measured, jobs = Measured(), Jobs(engine.hub)
-        parts = Parts(engine, Questions(engine, measured), jobs, measured)
-        rules = Rules.of(http.bind, http.allowed_hosts, self._token, body_timeout_s=http.body_timeout_s)
+        audit = Audit(self._memory)
+        admission = Admission(self._memory, self._token, local=self._local, session_s=3600 * http.session_hours)
+        gate = Gate(admission, networks(http.trusted_proxies))
+        parts = Parts(engine, Questions(engine, measured, audit), jobs, measured, gate, audit)
+        rules = Rules.of(http.bind, http.allowed_hosts, body_timeout_s=http.body_timeout_s)
         server = self._server = make_server(make_app(parts, rules), http)
         engine.start()
         engine.spawn(measured.watch_loop())
+        engine.spawn(admission.watch())
         self._listen_to_signals(engine)
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))
         on_ready(self.url)
@@ -78,6 +89,8 @@ class Service:
             await serving
         finally:
             serving.cancel()
+            admission.close()
+            await in_daemon_thread("end of the audit", audit.close)
             delete_exports(self._memory)
             delete_given(self._memory)
 

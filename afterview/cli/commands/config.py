@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 
+from afterview.cli.arguments import default_memory, memory_path
 from afterview.cli.output.documents import dump, printable
 from afterview.configs import ExitStatus
 from afterview.memory.base.counts import counted
@@ -11,6 +13,7 @@ from afterview.stream.service.cameras import shown_source
 from afterview.stream.service.config import json_schema, load_service_config
 from afterview.stream.service.http_address import is_loopback
 from afterview.stream.service.secrets import SecretVariables, read_token, require_token
+from afterview.stream.service.users import read_users
 from afterview.stream.source.address.address import parse_source
 
 
@@ -23,7 +26,10 @@ def run(arguments: argparse.Namespace) -> int:
     for camera in config.cameras.values():
         parse_source(camera.source, SecretVariables())
     token = read_token(config.http.token_file)
-    require_token(token, config.http.bind, loopback=is_loopback(config.http.bind))
+    admins = (
+        read_users(memory_path(str(config.memory or default_memory(os.environ)[0]))).admins if token is None else ()
+    )
+    require_token(token, config.http.bind, loopback=is_loopback(config.http.bind), admins=admins)
     cameras = {name: shown_source(camera) for name, camera in config.cameras.items()}
     if arguments.json:
         dump(

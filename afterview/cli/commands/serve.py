@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from afterview.stream.service.serve import Service
     except ModuleNotFoundError as error:
-        if error.name not in ("fastapi", "uvicorn", "starlette"):
+        if error.name not in ("fastapi", "uvicorn", "starlette", "argon2"):
             raise
         raise missing_extra("serve", "the service") from None
     service = Service(

@@ -24,7 +24,16 @@ from afterview.memory.base.errors import (
     SpecMismatch,
     StoreError,
 )
-from afterview.stream.service.errors import Forbidden, ModelNotReady, NotFound, Stopping, TooManyJobs, TooManyQuestions
+from afterview.stream.service.errors import (
+    Forbidden,
+    ModelNotReady,
+    NotFound,
+    Stopping,
+    TooManyJobs,
+    TooManyQuestions,
+    TooManySignIns,
+    WrongSignIn,
+)
 from afterview.stream.source.address.redact import redact
 
 # The first class that fits counts.
@@ -36,6 +45,8 @@ _STATUS: tuple[tuple[type[AfterviewError], int], ...] = (
     (Forbidden, 403),
     (TooManyQuestions, 429),
     (TooManyJobs, 429),
+    (TooManySignIns, 429),
+    (WrongSignIn, 401),
     (ModelNotReady, 503),
     (Stopping, 503),
     (StoreError, 503),
@@ -71,8 +82,10 @@ def response_of(error: AfterviewError | OSError) -> JSONResponse:
         return error_response(503, "system", describe(error))
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     headers = {}
-    if isinstance(error, TooManyQuestions | TooManyJobs):
+    if isinstance(error, TooManyQuestions | TooManyJobs | TooManySignIns):
         headers["Retry-After"] = str(error.retry_after_s)
+    elif status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     elif status == 503:
         headers["Retry-After"] = "5"
     return error_response(status, error_kind(error), str(error), headers)

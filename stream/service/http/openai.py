@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
@@ -85,8 +84,7 @@ def asked_of(asking: Asking, request: Request, body: Generation, conversation: A
     """The question of a request. Raises UsageError, NoSuchModel, ModelNotReady."""
     notes = refuse(body)
     asking.require_model(body.model_name)
-    access = replace(access_of(request), door="openai")
-    return Asked(conversation, body.afterview, more, access, [*notes, *conversation.notes])
+    return Asked(conversation, body.afterview, more, access_of(request), [*notes, *conversation.notes])
 
 
 def form_of(request: Request, body: Generation, asked: Asked) -> Form:

@@ -17,7 +17,8 @@ from afterview.configs import ConfigError
 from afterview.configs.system_errors import reason
 from afterview.stream.service.config import HttpConfig, TlsConfig
 from afterview.stream.service.errors import ServiceBusy
-from afterview.stream.service.http.guard import LONGEST_HEAD, App
+from afterview.stream.service.http.exchange import App
+from afterview.stream.service.http.guard import LONGEST_HEAD
 
 GRACE_S = 5  # that requests in progress have at the end
 _KEEP_ALIVE_S = 15

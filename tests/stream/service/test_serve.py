@@ -82,7 +82,7 @@ def test_a_second_service_a_port_in_use_and_other_faults_are_one_clear_line(
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert f"port {port}: another program listens there" in refusal("--memory", memory, "--port", str(port))
-    assert "a token is needed" in refusal("--memory", memory, "--bind", "0.0.0.0", "--port", "0")
+    assert "a token or a user is needed" in refusal("--memory", memory, "--bind", "0.0.0.0", "--port", "0")
     write_json(camera / "camera.json", {"format": 99})
     assert "storage format 99" in refusal("--memory", memory, "--port", "0")
     config = tmp_path / "home.yaml"

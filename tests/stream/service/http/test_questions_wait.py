@@ -41,7 +41,7 @@ class SlowModel:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> SlowModel:
     made = SlowModel()
-    monkeypatch.setattr(Session, "ask", lambda session, *given: made.ask(session, *given))
+    monkeypatch.setattr(Session, "ask", lambda session, *given, memory: made.ask(session, *given))
     return made
 
 

@@ -1,0 +1,73 @@
+"""Who comes in over HTTP: the token or the cookie of a request, and what a request with a cookie must show besides."""
+
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from afterview.stream.service.access import nobody
+from afterview.stream.service.admission import Admission, Visit
+from afterview.stream.service.http.errors import error_response
+from afterview.stream.service.http.proxies import Network, see_through
+
+COOKIE, CSRF = "afterview", "X-CSRF-Token"
+OPEN_TO_ALL = frozenset((("GET", "/health/live"), ("GET", "/health/ready"), ("HEAD", "/health/live"), ("HEAD", "/health/ready"),
+                         ("POST", "/api/v1/session")))  # fmt: skip
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_DOORS = {"/v1": "openai", "/mcp": "mcp"}  # by the first part of a path
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Finds the Access of each request. trusted: proxies whose X-Forwarded headers count."""
+
+    admission: Admission
+    trusted: Sequence[Network] = ()
+
+    def enter(self, scope: MutableMapping[str, Any], headers: Headers) -> Visit | Response:
+        """Who comes, or the refusal. The Access is in `scope["state"]["access"]`, the Visit in `scope["state"]["visit"]`."""
+        see_through(scope, headers, self.trusted)
+        visit = self._visit(headers)
+        address = scope["client"][0] if scope.get("client") else ""
+        door = _DOORS.get("/" + scope["path"].split("/")[1] if scope["path"].startswith("/") else "", "http")
+        came = (scope["method"], scope["path"])
+        if visit is None:
+            if came not in OPEN_TO_ALL:
+                why = "this service needs a token (Authorization: Bearer TOKEN) or a sign-in (POST /api/v1/session)"
+                return error_response(401, "token_required", why, {"WWW-Authenticate": "Bearer"})
+            visit = Visit(nobody(), nobody)
+        elif scope["method"] not in _SAFE and came not in OPEN_TO_ALL and not _shows_csrf(visit, headers):
+            why = f"a request with a cookie that changes something needs the header {CSRF}; GET /api/v1/session tells its value"
+            return error_response(403, "csrf_token_required", why)
+        client = visit.access.client or address
+        access = replace(visit.access, address=address, client=client, door=door)
+        scope.setdefault("state", {}).update(access=access, visit=visit)
+        return visit
+
+    def _visit(self, headers: Headers) -> Visit | None:
+        """An Authorization header counts alone: a cookie beside it does not, so such a request needs no CSRF token."""
+        if (visit := self.admission.without()) is not None:
+            return visit
+        authorization = headers.get("authorization", "")
+        if authorization:
+            return self.admission.by_token(authorization)
+        cookie = _cookie(headers)
+        return self.admission.by_session(cookie) if cookie else None
+
+
+def _shows_csrf(visit: Visit, headers: Headers) -> bool:
+    return visit.session is None or visit.session.is_own(headers.get(CSRF, ""))
+
+
+def _cookie(headers: Headers) -> str:
+    for text in headers.getlist("cookie"):
+        try:
+            cookie = SimpleCookie(text).get(COOKIE)
+        except CookieError:
+            continue
+        if cookie is not None:
+            return cookie.value
+    return ""

@@ -78,12 +78,12 @@ class _Kept:
 class GivenMedia:
     """The sets that the service has now. counted: what became of all of them."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, counted: Counter[str]) -> None:
         self._engine = engine
         self._line = QuestionLine(_LONGEST_LINE)
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._digests: OrderedDict[tuple[str, str], str] = OrderedDict()  # by user and uuid
-        self.counted: Counter[str] = Counter()
+        self.counted = counted
 
     def by_uuid(self, place: str, given: str, access: Access) -> Medium:
         """What the same user sent before under a uuid. Raises UsageError."""

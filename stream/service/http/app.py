@@ -73,10 +73,10 @@ def make_app(parts: Parts, rules: Rules) -> App:
     ):
         api.include_router(routes)
     app.include_router(api)
-    add_openai(app, parts.engine, parts.questions)
+    add_openai(app, parts.engine, parts.questions, parts.measured.given)
     app.include_router(health_routes(parts.engine, parts.measured, parts.audit))
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
-    return OpenAiErrors(Guard(app, rules, parts.gate, larger_bodies(parts.engine.config.openai)))
+    return OpenAiErrors(Guard(app, rules, parts.gate, larger_bodies(parts.engine.config.openai), parts.measured.given))
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Reads the body of a request, bounded in size, in time, and in how many large ones are in memory at once."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,12 +20,11 @@ _RETRY_S = 5
 
 
 class Bodies:
-    """larger: by path, how large a body may be where it may be larger than LARGEST_BODY. refused: large bodies that came while as many
-    as there may be were in memory."""
+    """larger: by path, how large a body may be where it may be larger than LARGEST_BODY. counted: bodies that were refused."""
 
-    def __init__(self, timeout_s: float, larger: Mapping[str, int]) -> None:
-        self._timeout_s, self._larger = timeout_s, larger
-        self._large = self.refused = 0
+    def __init__(self, timeout_s: float, larger: Mapping[str, int], counted: Counter[str]) -> None:
+        self._timeout_s, self._larger, self.counted = timeout_s, larger, counted
+        self._large = 0
 
     @asynccontextmanager
     async def read(
@@ -40,7 +40,7 @@ class Bodies:
     def admit(self) -> bool:
         """Room for one more large body."""
         if self._large >= _MOST_LARGE:
-            self.refused += 1
+            self.counted["too many bodies"] += 1
             return False
         self._large += 1
         return True
@@ -91,4 +91,5 @@ class _Body:
             self._parts.clear()
 
     def _too_large(self) -> Response:
+        self._bodies.counted["too large"] += 1
         return error_response(413, "too_large", f"a request has at most {self._limit} bytes here")

@@ -7,6 +7,7 @@ Browsers of this machine can be led to any address by a web page, so a service w
 import ipaddress
 import logging
 import socket
+from collections import Counter
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -51,10 +52,10 @@ class Rules:
 class Guard:
     """Middleware around the API."""
 
-    def __init__(self, app: App, rules: Rules, gate: Gate, larger: Mapping[str, int] | None = None) -> None:
-        """larger: by path, bytes of a body where they may be more than LARGEST_BODY."""
+    def __init__(self, app: App, rules: Rules, gate: Gate, larger: Mapping[str, int], counted: Counter[str]) -> None:
+        """larger: by path, bytes of a body where they may be more than LARGEST_BODY. counted: those that were refused."""
         self._app, self._rules, self._gate = app, rules, gate
-        self._bodies = Bodies(rules.body_timeout_s, larger or {})
+        self._bodies = Bodies(rules.body_timeout_s, larger, counted)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """One request. Never raises: what goes wrong unexpectedly is logged, and answered with status 500."""

@@ -1,6 +1,7 @@
 """Asks for clients of OpenAI: finds what a conversation is about, ingests what came with it, and remembers what was answered."""
 
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -72,10 +73,11 @@ class Asked:
 class Asking:
     """Asks for all clients of OpenAI. place: the memory's path. began: Unix seconds. Belongs to the event loop."""
 
-    def __init__(self, engine: Engine, questions: Questions) -> None:
+    def __init__(self, engine: Engine, questions: Questions, counted: Counter[str]) -> None:
+        """counted: what became of what came with questions."""
         self._engine, self._questions = engine, questions
         self._config = engine.config.openai
-        self.given = GivenMedia(engine)
+        self.given = GivenMedia(engine, counted)
         self._conversations = Conversations()
         self.place, self.began = str(engine.path), int(engine.began)
 

@@ -117,6 +117,8 @@ def _moved(memory: Memory, dialogue: Dialogue, turn: Turn, now: float) -> Dialog
     if turn.cameras:
         about = replace(about, cameras=tuple(dict.fromkeys(memory.camera(name).info.id for name in turn.cameras)))
     if turn.span is not None:
+        if turn.span.start is not None and turn.span.last is not None:
+            raise UsageError("from and last both say where the span begins; give one of them")
         given = Ask("", start=turn.span.start, at=turn.span.at, last=turn.span.last)
         zones = [memory.camera(name).info.timezone for name in about.cameras] or [
             reader.info.timezone for reader in memory.cameras()

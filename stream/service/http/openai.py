@@ -68,7 +68,7 @@ def openai_routes(asking: Asking) -> APIRouter:
     async def chat(request: Request, body: ChatRequest) -> Response:
         """The last message is the question; what came before says about which cameras and span. A client that leaves cancels it."""
         tokens = body.max_completion_tokens or body.max_tokens
-        asked = asked_of(asking, request, body, read_messages(body.messages, "messages"), body.more(tokens, body.stops))
+        asked = asked_of(asking, request, body, read_messages(body.messages, "messages"), body.more(tokens, body.stop))
         form = form_of(request, body, asked)
         if not body.stream:
             return Json(await unless_left(request, _whole(asking, asked, form)))

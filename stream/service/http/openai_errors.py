@@ -15,6 +15,7 @@ _CODES = {"token_required": "invalid_api_key", "no_such_model": "model_not_found
 _STATUSES = {422: 400}
 # Official clients ask again after 408, 409, 429 and 5xx; again only helps where something is busy or not ready.
 _AGAIN = (408, 429, 503)
+_BODY = re.compile(r"(?:^|(?<=; ))body\.")
 _PLACE = re.compile(
     r"(?:body\.)?((?:messages|input|instructions|model|n|stop|seed|afterview|stream|stream_options|temperature|top_p|top_k|repetition_penalty"
     r"|max_tokens|max_completion_tokens|max_output_tokens|response_format|tools|tool_choice|logprobs|previous_response_id|background|text"
@@ -36,7 +37,7 @@ def openai_error(status: int, error: Mapping[str, Any]) -> dict[str, Any]:
     place = _PLACE.match(message)
     return {
         "error": {
-            "message": message.removeprefix("body."),
+            "message": _BODY.sub("", message),
             "type": _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error"),
             "param": place[1] if place else None,
             "code": _CODES.get(kind, kind),

@@ -138,17 +138,17 @@ def _source(part: Mapping[str, Any], kind: str, place: str, notes: dict[str, Non
 
 def _camera(url: str, place: str) -> tuple[str | None, Span | None]:
     """The camera and the span of an afterview:// address; None for what it leaves out. Raises UsageError."""
+    kind = name = query = ""
     try:
-        parts = urlsplit(url[:_LONGEST])
-        kind, name = parts.netloc, unquote(parts.path.removeprefix("/"))
+        parts = urlsplit(url if len(url) <= _LONGEST else "")
+        if parts.scheme == "afterview" and not parts.fragment:
+            kind, name, query = parts.netloc, unquote(parts.path.removeprefix("/")), parts.query
     except ValueError:
-        kind, name = "", ""
-    if len(url) > _LONGEST or parts.scheme != "afterview" or parts.fragment:
-        kind = ""
+        pass  # refused below
     if not ((kind == "camera" and name) or (kind == "cameras" and not name)):
         raise UsageError(f"{place}: not an address of a camera; write {CAMERA}")
     given: dict[str, float | str | None] = {}
-    for pair in filter(None, parts.query.split("&")):
+    for pair in filter(None, query.split("&")):
         key, _, text = pair.partition("=")
         known = _KEYS.get(key)
         if known is None or known in given or not text:

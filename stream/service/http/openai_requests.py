@@ -1,15 +1,15 @@
 """What clients of OpenAI send: the shapes, and what of it is refused or left out. Clients send more than any document says, so unknown
 keys are taken, and named in `afterview.warnings` of the answer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from afterview.configs import UsageError
 from afterview.stream.service.http.schemas import LARGEST_SEED, DurationValue, Request, Text, TimeValue, whole_text
 
-MOST_MESSAGES = 1000
+MOST_MESSAGES, MOST_STOPS = 1000, 16
 _LINKS = ":links"
 # Values that change nothing, so nothing needs to be said about them.
 _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
@@ -19,7 +19,42 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "include": ([],), "parallel_tool_calls": (True, False), "service_tier": ("auto", "default"), "best_of": (1,), "echo": (False,),
 }  # fmt: skip
 
+
+def _text_or_parts(value: object) -> object:
+    if isinstance(value, str):
+        return whole_text(value)
+    if value is not None and not isinstance(value, list):
+        raise ValueError("must be a text or a list of parts")
+    return value
+
+
+def _texts(value: object) -> object:
+    texts = [value] if isinstance(value, str) else value
+    if texts is None:
+        return None
+    if (
+        not isinstance(texts, list)
+        or not all(isinstance(text, str) and text for text in texts)
+        or len(texts) > MOST_STOPS
+    ):
+        raise ValueError(f"must be a text, or at most {MOST_STOPS} texts, none of them empty")
+    return [whole_text(text) for text in texts] or None
+
+
+_SHAPE: dict[str, Any] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {}}]}
+_STOPS: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 16},
+        {"type": "null"},
+    ]
+}  # fmt: skip
 Words = Annotated[str, AfterValidator(whole_text)]
+# One check instead of a union, whose errors name the branches of pydantic.
+Content = Annotated[
+    Any, BeforeValidator(_text_or_parts), WithJsonSchema({"anyOf": [*_SHAPE["anyOf"], {"type": "null"}]})
+]
+Input = Annotated[Any, BeforeValidator(_text_or_parts), WithJsonSchema(_SHAPE)]
+Stops = Annotated[Any, BeforeValidator(_texts), WithJsonSchema(_STOPS)]
 
 
 class AfterviewOptions(Request):
@@ -43,7 +78,7 @@ class Message(Lenient):
     """One message. content: a text, or parts: text, image_url, video_url."""
 
     role: str = Field(min_length=1, max_length=32, examples=["user"])
-    content: Words | list[Any] | None = Field(default=None, examples=["Did you see a red ring?"])
+    content: Content = Field(default=None, examples=["Did you see a red ring?"])
 
 
 class StreamOptions(Lenient):
@@ -74,11 +109,17 @@ class Generation(Lenient):
         """Without the suffix."""
         return self.model.removesuffix(_LINKS)
 
-    def more(self, most_tokens: int | None, stop: tuple[str, ...] | None) -> dict[str, Any]:
+    def more(self, most_tokens: int | None, stop: Sequence[str] | None) -> dict[str, Any]:
         """How the answer is generated, as in Ask."""
         evidence = AfterviewOptions().evidence if self.afterview is None else self.afterview.evidence
         same = {name: getattr(self, name) for name in ("temperature", "top_p", "top_k", "repetition_penalty")}
-        return {"seed": self.seed or 0, "evidence": evidence, "max_new_tokens": most_tokens, "stop": stop, **same}
+        return {
+            "seed": self.seed or 0,
+            "evidence": evidence,
+            "max_new_tokens": most_tokens,
+            "stop": None if stop is None else tuple(stop),
+            **same,
+        }
 
     def unused(self) -> dict[str, Any]:
         """The keys that change nothing, with values that a client may expect to change something."""
@@ -97,15 +138,7 @@ class ChatRequest(Generation):
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(default=None, ge=1, le=100_000)
     max_completion_tokens: int | None = Field(default=None, ge=1, le=100_000)
-    stop: Words | list[Words] | None = Field(default=None, description="Texts that end the answer, 16 at most.")
-
-    @property
-    def stops(self) -> tuple[str, ...] | None:
-        """Raises UsageError for too many, or an empty one."""
-        stops = None if self.stop is None else (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
-        if stops is not None and (len(stops) > 16 or not all(stops)):
-            raise UsageError("stop: give at most 16 texts, none of them empty")
-        return stops or None
+    stop: Stops = Field(default=None, description="Texts that end the answer, 16 at most.")
 
     @property
     def include_usage(self) -> bool:
@@ -116,7 +149,7 @@ class ChatRequest(Generation):
 class ResponsesRequest(Generation):
     """The question of a response, and what came before it. Nothing is kept, so the whole conversation comes each time."""
 
-    input: Words | list[Any] = Field(
+    input: Input = Field(
         description="A text, or messages as in `messages` of a chat.", examples=["Did you see a red ring?"]
     )
     instructions: Words | None = Field(default=None, description="As a system message.")

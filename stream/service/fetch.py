@@ -51,7 +51,7 @@ async def fetch(url: str, hosts: Sequence[str], most: int) -> bytes:
                 found = await _get(target, most)
                 if isinstance(found, bytes):
                     return found
-                url = urljoin(url, found)
+                url = _joined(url, found)
     except TimeoutError:
         raise SourceUnreachable(f"{_host(url)}: did not send the file within {_LONGEST_S:g} s") from None
     raise UsageError(f"{_host(url)}: more than {_MOST_REDIRECTS} redirects")
@@ -131,6 +131,14 @@ async def _get(target: Target, most: int) -> bytes | str:
         raise SourceUnreachable(f"{target.host}: {type(error).__name__}: the file could not be fetched") from None
 
 
+def _joined(url: str, moved: str) -> str:
+    """Where a redirect leads. Raises UsageError."""
+    try:
+        return urljoin(url, moved)
+    except ValueError:
+        raise UsageError(f"{_host(url)}: redirects to a malformed address") from None
+
+
 def _host(url: str) -> str:
     try:
         return urlsplit(url).hostname or "?"
@@ -155,7 +163,7 @@ def read_file(url: str, folders: Sequence[Path], most: int) -> bytes:
         descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except (OSError, ValueError):
         raise refused from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode) or not _lies_in(os.path.realpath(f"/proc/self/fd/{descriptor}"), folders):
             raise refused
@@ -163,10 +171,12 @@ def read_file(url: str, folders: Sequence[Path], most: int) -> bytes:
             raise UsageError(
                 f"has {state.st_size} bytes; at most {most} are taken (openai.largest_bytes): `afterview replay` records larger files"
             )
-        try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read(most)
-        except OSError as error:
-            raise UsageError(f"cannot be read: {reason(error)}") from None
+    except OSError as error:
+        raise UsageError(f"cannot be read: {reason(error)}") from None
+    finally:
+        os.close(descriptor)
 
 
 def _lies_in(real: str, folders: Sequence[Path]) -> bool:

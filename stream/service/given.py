@@ -19,6 +19,7 @@ from pathlib import Path
 from afterview.configs import AfterviewError, UsageError
 from afterview.memory.base.durable import make_directory
 from afterview.memory.directory import Memory
+from afterview.stream.errors import SourceUnreachable
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.service.access import Access
@@ -44,6 +45,7 @@ _MOST_BYTES = 2_000_000_000  # of one set on the disk
 _LONGEST_S = 300.0  # that ingesting one set may take
 _WATCH_EVERY_S = 0.05
 _FULL_RETRY_S = 10
+_SIZE_EVERY = 64  # frames
 _MOST_UUIDS = 256
 
 _LOGGER = logging.getLogger(__name__)
@@ -168,33 +170,38 @@ class GivenMedia:
     async def _watch(self, ingest: CameraIngest, place: Path, before: int, ends: float) -> None:
         """Wait for the end of one source. Raises UsageError for one that cannot be read, and for one beyond a limit."""
         shown, checked = ingest.config.address.redacted, 0
-        while ingest.status().state not in ("ended", "failed"):
-            await asyncio.sleep(_WATCH_EVERY_S)
+        while True:
+            ended = ingest.status().state in ("ended", "failed")
             recorded = before + ingest.status().recorded
-            if recorded - checked >= 64:
-                checked = recorded
-                size = await self._engine.read(lambda: sum(path.stat().st_size for path in _files(place)))
-                if size > _MOST_BYTES:
-                    raise UsageError(f"{shown}: takes more than {_MOST_BYTES / 1e9:g} GB as features; {_RECORD}")
             if recorded > _MOST_FRAMES:
                 raise UsageError(f"{shown}: gives more than {_MOST_FRAMES} frames; {_RECORD}")
+            if recorded - checked >= _SIZE_EVERY:
+                checked = recorded
+                if await self._engine.read(lambda: _size(place)) > _MOST_BYTES:
+                    raise UsageError(f"{shown}: takes more than {_MOST_BYTES / 1e9:g} GB as features; {_RECORD}")
+            if ended:
+                break
             if time.monotonic() > ends:
                 raise UsageError(f"{shown}: takes longer than {_LONGEST_S:g} s to read; {_RECORD}")
+            await asyncio.sleep(_WATCH_EVERY_S)
         if ingest.failure is not None:
             raise _in_words(shown, ingest.failure)
         if not ingest.status().recorded:
-            raise UsageError(f"{shown}: no picture could be decoded from it; check that it plays")
+            raise UsageError(f"{shown}: {_NOTHING}")
 
 
 _RECORD = "give a shorter one, or record it with `afterview replay`"
+_NOTHING = "no picture could be decoded from it; check that it plays"
 
 
 def _in_words(shown: str, error: BaseException) -> AfterviewError:
-    if isinstance(error, AfterviewError):
+    if isinstance(error, SourceUnreachable):  # speaks of hosts and networks
+        said = _NOTHING
+    elif isinstance(error, AfterviewError):
         said = str(error)
     else:
         said = in_one_line(error) if isinstance(error, Exception) else type(error).__name__
-    return UsageError(said if said.startswith(shown) else f"{shown}: cannot be read: {said}")
+    return UsageError(said if said.startswith(shown) else f"{shown}: {said}")
 
 
 def _notes(name: str, ingest: CameraIngest) -> list[str]:
@@ -206,8 +213,8 @@ def _notes(name: str, ingest: CameraIngest) -> list[str]:
     return notes
 
 
-def _files(place: Path) -> list[Path]:
-    return [path for path in place.rglob("*") if path.is_file()]
+def _size(place: Path) -> int:
+    return sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
 
 
 def _write(media: Sequence[Medium], place: Path) -> list[tuple[str, IngestConfig]]:

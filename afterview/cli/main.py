@@ -25,6 +25,7 @@ from afterview.cli.parsers.recording import add_recording_commands
 from afterview.cli.parsers.service import add_service_commands
 from afterview.cli.parsers.shell import add_completion_command
 from afterview.cli.parsers.training import add_training_commands
+from afterview.cli.parsers.users import add_user_commands
 from afterview.configs.errors import AfterviewError, ExitStatus
 
 _EXAMPLES = """\
@@ -64,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     add_recording_commands(commands)
     add_service_commands(commands)
+    add_user_commands(commands)
     _add_ask(commands)
     add_chat_command(commands)
     add_looking_commands(commands)

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from afterview.memory.base.records import Gap
-from afterview.memory.plans.removal import Removal
+if TYPE_CHECKING:  # a question alone needs no NumPy
+    from afterview.memory.base.records import Gap
+    from afterview.memory.plans.removal import Removal
 
 # How the index searched for bounded recall; full recall needs no index.
 Search = Literal["none", "exact", "approximate"]
@@ -84,8 +85,8 @@ class Coverage:
     frames: int
     first_time: float
     last_time: float
-    gaps: tuple[Gap, ...]
-    removed: tuple[Removal, ...]
+    gaps: "tuple[Gap, ...]"
+    removed: "tuple[Removal, ...]"
     damaged: int
     lag_s: float
     time_basis: dict[str, int]

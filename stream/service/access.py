@@ -29,6 +29,11 @@ class Access:
         """Whether somebody may come in at all."""
         return self.user != NOBODY
 
+    @property
+    def saved_as(self) -> str | None:
+        """Whose a saved answer is: a command of this machine saves the same with and without the service."""
+        return None if self.door == "socket" else self.user
+
     def sees(self, camera: str) -> bool:
         """Whether they may know of the camera with this id."""
         return self.cameras is None or camera in self.cameras

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -154,7 +154,9 @@ def _rotate(path: Path) -> None:
     path.replace(path.with_name(f"{FILE}.1"))
 
 
-def read_audit(memory: Path, most: int, before: str | None = None) -> tuple[list[Line], int]:
+def read_audit(
+    memory: Path, most: int, before: str | None = None, wanted: Callable[[Line], bool] | None = None
+) -> tuple[list[Line], int]:
     """Lines, newest first, and how many could not be read. before: the id of a line; only older ones. Raises OSError."""
     found: list[Line] = []
     broken, passed = 0, before is None
@@ -165,7 +167,8 @@ def read_audit(memory: Path, most: int, before: str | None = None) -> tuple[list
         if line is None:
             broken += 1
         elif passed:
-            found.append(line)
+            if wanted is None or wanted(line):
+                found.append(line)
         else:
             passed = line["id"] == before
         if len(found) >= most:

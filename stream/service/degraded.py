@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 LOW_DISK_BYTES = 1_000_000_000
+_RIGHT = ("online", "paused")
 _WRONG = ("offline", "disk full", "failed", "starting", "ended")
 
 
@@ -32,6 +33,13 @@ def _of_camera(camera: Mapping[str, Any]) -> list[str]:
     return notes
 
 
+def summary(model: str, states: Sequence[str]) -> str:
+    """The state in a few words, without names: anybody may read what systemd shows of a service."""
+    paused = f", {count} paused" if (count := states.count("paused")) else ""
+    full = "; the disk is full" if "disk full" in states else ""
+    return f"model {model}; {states.count('online')} of {len(states)} cameras recorded{paused}{full}"
+
+
 def readiness(
     model: str, problem: str, cameras: Sequence[Mapping[str, Any]], free_bytes: int | None, *, named: bool
 ) -> dict[str, Any]:
@@ -40,7 +48,7 @@ def readiness(
     named: whether to say more than `ready` or `not ready`. Without, not even whether a camera is down, or how many there are: anybody may
     ask for the health of a service, also somebody who may see only some of its cameras.
     """
-    wrong = [camera for camera in cameras if camera["state"] not in ("online", "paused")]
+    wrong = [camera for camera in cameras if camera["state"] not in _RIGHT]
     full = any(camera["state"] == "disk full" for camera in cameras) or free_bytes is None
     status = "not ready" if model != "ready" or full else "degraded" if wrong and named else "ready"
     document: dict[str, Any] = {

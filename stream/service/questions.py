@@ -23,7 +23,7 @@ from afterview.memory.directory import Memory
 from afterview.stream.ask.answer_record import AnswerRecord, Origin, Record, SearchRecord
 from afterview.stream.ask.frame_images import frame_images
 from afterview.stream.ask.question import Answer, Question
-from afterview.stream.ask.saved_answers import open_saved, save
+from afterview.stream.ask.saved_answers import Saved, open_saved, save
 from afterview.stream.ask.search import TimeRange, search
 from afterview.stream.service.access import Access
 from afterview.stream.service.audit import Audit
@@ -36,7 +36,8 @@ from afterview.stream.service.saved import find_visible, is_visible
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
     from afterview.model.checkpoint.models import AfterviewModel
 
-_MOST_IMAGES = 20  # saved per search
+_MOST_IMAGES = {"socket": 100}  # saved per search, by door: a command saves as many as without the service
+_MOST_IMAGES_ELSEWHERE = 20
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -185,11 +186,20 @@ class Questions:
             memory=memory.path,
             cameras=infos,
             version=self._engine.version,
-            user=access.user,
+            user=access.saved_as,
         )
         saved = save(record, memory.held.path)
         document = self.document(record, access)
+        return self._told(document, record, saved, access)
+
+    def _told(self, document: dict[str, Any], record: Record, saved: Saved, access: Access) -> dict[str, Any]:
+        """The document with what became of saving it; a command of this machine also learns where, to open it there."""
         document["notes"] += saved.notes
+        if access.door == "socket":
+            place = saved.directory and str(saved.directory)
+            document["saved"] = {"directory": place, "in_memory": saved.kept, "notes": list(saved.notes)}
+            if saved.directory is None:
+                document["documents"] = record.documents()
         return document
 
     def _given_document(self, answer: Answer, question: Question, asked: float, given: Given) -> dict[str, Any]:
@@ -239,15 +249,19 @@ class Questions:
             found = search(memory, encoders, text, spans, most=top, skip_others=not cameras)
             if not cameras:
                 found = replace(found, skipped={**memory.skipped(), **found.skipped})
-            pictures, _ = frame_images(memory, [(hit.camera, hit.frame) for hit in found.hits[:_MOST_IMAGES]])
-            options = {"camera": list(cameras), "start": start, "last": last, "at": at, "top": top}
+            most = _MOST_IMAGES.get(access.door, _MOST_IMAGES_ELSEWHERE)
+            pictures, problems = frame_images(memory, [(hit.camera, hit.frame) for hit in found.hits[:most]])
+            ends = {end for _, end in spans.values()}
+            one = ends.pop() if len(ends) == 1 else None
+            options = {"camera": list(cameras), "start": start, "last": last, "at": one, "top": top}
             about = Origin(
                 uuid.uuid4().hex[:12], now, str(memory.path), self._engine.version, options,
-                {reader.info.id: reader.info for reader in readers}, user=access.user,
+                {reader.info.id: reader.info for reader in readers}, user=access.saved_as,
             )  # fmt: skip
             record = SearchRecord(about, found, pictures)
-            save(record, memory.held.path)
-            return self.document(record, access)
+            document = self.document(record, access)
+            document["notes"] += problems
+            return self._told(document, record, save(record, memory.held.path), access)
 
         outcome, document = "failed", dict[str, Any]()
         try:

@@ -57,13 +57,18 @@ class Token:
 
 
 def read_token(file: Path | None, environment: Mapping[str, str] = os.environ) -> Token | None:
-    """The token that is configured, or None. Raises ConfigError for one that is unreadable, too short, or readable by others."""
+    """The token that is configured, or None. Raises ConfigError for one that is unreadable, too short, given twice, or readable by others.
+
+    A file that AFTERVIEW_TOKEN_FILE names may be readable by others: systemd and container engines guard the place of such files.
+    """
+    variables = [name for name in (TOKEN_VARIABLE, f"{TOKEN_VARIABLE}_FILE") if name in environment]
+    given = ["http.token_file"] * (file is not None) + variables
+    if len(given) > 1:
+        raise ConfigError(f"the token is given twice: by {given[0]} and by {given[1]}; leave out one")
     if file is not None:
-        if TOKEN_VARIABLE in environment:
-            raise ConfigError(f"the token is given twice: by http.token_file and by {TOKEN_VARIABLE}; leave out one")
         value, origin = _content(file, "http.token_file", private=True), f"http.token_file: {file}"
-    elif TOKEN_VARIABLE in environment:
-        value, origin = environment[TOKEN_VARIABLE].strip(), TOKEN_VARIABLE
+    elif variables:
+        value, origin = SecretVariables(environment)[TOKEN_VARIABLE].strip(), variables[0]
     else:
         return None
     if len(value) < SHORTEST_TOKEN or not value.isascii() or not value.isprintable() or " " in value:

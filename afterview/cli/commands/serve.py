@@ -4,6 +4,7 @@ import argparse
 import gc
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,7 @@ def _with_options(http: HttpConfig, arguments: argparse.Namespace) -> HttpConfig
 def _ready(url: str, memory: Path, *, as_json: bool) -> None:
     if as_json:
         dump({"url": url, "pid": os.getpid()}, str(memory))
+        sys.stdout.flush()  # a program waits for this line, and the next output may come in months
     _LOGGER.info("listening on %s; memory %s; stop with Ctrl-C", url, memory)
 
 

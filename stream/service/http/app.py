@@ -10,17 +10,16 @@ from afterview.stream.service.audit import Audit
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.http.accounts import account_routes
 from afterview.stream.service.http.answers import answer_routes
+from afterview.stream.service.http.bodies import Bodies
 from afterview.stream.service.http.cameras import camera_routes
 from afterview.stream.service.http.changes import change_routes
 from afterview.stream.service.http.errors import Json, Responses, add_error_handlers
 from afterview.stream.service.http.events import event_routes
-from afterview.stream.service.http.exchange import App
 from afterview.stream.service.http.frames import frame_routes
 from afterview.stream.service.http.gate import COOKIE, Gate
 from afterview.stream.service.http.guard import Guard, Rules
 from afterview.stream.service.http.health import health_routes
 from afterview.stream.service.http.openai_door import add_openai, larger_bodies
-from afterview.stream.service.http.openai_errors import OpenAiErrors
 from afterview.stream.service.http.schemas import ErrorDocument
 from afterview.stream.service.jobs import Jobs
 from afterview.stream.service.measured import Measured
@@ -54,7 +53,7 @@ class Parts:
     audit: Audit
 
 
-def make_app(parts: Parts, rules: Rules) -> App:
+def make_app(parts: Parts, rules: Rules) -> Guard:
     """The guarded API."""
     app = FastAPI(
         title="Afterview", version=parts.engine.version, description=_DESCRIPTION, default_response_class=Json, docs_url=None,
@@ -76,7 +75,8 @@ def make_app(parts: Parts, rules: Rules) -> App:
     add_openai(app, parts.engine, parts.questions, parts.measured.given)
     app.include_router(health_routes(parts.engine, parts.measured, parts.audit))
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
-    return OpenAiErrors(Guard(app, rules, parts.gate, larger_bodies(parts.engine.config.openai), parts.measured.given))
+    bodies = Bodies(rules.body_timeout_s, larger_bodies(parts.engine.config.openai), parts.measured.given)
+    return Guard(app, rules, parts.gate, bodies)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

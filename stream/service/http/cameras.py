@@ -31,7 +31,11 @@ def camera_routes(engine: Engine, audit: Audit) -> APIRouter:
             {
                 "version": engine.version,
                 "began": engine.began,
-                "model": {"state": engine.model_state, "detail": engine.model_problem if access.admin else ""},
+                "model": {
+                    "state": engine.model_state,
+                    "detail": engine.model_problem if access.admin else "",
+                    **_loaded(engine),
+                },
                 "questions": {"waiting": engine.line.waiting, "longest": engine.config.http.longest_queue},
                 "cameras": len(engine.visible(access)),
             }
@@ -72,6 +76,15 @@ def camera_routes(engine: Engine, audit: Audit) -> APIRouter:
         return Response(status_code=204)
 
     return routes
+
+
+def _loaded(engine: Engine) -> dict[str, str]:
+    """Which model answers; nothing while there is none."""
+    if engine.model_state != "ready":
+        return {}
+    model = engine.model
+    index = model.encoders.feature_spec.index.encoder
+    return {"name": model.preset.reference, "index_encoder": index, "notice": model.notice or ""}
 
 
 def _others(engine: Engine, access: Access, served: set[str]) -> tuple[list[dict[str, Any]], dict[str, str]]:

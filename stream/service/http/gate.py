@@ -8,7 +8,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from afterview.stream.service.access import nobody
+from afterview.stream.service.access import nobody, owner
 from afterview.stream.service.admission import Admission, Visit
 from afterview.stream.service.http.errors import error_response
 from afterview.stream.service.http.proxies import Network, see_through
@@ -45,6 +45,13 @@ class Gate:
         client = visit.access.client or address
         access = replace(visit.access, address=address, client=client, door=door)
         scope.setdefault("state", {}).update(access=access, visit=visit)
+        return visit
+
+    def enter_own(self, scope: MutableMapping[str, Any]) -> Visit:
+        """By the socket in the memory, which this user alone can open: they may everything."""
+        own = owner("this user", "socket")
+        visit = Visit(own, lambda: own)
+        scope.setdefault("state", {}).update(access=own, visit=visit)
         return visit
 
     def _visit(self, headers: Headers) -> Visit | None:

@@ -7,9 +7,8 @@ Browsers of this machine can be led to any address by a web page, so a service w
 import ipaddress
 import logging
 import socket
-from collections import Counter
-from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from collections.abc import MutableMapping
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +20,8 @@ from afterview.stream.service.http.bodies import Bodies
 from afterview.stream.service.http.errors import error_response
 from afterview.stream.service.http.exchange import App, Exchange, Message, Receive, Send
 from afterview.stream.service.http.gate import Gate
-from afterview.stream.service.http_address import is_loopback
+from afterview.stream.service.http.openai_errors import openai_shaped
+from afterview.stream.service.http_address import OWN_SOCKET, is_loopback
 
 LONGEST_HEAD = 16 << 10  # bytes
 _LOCAL = frozenset(("localhost", "127.0.0.1", "::1"))
@@ -33,12 +33,14 @@ _LOGGER = logging.getLogger(__name__)
 class Rules:
     """How the service may be called. hosts: its names, lower case.
 
-    any_address: whether an IP address may stand for a name: on a network; a page cannot rebind one.
+    any_address: whether an IP address may stand for a name: on a network; a page cannot rebind one. own_socket: requests come by the
+    socket in the memory, which this user alone can open: neither name nor token is asked for.
     """
 
     hosts: frozenset[str]
     any_address: bool
     body_timeout_s: float = 20.0
+    own_socket: bool = False
 
     @classmethod
     def of(cls, bind: str, allowed: tuple[str, ...], *, body_timeout_s: float) -> "Rules":
@@ -52,10 +54,12 @@ class Rules:
 class Guard:
     """Middleware around the API."""
 
-    def __init__(self, app: App, rules: Rules, gate: Gate, larger: Mapping[str, int], counted: Counter[str]) -> None:
-        """larger: by path, bytes of a body where they may be more than LARGEST_BODY. counted: those that were refused."""
-        self._app, self._rules, self._gate = app, rules, gate
-        self._bodies = Bodies(rules.body_timeout_s, larger, counted)
+    def __init__(self, app: App, rules: Rules, gate: Gate, bodies: Bodies) -> None:
+        self._app, self._rules, self._gate, self._bodies = app, rules, gate, bodies
+
+    def for_this_user(self) -> "Guard":
+        """The same API for requests that come by the socket in the memory."""
+        return Guard(self._app, replace(self._rules, own_socket=True), self._gate, self._bodies)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """One request. Never raises: what goes wrong unexpectedly is logged, and answered with status 500."""
@@ -63,9 +67,10 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        exchange = Exchange(send)
+        exchange = Exchange(openai_shaped(scope, send))
         headers = Headers(scope=scope)
-        visit = self._refusal(scope, headers) or self._gate.enter(scope, headers)
+        scope[OWN_SOCKET] = self._rules.own_socket
+        visit = self._enter(scope, headers)
         refusal: Response | None = None
         if isinstance(visit, Response):
             refusal = visit
@@ -93,6 +98,12 @@ class Guard:
             if exchange.begun:
                 raise
         return error_response(500, "unexpected", "this is a bug; the service's log has more")
+
+    def _enter(self, scope: MutableMapping[str, Any], headers: Headers) -> Visit | Response:
+        """Who comes, or the refusal."""
+        if self._rules.own_socket:
+            return self._gate.enter_own(scope)
+        return self._refusal(scope, headers) or self._gate.enter(scope, headers)
 
     def _refusal(self, scope: MutableMapping[str, Any], headers: Headers) -> Response | None:
         host = headers.get("host", "")

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from afterview.configs import AfterviewError
@@ -10,6 +10,7 @@ from afterview.stream.service.errors import NotFound
 from afterview.stream.service.http.errors import document_of, response_of
 
 PREFIX = "/v1/"
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _CODES = {"token_required": "invalid_api_key", "no_such_model": "model_not_found", "too_large": "request_too_large"}
 _STATUSES = {422: 400}
@@ -52,36 +53,29 @@ def stream_error(error: AfterviewError | OSError, memory: str) -> dict[str, Any]
     return found
 
 
-class OpenAiErrors:
-    """Middleware around everything: rewrites the errors of requests under /v1, and leaves all else as it is."""
+def openai_shaped(scope: Mapping[str, Any], send: Send) -> Send:
+    """`send` for one request: the errors of requests under /v1 are rewritten, and all else stays as it is."""
+    if not scope["path"].startswith(PREFIX):
+        return send
+    held: MutableMapping[str, Any] | None = None
+    parts: list[bytes] = []
 
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        """One request."""
-        if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
-            await self._app(scope, receive, send)
+    async def answer(message: MutableMapping[str, Any]) -> None:
+        nonlocal held
+        if message["type"] == "http.response.start" and message["status"] >= 400:
+            held = message
             return
-        held: MutableMapping[str, Any] | None = None
-        parts: list[bytes] = []
+        if held is None:
+            await send(message)
+            return
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            start, held = held, None
+            body = _rewritten(start, b"".join(parts))
+            await send(start)
+            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
-        async def answer(message: MutableMapping[str, Any]) -> None:
-            nonlocal held
-            if message["type"] == "http.response.start" and message["status"] >= 400:
-                held = message
-                return
-            if held is None:
-                await send(message)
-                return
-            parts.append(message.get("body", b""))
-            if not message.get("more_body", False):
-                start, held = held, None
-                body = _rewritten(start, b"".join(parts))
-                await send(start)
-                await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
-
-        await self._app(scope, receive, answer)
+    return answer
 
 
 def _rewritten(start: MutableMapping[str, Any], body: bytes) -> bytes:

@@ -325,7 +325,7 @@ class ServiceDocument(Response):
 
     version: str
     began: float
-    model: dict[str, str]
+    model: dict[str, str] = Field(description="`state`, `detail` (why, for people); once it is loaded also `name`.")
     questions: dict[str, int]
     cameras: int
 

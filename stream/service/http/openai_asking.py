@@ -4,10 +4,10 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from afterview.configs import AfterviewError, UsageError
+from afterview.configs import UsageError
 from afterview.memory.directory import Memory
 from afterview.stream.ask.dialogue import Dialogue
 from afterview.stream.errors import SourceError
@@ -26,7 +26,7 @@ from afterview.stream.service.engine import Engine
 from afterview.stream.service.fetch import fetch, read_file
 from afterview.stream.service.given import GivenMedia, Medium
 from afterview.stream.service.http.openai_errors import NoSuchModel
-from afterview.stream.service.http.openai_parts import Conversation, decode_data_url
+from afterview.stream.service.http.openai_parts import Conversation, canonical, decode_data_url
 from afterview.stream.service.http.openai_requests import AfterviewOptions
 from afterview.stream.service.questions import Ask, Piece, Questions
 
@@ -37,7 +37,8 @@ ANY_MODEL = "afterview"  # whatever model the service has
 class Asked:
     """One question of a client. notes: what of it is not used; more of them may come while it is planned.
 
-    planned: how it was asked, for the question after it; None until then, and for what came with the question.
+    planned: how it was asked, for the question after it; None until then, and for what came with the question. history: what makes up the
+    key of the conversation.
     """
 
     conversation: Conversation
@@ -46,6 +47,7 @@ class Asked:
     access: Access
     notes: list[str]
     planned: Planned | None = None
+    history: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -122,8 +124,7 @@ class Asking:
             return
         cameras = [part["camera"] for part in document["cameras"]]
         dialogue = asked.planned.dialogue.answered(cameras, asked.planned.cameras)
-        history = [(role, content) for _, role, content in asked.conversation.history]
-        key = conversation_key(asked.access.user, [*history, ("assistant", text.strip())])
+        key = conversation_key(asked.access.user, [*asked.history, ("assistant", canonical(text))])
         self._conversations.remember(key, dialogue)
 
     def _plan(self, asked: Asked) -> Planned:
@@ -131,10 +132,10 @@ class Asking:
         memory, turns = self._engine.view(asked.access), asked.turns
         history = asked.conversation.history
         last = max((place for place, (_, role, _) in enumerate(history) if role == "assistant"), default=None)
+        asked.history = [(role, canonical(content)) for _, role, content in history]
         before: Dialogue | None = None
         if last is not None:
-            known = [(role, content) for _, role, content in history[: last + 1]]
-            before = self._conversations.find(conversation_key(asked.access.user, known))
+            before = self._conversations.find(conversation_key(asked.access.user, asked.history[: last + 1]))
             if before is not None:
                 turns = tuple(turn for turn in turns if turn.number > history[last][0])
             elif any(turn.span is not None for turn in turns[:-1]):
@@ -142,13 +143,13 @@ class Asking:
         return plan(memory, turns, before, time.time(), asked.more)
 
     async def _load(self, sources: Sequence[Source], access: Access) -> list[Medium]:
-        """What comes with a question. Raises UsageError and SourceError, with the place in front."""
+        """What comes with a question. Raises UsageError, with the place in front."""
         left, media = self._config.largest_bytes, []
         for source in sources:
             try:
                 medium = await self._one(source, access, left)
             except (UsageError, SourceError) as error:
-                raise _placed(source.place, error) from None
+                raise UsageError(f"{source.place}: {str(error).removeprefix(f'{source.place}: ')}") from None
             left -= len(medium.content or b"")
             media.append(medium)
         return media
@@ -171,12 +172,6 @@ class Asking:
         raise UsageError(
             "not an address that is understood; give a data:, file: or http(s): one, or afterview://camera/NAME"
         )
-
-
-def _placed(place: str, error: AfterviewError) -> AfterviewError:
-    if not str(error).startswith(place):
-        error.args = (f"{place}: {error}",)
-    return error
 
 
 def _extent(memory: Memory) -> tuple[tuple[str, ...], float]:

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ _KEYS = {"from": "start", "start": "start", "to": "at", "at": "at", "last": "las
 _IN_TEXT = re.compile(r"afterview://[^\s<>\"'`]+")
 _AFTER = ".,;:!?)]}"
 _LONGEST = 1000  # characters of an address of cameras
+_SHORT = 200  # characters of a message that stands for itself
 _SYSTEM_IGNORED = (
     "system messages are ignored, apart from afterview:// addresses in them: the model is asked the question alone"
 )
@@ -30,11 +32,11 @@ _EARLIER = "the model is asked the last question alone; earlier messages count f
 
 @dataclass(frozen=True)
 class Conversation:
-    """turns: of the user, in their order. history: role and content of every message but system ones, with its number. notes: what is
-    ignored."""
+    """turns: of the user, in their order; those of system messages first. history: number, role and content of every other message. notes:
+    what is ignored."""
 
     turns: tuple[Turn, ...]
-    history: tuple[tuple[int, str, str], ...]
+    history: tuple[tuple[int, str, Any], ...]
     notes: tuple[str, ...]
 
 
@@ -49,7 +51,7 @@ def read_messages(messages: Sequence[Message], where: str, instructions: str | N
             system += _system_turn(message.content, place)
             notes[_SYSTEM_IGNORED] = None
             continue
-        history.append((number, message.role, _canonical(message.content)))
+        history.append((number, message.role, message.content))
         if message.role == "user":
             turns.append(_turn(message.content, place, notes, number))
         elif message.role != "assistant":
@@ -63,21 +65,22 @@ def read_messages(messages: Sequence[Message], where: str, instructions: str | N
     return Conversation((*system, *turns), tuple(history), tuple(notes))
 
 
-def _canonical(content: str | list[Any] | None) -> str:
-    """The same text for the ways in which clients send the same message again."""
-    if isinstance(content, str) or content is None:
-        return (content or "").strip()
-    texts = [part if isinstance(part, str) else part.get("text") for part in content if isinstance(part, str | Mapping)]
-    if len(texts) == len(content) and all(isinstance(text, str) for text in texts):
-        return "\n".join(texts).strip()  # type: ignore[arg-type]
-    return repr(content)
+def canonical(content: str | list[Any] | None) -> str:
+    """The same short text for the ways in which clients send the same message again. Long ones take time: in a thread."""
+    texts = [content or ""] if not isinstance(content, list) else [_text_of(part) for part in content]
+    text = repr(content) if None in texts else "\n".join(one for one in texts if one is not None).strip()
+    return text if len(text) <= _SHORT else hashlib.sha256(text.encode(errors="replace")).hexdigest()
+
+
+def _text_of(part: object) -> str | None:
+    text = part.get("text") if isinstance(part, Mapping) else part
+    return text if isinstance(text, str) else None
 
 
 def _system_turn(content: str | list[Any] | None, place: str) -> list[Turn]:
     """The cameras and the span that a system message names: those of the conversation."""
     parts = [content] if isinstance(content, str) else content or []
-    texts = [part if isinstance(part, str) else part.get("text") for part in parts if isinstance(part, str | Mapping)]
-    found = [url.rstrip(_AFTER) for text in texts if isinstance(text, str) for url in _IN_TEXT.findall(text)]
+    found = [url.rstrip(_AFTER) for part in parts for url in _IN_TEXT.findall(_text_of(part) or "")]
     return [_joined(place, "", [_camera(url, place) for url in found], [])] if found else []
 
 

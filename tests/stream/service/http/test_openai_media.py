@@ -4,6 +4,7 @@ import base64
 import http.server
 import io
 import os
+import socket
 import struct
 import threading
 import zlib
@@ -261,9 +262,18 @@ def test_a_video_of_an_address_that_is_allowed(client: openai.OpenAI, files: str
 def test_addresses_that_are_refused(client: openai.OpenAI, files: str, path: str, said: str) -> None:
     with pytest.raises(openai.APIStatusError, match=said) as found:
         ask(client, user(video(files + path), QUESTION))
-    assert found.value.status_code in (400, 502)
+    assert found.value.status_code == 400
     assert found.value.body["param"] == "messages.0.content.0.video_url"  # type: ignore[index]
     assert "pw" not in found.value.message
+
+
+def test_a_host_that_does_not_answer(client: openai.OpenAI) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(openai.BadRequestError, match=r"127\.0\.0\.1: ConnectError: the file could not be fetched"):
+            ask(client, user(video(f"http://127.0.0.1:{closed.getsockname()[1]}/SECRET"), QUESTION))
+    with pytest.raises(openai.BadRequestError, match="its name is not known"):
+        ask(client, user(video("http://no-such-host.invalid/SECRET"), QUESTION))
 
 
 def test_nothing_is_fetched_by_default(tiny: Any, tmp_path: Path, files: str, world: Path) -> None:

@@ -1,10 +1,12 @@
 """Asks for clients of OpenAI: finds what a conversation is about, ingests what came with it, and remembers what was answered."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from afterview.configs import UsageError
@@ -90,7 +92,9 @@ class Asking:
             model = self._engine.model
             most = model.config.get("tokenizer_model_max_length") or model.config.get("max_position_embeddings")
             length = most if isinstance(most, int) else None
-            names = {ANY_MODEL: length, model.preset.reference: length}
+            reference = model.preset.reference
+            own = Path(reference).stem if os.path.isabs(reference) else reference  # a path is no business of clients
+            names = {ANY_MODEL: length, own: length}
         return names
 
     def require_model(self, name: str) -> None:

@@ -115,6 +115,23 @@ class HttpConfig(Schema):
         return proxies
 
 
+class OpenAiConfig(Schema):
+    """The doors for clients of OpenAI, under /v1, and what may come with their questions."""
+
+    enabled: bool = Field(default=True, description="Whether /v1 is served.")
+    folders: tuple[Path, ...] = Field(
+        default=(), description="Folders whose files may be named as file: addresses, by users who see all cameras."
+    )
+    allow_urls: tuple[str, ...] = Field(
+        default=(),
+        description='Hosts from which pictures and videos may be fetched; "*": every public one. A private one must be named.',
+        examples=[["*", "nvr.home"]],
+    )
+    largest_bytes: int = Field(
+        default=32 << 20, ge=1024, le=1 << 30, description="Of the pictures and videos of one question."
+    )
+
+
 class ServiceConfig(Schema):
     """The whole file."""
 
@@ -127,6 +144,7 @@ class ServiceConfig(Schema):
     cameras: dict[str, CameraConfig] = Field(default_factory=dict, description="By name.")
     http: HttpConfig = HttpConfig()
     mqtt: MqttConfig | None = Field(default=None, description="Left out: no MQTT.")
+    openai: OpenAiConfig = OpenAiConfig()
 
     @field_validator("zone")
     @classmethod
@@ -182,7 +200,9 @@ def _from_directory(config: ServiceConfig, directory: Path) -> ServiceConfig:
     tls = TlsConfig(certificate=absolute(config.http.tls.certificate), key=absolute(config.http.tls.key))
     http = config.http.model_copy(update={"token_file": absolute(config.http.token_file), "tls": tls})
     mqtt = config.mqtt and config.mqtt.from_directory(directory)
-    return config.model_copy(update={"memory": absolute(config.memory), "http": http, "mqtt": mqtt})
+    folders = tuple(directory / folder.expanduser() for folder in config.openai.folders)
+    openai = config.openai.model_copy(update={"folders": folders})
+    return config.model_copy(update={"memory": absolute(config.memory), "http": http, "mqtt": mqtt, "openai": openai})
 
 
 def _lines(path: Path) -> Callable[[Sequence[str]], str]:
@@ -237,7 +257,7 @@ def camera_changes(before: Mapping[str, CameraConfig], after: Mapping[str, Camer
 
 def needs_restart(before: ServiceConfig, after: ServiceConfig) -> list[str]:
     """The keys whose new values count only after a restart. Pure."""
-    names = [name for name in ("memory", "model", "zone") if getattr(before, name) != getattr(after, name)]
+    names = [name for name in ("memory", "model", "zone", "openai") if getattr(before, name) != getattr(after, name)]
     http = [
         f"http.{name}" for name in HttpConfig.model_fields if getattr(before.http, name) != getattr(after.http, name)
     ]

@@ -15,7 +15,8 @@ from typing import Any, Literal
 from afterview.configs import AfterviewError
 from afterview.configs.errors import error_kind
 from afterview.configs.system_errors import describe
-from afterview.stream.service.access import Access
+from afterview.stream.service.access import Access, owner
+from afterview.stream.service.audit import Audit
 from afterview.stream.service.errors import NotFound, Stopping, TooManyJobs
 from afterview.stream.service.events import EventHub
 
@@ -34,7 +35,10 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass
 class Job:
-    """One change. progress: done and in all, once that is known. result: JSON. error: kind and message. user: who started it."""
+    """One change. camera: "" for the whole memory. progress: done and in all, once that is known. result: JSON. error: kind and message.
+
+    user: who started it.
+    """
 
     id: str
     kind: JobKind
@@ -54,7 +58,7 @@ class Job:
         return {
             "id": self.id,
             "kind": self.kind,
-            "camera": self.camera,
+            "camera": self.camera or None,
             "state": self.state,
             "created": self.created,
             "ended": self.ended,
@@ -67,22 +71,25 @@ class Job:
 class Jobs:
     """Executes jobs, and remembers the latest."""
 
-    def __init__(self, hub: EventHub) -> None:
-        self._hub = hub
+    def __init__(self, hub: EventHub, audit: Audit | None = None) -> None:
+        self._hub, self._audit = hub, audit
         self._jobs: dict[str, Job] = {}
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="job")
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    def start(self, kind: JobKind, camera: str, work: Work, user: str = "") -> Job:
-        """Queue a job. work: called in a thread; its result is the job's. Raises TooManyJobs, Stopping."""
+    def start(self, kind: JobKind, camera: str, work: Work, access: Access | None = None, **asked: Any) -> Job:
+        """Queue a job. work: called in a thread; its result is the job's. access: who wants it, the owner by default. asked: for the
+        audit. Raises TooManyJobs, Stopping."""
         if self._closed:
             raise Stopping("the service is ending")
         if sum(job.state == "waiting" for job in self._jobs.values()) >= MOST_WAITING:
             raise TooManyJobs(f"{MOST_WAITING} jobs are waiting; try again when some of them have ended")
-        job = Job(uuid.uuid4().hex[:12], kind, camera, user)
+        who = access or owner()
+        job = Job(uuid.uuid4().hex[:12], kind, camera, who.user)
         self._jobs[job.id] = job
-        task = asyncio.get_running_loop().create_task(self._run(job, work))
+        self._note(job, who, outcome="started", **asked)
+        task = asyncio.get_running_loop().create_task(self._run(job, work, who))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self._forget_old()
@@ -118,7 +125,7 @@ class Jobs:
         self._pool.shutdown(wait=False, cancel_futures=True)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _run(self, job: Job, work: Work) -> None:
+    async def _run(self, job: Job, work: Work, who: Access) -> None:
         loop = asyncio.get_running_loop()
         told = [0.0]
 
@@ -142,10 +149,15 @@ class Jobs:
         except Exception as error:
             job.state, job.error = "failed", _describe(error)
             if not isinstance(error, AfterviewError | OSError):
-                _LOGGER.exception("job %s (%s of %s) failed", job.id, job.kind, job.camera)
+                _LOGGER.exception("job %s (%s of %s) failed", job.id, job.kind, job.camera or "the memory")
         job.ended = time.time()
         job.over.set()
         self._tell(job)
+        self._note(job, who, outcome=job.state, error=job.error and job.error["kind"])
+
+    def _note(self, job: Job, who: Access, **more: Any) -> None:
+        if self._audit is not None:
+            self._audit.note(who, job.kind, cameras=[job.camera] if job.camera else [], job=job.id, **more)
 
     def _tell(self, job: Job) -> None:
         self._hub.publish("job", {"job": job.to_dict()})

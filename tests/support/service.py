@@ -39,12 +39,13 @@ class ServiceHere:
         model: Any,
         *,
         http: dict[str, Any] | None = None,
+        openai: dict[str, Any] | None = None,
         cameras: dict[str, Any] | None = None,
         mqtt: dict[str, Any] | None = None,
         wait: bool = True,
         **client: Any,
     ) -> None:
-        values = {"cameras": cameras or {}, "http": {"port": 0, **(http or {})}, "mqtt": mqtt}
+        values = {"cameras": cameras or {}, "http": {"port": 0, **(http or {})}, "mqtt": mqtt, "openai": openai or {}}
         self.config = ServiceConfig.model_validate(values)
         load: Callable[[str, str | None], Any] = model if callable(model) else lambda name, index: model
         self.service = Service(memory, self.config, load, version="test")

@@ -108,8 +108,8 @@ class Asking:
         self._send(back, error_document(error, self._engine))
 
     def _send(self, back: _Return, document: Mapping[str, Any]) -> None:
-        payload = as_json({"request": back.id, **document})
-        self._outbox.put_answer(Message("answer", back.topic, payload, correlation=back.correlation))
+        payload, qos = as_json({"request": back.id, **document}), 0 if "error" in document else 1
+        self._outbox.put_answer(Message("answer", back.topic, payload, qos, back.correlation))
 
     async def close(self) -> None:
         """Whoever waits for an answer is told that none comes."""
@@ -157,7 +157,11 @@ class Switches:
         engine = self._engine
         await engine.read(lambda: engine.view(self._access).camera(camera))
         job = self._jobs.start(
-            "pause", camera, lambda job, progress: changes.set_values(engine.memory(), camera, {"paused": paused})
+            "pause",
+            camera,
+            lambda job, progress: changes.set_values(engine.memory(), camera, {"paused": paused}),
+            self._access,
+            paused=paused,
         )
         await self._jobs.wait(job, _SETTING_TAKES_S)
         if job.error is not None:
@@ -167,7 +171,7 @@ class Switches:
         self._send(topic, error_document(error, self._engine))
 
     def _send(self, topic: str, document: Mapping[str, Any]) -> None:
-        self._outbox.put_answer(Message("answer", self._topics.of("error"), as_json({"topic": topic, **document})))
+        self._outbox.put_answer(Message("answer", self._topics.of("error"), as_json({"topic": topic, **document}), 0))
 
     async def close(self) -> None:
         """Commands that are being executed go on as jobs; others are dropped."""

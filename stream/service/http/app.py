@@ -39,6 +39,7 @@ _EVERY = {
     413: "The body is too large.",
     421: "The Host header names another service.",
     422: "The request has not the form that this document describes.",
+    429: "Too many wrong tokens came from this address, or too many questions or jobs wait.",
     503: "The model is not loaded, the service is ending, or a store or the disk refuses.",
 }
 

@@ -11,9 +11,9 @@ from afterview.memory.directory import Memory
 from afterview.stream.service import changes
 from afterview.stream.service.access import Access
 from afterview.stream.service.audit import Audit
-from afterview.stream.service.changes import Span, export_path
+from afterview.stream.service.changes import EXPORT_LASTS_S, Span, export_path
 from afterview.stream.service.engine import Engine
-from afterview.stream.service.errors import NotFound
+from afterview.stream.service.errors import NotFound, TooManyJobs
 from afterview.stream.service.http import schemas
 from afterview.stream.service.http.errors import Json, Responses
 from afterview.stream.service.http.parameters import Admin, CameraName, Visitor, Wait
@@ -22,6 +22,7 @@ from afterview.stream.service.jobs import Job, JobKind, Jobs, Progress
 _NOTHING: Responses = {404: {"model": schemas.ErrorDocument, "description": "No such camera or job."}}
 _FULL: Responses = {429: {"model": schemas.ErrorDocument, "description": "Too many jobs wait."}}
 JobId = Annotated[str, Path(description="Id of a job.", min_length=1, max_length=64)]
+MOST_EXPORTS = 4  # of one viewer at a time: their files fill the disk
 Change = Callable[[Memory, str, Progress, str], dict[str, Any]]  # of a camera; the last argument is the job's id
 
 
@@ -35,17 +36,25 @@ def change_routes(engine: Engine, jobs: Jobs, audit: Audit) -> APIRouter:
     async def end(job: Job, access: Access) -> None:
         await job.over.wait()
         audit.note(
-            access, job.kind, cameras=[job.camera], job=job.id, outcome=job.state, error=job.error and job.error["kind"]
+            access,
+            job.kind,
+            cameras=_cameras(job),
+            job=job.id,
+            outcome=job.state,
+            error=job.error and job.error["kind"],
         )
 
     async def start(
         access: Access, kind: JobKind, camera: str, wait: float, change: Change, **asked: Any
     ) -> JSONResponse:
-        reader = await engine.read(lambda: engine.view(access).camera(camera))
+        if not access.admin and jobs.started_by(access.user, kind, EXPORT_LASTS_S) >= MOST_EXPORTS:
+            raise TooManyJobs(f"you have {MOST_EXPORTS} exports already; each is kept for an hour")
+        if camera:
+            camera = (await engine.read(lambda: engine.view(access).camera(camera))).info.id
         job = jobs.start(
-            kind, reader.info.id, lambda job, progress: change(engine.memory(), job.camera, progress, job.id)
+            kind, camera, lambda job, progress: change(engine.memory(), job.camera, progress, job.id), access.user
         )
-        audit.note(access, kind, cameras=[job.camera], job=job.id, outcome="started", **asked)
+        audit.note(access, kind, cameras=_cameras(job), job=job.id, outcome="started", **asked)
         engine.spawn(end(job, access))
         await jobs.wait(job, wait)
         return Json(job.to_dict(), 202, {"Location": f"/api/v1/jobs/{job.id}"})
@@ -108,6 +117,15 @@ def _add_starts(routes: APIRouter, start: Callable[..., Any]) -> None:
         return await _of(start(access, "retain", camera, wait, lambda memory, own, progress, job: changes.retain(
             memory, own, limits, dry_run=body.dry_run), **_asked(body)))  # fmt: skip
 
+    @routes.post("/retain", response_model=schemas.JobDocument, status_code=202, responses={**_NOTHING, **_FULL},
+                 summary="Limit how much of the past the whole memory keeps")  # fmt: skip
+    async def retain_memory(access: Admin, body: schemas.RetainRequest, wait: Wait = 0) -> JSONResponse:
+        """A camera's own limits take precedence; the gigabytes are divided among the cameras without a limit of theirs. Without limits, it
+        only says those that there are."""
+        limits = body.model_dump(exclude_unset=True, exclude={"dry_run"})
+        return await _of(start(access, "retain", "", wait, lambda memory, own, progress, job: changes.retain_memory(
+            memory, limits, dry_run=body.dry_run), **_asked(body)))  # fmt: skip
+
     @post("export", "Write a span as one file")
     async def export(access: Visitor, camera: CameraName, body: schemas.ExportRequest, wait: Wait = 0) -> JSONResponse:
         """The file is kept for an hour, or until frames of the camera are forgotten."""
@@ -119,6 +137,11 @@ def _add_starts(routes: APIRouter, start: Callable[..., Any]) -> None:
 async def _of(response: Any) -> JSONResponse:
     found: JSONResponse = await response
     return found
+
+
+def _cameras(job: Job) -> list[str]:
+    """What the audit says of its cameras; nothing for the whole memory."""
+    return [job.camera] if job.camera else []
 
 
 def _asked(body: BaseModel) -> dict[str, Any]:

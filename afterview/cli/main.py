@@ -19,6 +19,7 @@ from afterview.cli.parsers.chat import add_chat_command
 from afterview.cli.parsers.common import STORED, Commands, add_command, add_memory, add_question
 from afterview.cli.parsers.generation import add_generation
 from afterview.cli.parsers.looking import add_looking_commands, add_pictures
+from afterview.cli.parsers.mcp import add_mcp_command
 from afterview.cli.parsers.memory import add_memory_commands
 from afterview.cli.parsers.parser import Parser, WrongArguments
 from afterview.cli.parsers.recording import add_recording_commands
@@ -66,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_recording_commands(commands)
     add_service_commands(commands)
     add_user_commands(commands)
+    add_mcp_command(commands)
     _add_ask(commands)
     add_chat_command(commands)
     add_looking_commands(commands)

@@ -1,8 +1,7 @@
 """Who comes in over HTTP: the token or the cookie of a request, and what a request with a cookie must show besides."""
 
 from collections.abc import MutableMapping, Sequence
-from dataclasses import dataclass, replace
-from http.cookies import CookieError, SimpleCookie
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -11,6 +10,7 @@ from starlette.responses import Response
 from afterview.stream.service.access import nobody, owner
 from afterview.stream.service.admission import Admission, Visit
 from afterview.stream.service.http.errors import error_response
+from afterview.stream.service.http.guesses import Guesses
 from afterview.stream.service.http.proxies import Network, see_through
 
 COOKIE, CSRF = "afterview", "X-CSRF-Token"
@@ -26,12 +26,16 @@ class Gate:
 
     admission: Admission
     trusted: Sequence[Network] = ()
+    guesses: Guesses = field(default_factory=Guesses)
 
     def enter(self, scope: MutableMapping[str, Any], headers: Headers) -> Visit | Response:
         """Who comes, or the refusal. The Access is in `scope["state"]["access"]`, the Visit in `scope["state"]["visit"]`."""
         see_through(scope, headers, self.trusted)
-        visit = self._visit(headers)
         address = scope["client"][0] if scope.get("client") else ""
+        visit = self._visit(headers, address)
+        if isinstance(visit, int):
+            why = f"too many wrong tokens came from this address; try again in {visit} s"
+            return error_response(429, "too_many_guesses", why, {"Retry-After": str(visit)})
         door = _DOORS.get("/" + scope["path"].split("/")[1] if scope["path"].startswith("/") else "", "http")
         came = (scope["method"], scope["path"])
         if visit is None:
@@ -54,13 +58,20 @@ class Gate:
         scope.setdefault("state", {}).update(access=own, visit=visit)
         return visit
 
-    def _visit(self, headers: Headers) -> Visit | None:
-        """An Authorization header counts alone: a cookie beside it does not, so such a request needs no CSRF token."""
+    def _visit(self, headers: Headers, address: str) -> Visit | int | None:
+        """Who shows something that counts, or the seconds until it is looked at.
+
+        An Authorization header counts alone: a cookie beside it does not, so such a request needs no CSRF token.
+        """
         if (visit := self.admission.without()) is not None:
             return visit
         authorization = headers.get("authorization", "")
         if authorization:
-            return self.admission.by_token(authorization)
+            if wait := self.guesses.wait(address):
+                return wait
+            if (visit := self.admission.by_token(authorization)) is None:
+                self.guesses.wrong(address, authorization)
+            return visit
         cookie = _cookie(headers)
         return self.admission.by_session(cookie) if cookie else None
 
@@ -70,11 +81,9 @@ def _shows_csrf(visit: Visit, headers: Headers) -> bool:
 
 
 def _cookie(headers: Headers) -> str:
-    for text in headers.getlist("cookie"):
-        try:
-            cookie = SimpleCookie(text).get(COOKIE)
-        except CookieError:
-            continue
-        if cookie is not None:
-            return cookie.value
+    """The value of the cookie. Others of the same host may be of any form: http.cookies would give up at the first odd one."""
+    for pair in ";".join(headers.getlist("cookie")).split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == COOKIE:
+            return value
     return ""

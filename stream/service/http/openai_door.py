@@ -4,11 +4,11 @@ from collections import Counter
 
 from fastapi import FastAPI
 
-from afterview.stream.service.config import OpenAiConfig
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.http.openai import openai_routes
 from afterview.stream.service.http.openai_asking import Asking
 from afterview.stream.service.http.openai_responses import responses_routes
+from afterview.stream.service.openai_config import OpenAiConfig
 from afterview.stream.service.questions import Questions
 
 _HEAD_ROOM = 1 << 20  # bytes of a request beside what comes with it

@@ -59,13 +59,18 @@ class Evidence:
     image: bytes = field(repr=False)  # JPEG
     picture_damaged: bool = False
 
+    @property
+    def shown_weight(self) -> float:
+        """As JSON has it."""
+        return round(self.weight, 6)
+
     def to_dict(self, image: str | None = None) -> dict[str, Any]:
         """The same as JSON. image: where the JPEG was saved."""
         return {
             "camera": self.camera,
             "frame": self.frame,
             "time": self.time,
-            "weight": round(self.weight, 6),
+            "weight": self.shown_weight,
             "picture_damaged": self.picture_damaged,
             "image": image,
         }
@@ -180,8 +185,9 @@ class Answer:
 
     @property
     def evidence(self) -> list[Evidence]:
-        """Evidence of all cameras, heaviest first."""
-        return sorted((item for part in self.parts for item in part.evidence), key=lambda item: -item.weight)
+        """Evidence of all cameras, heaviest first. Weights that are the same as JSON come in the order of the cameras, as they do when the
+        saved answer is opened again."""
+        return sorted((item for part in self.parts for item in part.evidence), key=lambda item: -item.shown_weight)
 
     @property
     def coverage(self) -> tuple[Coverage, ...]:

@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from afterview.memory.base.counts import counted
+from afterview.stream.ask.question import Coverage
+
 LOW_DISK_BYTES = 1_000_000_000
 _RIGHT = ("online", "paused")
 _WRONG = ("offline", "disk full", "failed", "starting", "ended")
@@ -30,6 +33,20 @@ def _of_camera(camera: Mapping[str, Any]) -> list[str]:
     store = camera.get("store")
     if store and store.get("unreachable_since"):
         notes.append(f"camera '{name}': the memory's store does not answer: {store['why']}")
+    return notes
+
+
+def notes_on_unread(coverages: Sequence[Coverage]) -> list[str]:
+    """Sentences about frames that an answer had to do without; none if it saw all that it wanted."""
+    notes = []
+    for own in coverages:
+        if own.unreachable:
+            count = counted(own.unreachable, "frame")
+            notes.append(f"camera '{own.camera}': {count} could not be read: {own.unreachable_why}")
+        if own.damaged:
+            notes.append(
+                f"camera '{own.camera}': {counted(own.damaged, 'frame')} could not be read: damaged on the disk"
+            )
     return notes
 
 

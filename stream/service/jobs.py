@@ -34,7 +34,10 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass
 class Job:
-    """One change. progress: done and in all, once that is known. result: JSON. error: kind and message. user: who started it."""
+    """One change. camera: "" for the whole memory. progress: done and in all, once that is known. result: JSON. error: kind and message.
+
+    user: who started it.
+    """
 
     id: str
     kind: JobKind
@@ -54,7 +57,7 @@ class Job:
         return {
             "id": self.id,
             "kind": self.kind,
-            "camera": self.camera,
+            "camera": self.camera or None,
             "state": self.state,
             "created": self.created,
             "ended": self.ended,
@@ -142,7 +145,7 @@ class Jobs:
         except Exception as error:
             job.state, job.error = "failed", _describe(error)
             if not isinstance(error, AfterviewError | OSError):
-                _LOGGER.exception("job %s (%s of %s) failed", job.id, job.kind, job.camera)
+                _LOGGER.exception("job %s (%s of %s) failed", job.id, job.kind, job.camera or "the memory")
         job.ended = time.time()
         job.over.set()
         self._tell(job)

@@ -91,10 +91,11 @@ def exposition(
     model_ready: bool,
     waiting: int,
     refused: int,
+    tasks: int,
     audit_lost: int = 0,
 ) -> str:
     """All metrics. cameras: as ServedCamera.to_dict. usage: bytes and time of the oldest frame, by camera. measured: None leaves out what
-    is counted of all users together."""
+    is counted of all users together. tasks: of the event loop."""
     lines: list[str] = []
 
     def add(name: str, kind: str, text: str, values: Iterable[tuple[Mapping[str, str], float | None]]) -> None:
@@ -134,6 +135,7 @@ def exposition(
         for name, kind, text, values in door.metrics():
             add(name, kind, text, values)
     add("loop_lag_seconds", "gauge", "p99 of the last minute.", [({}, round(measured.loop_lag_s, 6))])
+    add("tasks", "gauge", "asyncio tasks that are not done; many that stay are a leak.", [({}, tasks)])
     for name, text, histogram in (
         ("answer_duration_seconds", "From the turn of a question until its answer.", measured.answer),
         ("first_token_seconds", "From the turn of a question until its first token.", measured.first_token),

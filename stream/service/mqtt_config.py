@@ -80,7 +80,7 @@ class MqttConfig(Schema):
     @field_validator("prefix", "discovery_prefix")
     @classmethod
     def _topic(cls, prefix: str) -> str:
-        if len(prefix) > _LONGEST_PREFIX or not all(_LEVEL.fullmatch(level) for level in prefix.split("/")):
+        if not is_prefix(prefix):
             raise ValueError(
                 f"levels of letters, digits, '_', '-' and '.', with '/' between them, at most {_LONGEST_PREFIX} characters"
             )
@@ -133,3 +133,8 @@ class MqttConfig(Schema):
             update={name: absolute(getattr(self.tls, name)) for name in ("ca", "certificate", "key")}
         )
         return self.model_copy(update={"password_file": absolute(self.password_file), "tls": tls})
+
+
+def is_prefix(text: str) -> bool:
+    """Whether topics can begin with it."""
+    return len(text) <= _LONGEST_PREFIX and all(_LEVEL.fullmatch(level) for level in text.split("/"))

@@ -27,7 +27,7 @@ from afterview.stream.ask.saved_answers import Saved, open_saved, save
 from afterview.stream.ask.search import TimeRange, search
 from afterview.stream.service.access import Access
 from afterview.stream.service.audit import Audit
-from afterview.stream.service.degraded import notes_on
+from afterview.stream.service.degraded import notes_on, notes_on_unread
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import ModelNotReady, NotFound, Stopping
 from afterview.stream.service.measured import Measured
@@ -222,7 +222,9 @@ class Questions:
         for key in ("skipped", "stale"):  # of a saved one: what they may see may have changed
             if key in document:
                 document[key] = {camera: why for camera, why in document[key].items() if access.sees(camera)}
-        document |= {"kind": record.kind, "notes": self.notes(cameras)}
+        parts = record.answer.parts if isinstance(record, AnswerRecord) else ()
+        unread = notes_on_unread([part.coverage for part in parts])
+        document |= {"kind": record.kind, "notes": [*self.notes(cameras), *unread]}
         return dict(with_iso(document, record.about.cameras))
 
     def notes(self, cameras: Sequence[str]) -> list[str]:

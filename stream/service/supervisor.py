@@ -74,6 +74,7 @@ class Supervisor:
 
     def close(self) -> None:
         """Tell nothing any more."""
+        self._send()
         connection, self._socket = self._socket, None
         if connection is not None:
             connection.close()

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 from afterview import __version__
 from afterview.cli.arguments import default_memory, memory_path, require_model
 from afterview.cli.logs import show_times
+from afterview.cli.models import require_weights
 from afterview.cli.output.documents import dump
 from afterview.configs import ExitStatus, UsageError, missing_extra
+from afterview.memory.base.errors import RepositoryError
+from afterview.memory.directory import Memory
 from afterview.stream.service.config import HttpConfig, ServiceConfig, load_service_config
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address.redact import redact_values
@@ -33,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.memory is not None and config.memory is not None:
         raise UsageError(f"the memory is given twice: --memory, and memory in {arguments.config}; leave out one")
     memory = memory_path(str(config.memory or arguments.memory or default_memory(os.environ)[0]))
+    _require_weights(memory, config.model)
     try:
         from afterview.stream.service.serve import Service
     except ModuleNotFoundError as error:
@@ -49,6 +53,15 @@ def run(arguments: argparse.Namespace) -> int:
     run_loop(service.run(lambda url: _ready(url, memory, as_json=arguments.json)))
     gc.freeze()  # the model's objects need no last collection, which takes seconds
     return ExitStatus.OK
+
+
+def _require_weights(memory: Path, model: str | None) -> None:
+    """Raise NotPulled if the weights of the model that the service will load are not here, as `Engine` chooses it."""
+    try:
+        spec = next((reader.spec for reader in Memory(memory).cameras()), None)
+    except RepositoryError:  # none yet, or damage, which the service reports
+        spec = None
+    require_weights(model or (spec.model if spec else "tiny"), recorded=spec)
 
 
 def _with_options(http: HttpConfig, arguments: argparse.Namespace) -> HttpConfig:

@@ -36,7 +36,12 @@ def change_routes(engine: Engine, jobs: Jobs, audit: Audit) -> APIRouter:
     async def end(job: Job, access: Access) -> None:
         await job.over.wait()
         audit.note(
-            access, job.kind, cameras=[job.camera], job=job.id, outcome=job.state, error=job.error and job.error["kind"]
+            access,
+            job.kind,
+            cameras=_cameras(job),
+            job=job.id,
+            outcome=job.state,
+            error=job.error and job.error["kind"],
         )
 
     async def start(
@@ -44,14 +49,12 @@ def change_routes(engine: Engine, jobs: Jobs, audit: Audit) -> APIRouter:
     ) -> JSONResponse:
         if not access.admin and jobs.started_by(access.user, kind, EXPORT_LASTS_S) >= MOST_EXPORTS:
             raise TooManyJobs(f"you have {MOST_EXPORTS} exports already; each is kept for an hour")
-        reader = await engine.read(lambda: engine.view(access).camera(camera))
+        if camera:
+            camera = (await engine.read(lambda: engine.view(access).camera(camera))).info.id
         job = jobs.start(
-            kind,
-            reader.info.id,
-            lambda job, progress: change(engine.memory(), job.camera, progress, job.id),
-            access.user,
+            kind, camera, lambda job, progress: change(engine.memory(), job.camera, progress, job.id), access.user
         )
-        audit.note(access, kind, cameras=[job.camera], job=job.id, outcome="started", **asked)
+        audit.note(access, kind, cameras=_cameras(job), job=job.id, outcome="started", **asked)
         engine.spawn(end(job, access))
         await jobs.wait(job, wait)
         return Json(job.to_dict(), 202, {"Location": f"/api/v1/jobs/{job.id}"})
@@ -114,6 +117,15 @@ def _add_starts(routes: APIRouter, start: Callable[..., Any]) -> None:
         return await _of(start(access, "retain", camera, wait, lambda memory, own, progress, job: changes.retain(
             memory, own, limits, dry_run=body.dry_run), **_asked(body)))  # fmt: skip
 
+    @routes.post("/retain", response_model=schemas.JobDocument, status_code=202, responses={**_NOTHING, **_FULL},
+                 summary="Limit how much of the past the whole memory keeps")  # fmt: skip
+    async def retain_memory(access: Admin, body: schemas.RetainRequest, wait: Wait = 0) -> JSONResponse:
+        """A camera's own limits take precedence; the gigabytes are divided among the cameras without a limit of theirs. Without limits, it
+        only says those that there are."""
+        limits = body.model_dump(exclude_unset=True, exclude={"dry_run"})
+        return await _of(start(access, "retain", "", wait, lambda memory, own, progress, job: changes.retain_memory(
+            memory, limits, dry_run=body.dry_run), **_asked(body)))  # fmt: skip
+
     @post("export", "Write a span as one file")
     async def export(access: Visitor, camera: CameraName, body: schemas.ExportRequest, wait: Wait = 0) -> JSONResponse:
         """The file is kept for an hour, or until frames of the camera are forgotten."""
@@ -125,6 +137,11 @@ def _add_starts(routes: APIRouter, start: Callable[..., Any]) -> None:
 async def _of(response: Any) -> JSONResponse:
     found: JSONResponse = await response
     return found
+
+
+def _cameras(job: Job) -> list[str]:
+    """What the audit says of its cameras; nothing for the whole memory."""
+    return [job.camera] if job.camera else []
 
 
 def _asked(body: BaseModel) -> dict[str, Any]:

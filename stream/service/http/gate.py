@@ -32,13 +32,13 @@ class Gate:
         """Who comes, or the refusal. The Access is in `scope["state"]["access"]`, the Visit in `scope["state"]["visit"]`."""
         see_through(scope, headers, self.trusted)
         address = scope["client"][0] if scope.get("client") else ""
-        visit = self._visit(headers, address)
-        if isinstance(visit, int):
-            why = f"too many wrong tokens came from this address; try again in {visit} s"
-            return error_response(429, "too_many_guesses", why, {"Retry-After": str(visit)})
+        visit, wait_s = self._visit(headers, address)
         door = _DOORS.get("/" + scope["path"].split("/")[1] if scope["path"].startswith("/") else "", "http")
         came = (scope["method"], scope["path"])
         if visit is None:
+            if wait_s and came not in OPEN_TO_ALL:
+                why = f"too many wrong tokens came from this address; try again in {wait_s} s"
+                return error_response(429, "too_many_guesses", why, {"Retry-After": str(wait_s)})
             if came not in OPEN_TO_ALL:
                 why = "this service needs a token (Authorization: Bearer TOKEN) or a sign-in (POST /api/v1/session)"
                 return error_response(401, "token_required", why, {"WWW-Authenticate": "Bearer"})
@@ -58,22 +58,22 @@ class Gate:
         scope.setdefault("state", {}).update(access=own, visit=visit)
         return visit
 
-    def _visit(self, headers: Headers, address: str) -> Visit | int | None:
-        """Who shows something that counts, or the seconds until it is looked at.
+    def _visit(self, headers: Headers, address: str) -> tuple[Visit | None, int]:
+        """Who comes, or None and the seconds that their address must wait after too many wrong tokens.
 
         An Authorization header counts alone: a cookie beside it does not, so such a request needs no CSRF token.
         """
         if (visit := self.admission.without()) is not None:
-            return visit
+            return visit, 0
         authorization = headers.get("authorization", "")
-        if authorization:
-            if wait := self.guesses.wait(address):
-                return wait
-            if (visit := self.admission.by_token(authorization)) is None:
-                self.guesses.wrong(address, authorization)
-            return visit
-        cookie = _cookie(headers)
-        return self.admission.by_session(cookie) if cookie else None
+        if not authorization:
+            cookie = _cookie(headers)
+            return self.admission.by_session(cookie) if cookie else None, 0
+        if wait_s := self.guesses.wait_s(address):
+            return None, wait_s
+        if (visit := self.admission.by_token(authorization)) is None:
+            self.guesses.was_wrong(address, authorization)
+        return visit, 0
 
 
 def _shows_csrf(visit: Visit, headers: Headers) -> bool:

@@ -1,5 +1,6 @@
 """Health for supervisors and containers, and metrics."""
 
+import asyncio
 import shutil
 import time
 
@@ -62,6 +63,7 @@ def health_routes(engine: Engine, measured: Measured, audit: Audit) -> APIRouter
         text = exposition(
             [camera.to_dict(engine.model_state) for camera in engine.visible(access)], usage, measured if access.admin else None,
             model_ready=engine.model_state == "ready", waiting=engine.line.waiting, refused=engine.line.refused, audit_lost=audit.lost,
+            tasks=len(asyncio.all_tasks()),
         )  # fmt: skip
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 

@@ -127,7 +127,7 @@ class MaskRequest(Request):
 
 
 class RetainRequest(Request):
-    """Limits of the camera; null removes one, and what is left out stays."""
+    """Limits; null removes one, and what is left out stays."""
 
     days: float | None = Field(default=None, gt=0, le=36_500)
     gigabytes: float | None = Field(default=None, gt=0, le=1e9)
@@ -305,7 +305,7 @@ class JobDocument(Response):
 
     id: str
     kind: JobKind
-    camera: str
+    camera: str | None = Field(description="Null: the whole memory.")
     state: JobState
     created: float
     ended: float | None

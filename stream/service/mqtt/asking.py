@@ -108,8 +108,8 @@ class Asking:
         self._send(back, error_document(error, self._engine))
 
     def _send(self, back: _Return, document: Mapping[str, Any]) -> None:
-        payload = as_json({"request": back.id, **document})
-        self._outbox.put_answer(Message("answer", back.topic, payload, correlation=back.correlation))
+        payload, qos = as_json({"request": back.id, **document}), 0 if "error" in document else 1
+        self._outbox.put_answer(Message("answer", back.topic, payload, qos, back.correlation))
 
     async def close(self) -> None:
         """Whoever waits for an answer is told that none comes."""
@@ -167,7 +167,7 @@ class Switches:
         self._send(topic, error_document(error, self._engine))
 
     def _send(self, topic: str, document: Mapping[str, Any]) -> None:
-        self._outbox.put_answer(Message("answer", self._topics.of("error"), as_json({"topic": topic, **document})))
+        self._outbox.put_answer(Message("answer", self._topics.of("error"), as_json({"topic": topic, **document}), 0))
 
     async def close(self) -> None:
         """Commands that are being executed go on as jobs; others are dropped."""

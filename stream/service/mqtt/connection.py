@@ -6,6 +6,8 @@ Threads: connecting runs in a thread of the loop's own pool, 10 s at most and as
 import asyncio
 import contextlib
 import logging
+import math
+import time
 from collections import Counter
 from typing import Any
 
@@ -23,7 +25,8 @@ LARGEST_PACKET = 256 * 1024  # bytes that are kept of a packet; more is cut off
 ANSWERS_WITHIN_S = 10.0  # the broker, to anything
 KEEPALIVE_S = 30
 _FAREWELL_S = 2.0
-_HEAD = 512  # bytes of a packet beside topic and payload, at most
+_HEAD = 64  # bytes of a packet beside topic, payload and correlation data, at most
+_ERROR = 0x08  # paho's level of its log
 
 _SILENT = logging.getLogger(
     f"{__name__}.library"
@@ -39,6 +42,7 @@ _REASONS = {  # of CONNACK and DISCONNECT, both versions
     "Unsupported protocol version": "the broker does not speak this version of MQTT; set mqtt.protocol to 3.1.1",
     "Unacceptable protocol version": "the broker does not speak this version of MQTT; set mqtt.protocol to 3.1.1",
     "Session taken over": "another client has the same client id; set mqtt.client_id",
+    "Unspecified error": "the connection broke",  # as the library calls it
     "Server shutting down": "the broker shuts down",
     "Keep alive timeout": "the broker has heard nothing for too long",
     "Packet too large": "the broker refuses a message as too large; see its maximum packet size",
@@ -77,7 +81,10 @@ class Connection(aiomqtt.Client):
         self.refused = Counter[str]()
         self.largest: int | None = None  # bytes that the broker takes, if it says so
         self._modern = modern
-        _bound_packets(self._client)
+        self._heard = time.monotonic()
+        self._error = ""  # of the socket, which paho only logs
+        self._client.on_log = self._on_log
+        self._watch_packets()
 
     @property
     def lost(self) -> int:
@@ -120,15 +127,33 @@ class Connection(aiomqtt.Client):
         bad = [code for code in codes if (code.value if isinstance(code, ReasonCode) else int(code)) >= 0x80]
         return str(bad[0]) if bad else None
 
-    async def send(self, message: Message) -> None:
-        """Publish, and wait until the broker has it. Raises MqttError."""
+    async def send(self, *messages: Message) -> list[BaseException | None]:
+        """Publish, and wait until the broker has all of them, or is silent for too long; why each was not sent, or None.
+
+        A broker that says other things meanwhile is not silent: under a flood its receipts come late.
+        """
+        tasks = [asyncio.ensure_future(self._send(message)) for message in messages]
+        try:
+            waiting, began = set(tasks), time.monotonic()
+            while waiting:
+                _, waiting = await asyncio.wait(waiting, timeout=ANSWERS_WITHIN_S / 4)
+                if waiting and time.monotonic() - max(began, self._heard) > ANSWERS_WITHIN_S:
+                    break
+        finally:
+            for task in tasks:
+                task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        silent = aiomqtt.MqttError("the broker does not answer")
+        return [silent if isinstance(result, asyncio.CancelledError) else result for result in results]
+
+    async def _send(self, message: Message) -> None:
         properties = None
         if self._modern and message.kind == "answer":
             properties = Properties(PacketTypes.PUBLISH)
             properties.ContentType = "application/json"
             if message.correlation is not None:
                 properties.CorrelationData = message.correlation
-        await self.publish(message.topic, message.payload, message.qos, message.retain, properties)
+        await self.publish(message.topic, message.payload, message.qos, message.retain, properties, timeout=math.inf)
 
     def _on_connect(
         self, client: Any, userdata: Any, flags: Any, reason_code: ReasonCode, properties: Properties | None = None
@@ -136,9 +161,38 @@ class Connection(aiomqtt.Client):
         self.largest = getattr(properties, "MaximumPacketSize", None)
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
+    def _on_disconnect(
+        self, client: Any, userdata: Any, flags: Any, reason_code: ReasonCode, properties: Properties | None = None
+    ) -> None:
+        if not self._connected.done():  # the library would wait for an answer that cannot come
+            said = "the broker closed the connection before it answered; check mqtt.port and mqtt.tls"
+            self._connected.set_exception(aiomqtt.MqttError(f"{said} ({self._error})" if self._error else said))
+            return
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
+    def _on_log(self, client: Any, userdata: Any, level: int, text: str) -> None:
+        if level == _ERROR:
+            self._error = text
+
     def takes(self, message: Message) -> bool:
         """Whether the broker takes a message of this size; too large ones would end the connection."""
-        return self.largest is None or len(message.payload) + len(message.topic.encode()) + _HEAD <= self.largest
+        size = len(message.payload) + len(message.topic.encode()) + len(message.correlation or b"") + _HEAD
+        return self.largest is None or size <= self.largest
+
+    def _watch_packets(self) -> None:
+        """Note when something comes, and keep only the beginning of packets that are too large: MQTT allows 256 MB, and 3.1.1 has no way
+        to refuse them. The client library collects a packet in a bytearray before it looks at it."""
+        client: Any = self._client
+        read = client._packet_read
+
+        def watched() -> Any:
+            packet = client._in_packet
+            self._heard = time.monotonic()
+            if type(packet["packet"]) is bytearray and not packet["packet"]:
+                packet["packet"] = _Bounded()
+            return read()
+
+        client._packet_read = watched
 
     def _on_publish(
         self, client: Any, userdata: Any, mid: int, reason_code: ReasonCode, properties: Properties
@@ -146,22 +200,6 @@ class Connection(aiomqtt.Client):
         if getattr(reason_code, "is_failure", False):
             self.refused[str(reason_code)] += 1
         super()._on_publish(client, userdata, mid, reason_code, properties)
-
-
-def _bound_packets(client: Any) -> None:
-    """Keep only the beginning of packets that are too large: MQTT allows 256 MB, and 3.1.1 has no way to refuse them. The client library
-    collects a packet in a bytearray before it looks at it."""
-    read = getattr(client, "_packet_read", None)
-    if read is None:  # another version of the library
-        return
-
-    def bounded() -> Any:
-        packet = client._in_packet
-        if type(packet.get("packet")) is bytearray and not packet["packet"]:
-            packet["packet"] = _Bounded()
-        return read()
-
-    client._packet_read = bounded
 
 
 class _Bounded(bytearray):
@@ -172,6 +210,7 @@ class _Bounded(bytearray):
 
 def why(error: BaseException) -> str:
     """Why there is no connection, in words, without secrets."""
+    error = error.__cause__ if isinstance(error, aiomqtt.MqttError) and error.__cause__ is not None else error
     code = getattr(error, "rc", None)
     text = str(code) if isinstance(code, ReasonCode) else str(error) or type(error).__name__
     for known, said in _REASONS.items():
@@ -185,4 +224,9 @@ def why(error: BaseException) -> str:
         return "the broker speaks no TLS on this port; leave out mqtt.tls, or set mqtt.port"
     if isinstance(code, int) and not isinstance(code, ReasonCode) and code == 7:
         return "the connection broke"
+    number, _, said = text.partition("] ")
+    if number.startswith("[Errno"):
+        return f"cannot be reached: {said}; check mqtt.host and mqtt.port"
+    if text == "timed out":
+        return "cannot be reached: it does not answer; check mqtt.host, mqtt.port and firewalls"
     return redact(" ".join(text.split()))[:200]

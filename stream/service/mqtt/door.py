@@ -9,6 +9,7 @@ import logging
 import random
 import time
 from collections import Counter
+from dataclasses import replace
 
 import aiomqtt
 
@@ -22,6 +23,7 @@ from afterview.stream.service.mqtt.connection import Connection, why
 from afterview.stream.service.mqtt.discovery import BIRTH
 from afterview.stream.service.mqtt.following import Following, quietly
 from afterview.stream.service.mqtt.outbox import Message, Outbox
+from afterview.stream.service.mqtt.payloads import too_large
 from afterview.stream.service.mqtt.presence import Presence
 from afterview.stream.service.mqtt.shown import Shown
 from afterview.stream.service.mqtt.topics import Meaning, Topics, level_of
@@ -32,7 +34,7 @@ STEADY_S = 30.0  # a connection that has lasted so long begins again with the fi
 SCAN_S = 1.0  # for retained topics to come, before anything is published
 WORD_EVERY_S = 60.0  # about who has the prefix
 FAREWELL_S = 3.0
-_AT_ONCE = 16  # publications that wait for the broker
+_AT_ONCE = 64  # publications that wait for the broker
 _SHORT_LIVES = 3  # connections that break at once, until another client with our id is suspected
 
 _LOGGER = logging.getLogger(__name__)
@@ -90,6 +92,8 @@ class Door:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         connection, self._connection = self._connection, None
+        if clear and not self.connected:
+            _LOGGER.warning("MQTT broker %s: not connected: what it has retained stays there", self.broker.config.place)
         if connection is None:
             return
         if self.connected:
@@ -200,11 +204,8 @@ class Door:
             await self._publish(connection, self._outbox.take(_AT_ONCE))
 
     async def _publish(self, connection: Connection, batch: list[Message]) -> None:
-        for message in [one for one in batch if not connection.takes(one)]:
-            batch.remove(message)
-            self._outbox.dropped["too large"] += 1
-            _LOGGER.warning("MQTT: the broker takes no message of %d bytes on %s", len(message.payload), message.topic)
-        results = await asyncio.gather(*(connection.send(message) for message in batch), return_exceptions=True)
+        batch = [fitting for message in batch if (fitting := self._fitting(connection, message)) is not None]
+        results = await connection.send(*batch)
         unsent = [
             message for message, result in zip(batch, results, strict=True) if isinstance(result, aiomqtt.MqttError)
         ]
@@ -216,6 +217,17 @@ class Door:
         if unsent:
             self._outbox.unsent(unsent)
             raise next(result for result in results if isinstance(result, aiomqtt.MqttError))
+
+    def _fitting(self, connection: Connection, message: Message) -> Message | None:
+        """A message, or what is sent instead of one that is too large for the broker."""
+        if connection.takes(message):
+            return message
+        self._outbox.dropped["too large"] += 1
+        _LOGGER.warning("MQTT: the broker takes no message of %d bytes on %s", len(message.payload), message.topic)
+        if message.kind != "answer" or connection.largest is None:
+            return None
+        shorter = replace(message, payload=too_large(message.payload, connection.largest))
+        return shorter if connection.takes(shorter) else None
 
     # --- what comes ---
 

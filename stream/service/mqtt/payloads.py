@@ -163,6 +163,16 @@ def last_answer(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def too_large(payload: bytes, limit: int) -> bytes:
+    """What is sent instead of an answer that the broker does not take."""
+    document = json.loads(payload)
+    message = (
+        f"the answer has {len(payload)} bytes, and the broker takes at most {limit} in a message; ask for less evidence"
+    )
+    error = {"kind": "too_large", "message": message, "answer": document.get("id")}
+    return as_json({"request": document.get("request"), "error": error})
+
+
 def shortened(text: str, most: int) -> str:
     """At most so many characters; what was cut off ends in an ellipsis."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

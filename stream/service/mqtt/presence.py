@@ -7,6 +7,7 @@ from typing import Any
 from afterview.stream.service.mqtt.outbox import Outbox
 from afterview.stream.service.mqtt.payloads import as_json, read_own
 from afterview.stream.service.mqtt.topics import Topics, level_of
+from afterview.stream.service.mqtt_config import is_prefix
 
 OTHER_COUNTS_S = 150.0  # after its last word
 _ANSWER_EVERY_S = 10.0
@@ -75,7 +76,7 @@ class Presence:
         document = read_own(payload)
         if document.get("instance") == self._instance:
             former = document.get("discovery")
-            if not live and isinstance(former, str) and former.isprintable() and not set(former) & set("+#"):
+            if not live and isinstance(former, str) and is_prefix(former):
                 self.former_discovery = former
             if not live:
                 self.former_cameras = document.get("cameras")

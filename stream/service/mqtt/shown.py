@@ -85,9 +85,8 @@ class Shown:
         for camera in chosen:
             if self._engine.cameras.get(camera.id) is not camera:
                 continue  # gone, or another one by now
-            if camera.id not in self._shown:
-                self._shown.add(camera.id)
-                self._announce(camera)
+            self._shown.add(camera.id)
+            self._announce(camera)
             self._tell(camera, paused.get(camera.id))
 
     def _tell(self, camera: ServedCamera, paused: bool | None) -> None:

@@ -12,6 +12,7 @@ of the service: a camera `answer` is `%61nswer`.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 WORDS = frozenset({"available", "instance", "statistics", "last_answer", "events", "answer", "error", "ask"})
@@ -85,6 +86,7 @@ class Topics:
         return topic.startswith(own) and all(levels) and len(levels) <= _MOST_LEVELS
 
 
+@lru_cache(4096)  # it is asked for every command that comes
 def level_of(camera: str) -> str:
     """The level of a camera's topics. Different ids have different levels; it never holds `/`, `+`, `#`, `$` or control characters."""
     encoded = re.sub(r"[^\w.-]", _percent, camera)

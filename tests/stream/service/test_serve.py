@@ -98,7 +98,7 @@ class Life:
 
     def __init__(self, config: Path) -> None:
         self.config, self.process, self.traced = config, None, config.with_name("connections")
-        self.systemd = Listener(str(config.with_name("notify")))
+        self.systemd = Listener(str(config.with_name("notify")), hears=True)
         self.start()
 
     def start(self) -> None:

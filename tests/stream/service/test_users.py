@@ -13,7 +13,6 @@ from afterview.stream.service.access import Access
 from afterview.stream.service.admission import Admission
 from afterview.stream.service.attempts import Attempts, network_of
 from afterview.stream.service.errors import TooManySignIns, WrongSignIn
-from afterview.stream.service.http.guesses import Guesses
 from afterview.stream.service.passwords import _HASHER, _OF_NOBODY, Passwords, hash_password, is_right
 from afterview.stream.service.secrets import Token
 from afterview.stream.service.sessions import MOST_OF_ONE, Sessions
@@ -220,22 +219,6 @@ def test_attempts_come_back_one_by_one_and_are_bounded() -> None:
     assert len(attempts) == 5
     assert network_of("2001:db8:1:2:3::4") == network_of("2001:db8:1:2:ffff::") != network_of("2001:db8:1:3::")
     assert (network_of("::ffff:10.0.0.1"), network_of("10.0.0.1"), network_of("")) == ("10.0.0.1", "10.0.0.1", "")
-
-
-def test_guesses_of_tokens_are_limited_but_not_a_program_with_an_old_one() -> None:
-    clock = Clock()
-    guesses = Guesses(clock)
-    for _ in range(1000):
-        guesses.wrong("10.0.0.1", "Bearer old")
-    assert guesses.wait("10.0.0.1") == 0
-    for number in range(19):
-        guesses.wrong("10.0.0.1", f"Bearer {number}")
-    assert (guesses.wait("10.0.0.1"), guesses.wait("10.0.0.2")) == (15, 0)
-    clock.time += 15
-    assert guesses.wait("10.0.0.1") == 0
-    for number in range(10_000):
-        guesses.wrong(f"10.{number // 200}.{number % 200}.1", "Bearer x")
-    assert max(len(guesses._seen), len(guesses._attempts)) <= 4096
 
 
 def test_sessions_are_bounded(hashed: str) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from afterview.stream.service.mqtt import connection, door, following
-from tests.stream.service.conftest import tiny  # noqa: F401
 from tests.support.mosquitto import Mosquitto
 from tests.support.service import ServiceHere, record_camera
 
@@ -35,7 +34,7 @@ Serve = Callable[..., ServiceHere]
 
 
 @pytest.fixture
-def serve(tiny: Any, tmp_path: Path, broker: Mosquitto) -> Serve:  # noqa: F811
+def serve(tiny: Any, tmp_path: Path, broker: Mosquitto) -> Serve:
     """Makes a service at that broker, whose memory has 20 frames of a camera `hall` that is not recorded now."""
 
     def made(*cameras: str, memory: str = "memory", live: dict[str, Any] | None = None, **mqtt: Any) -> ServiceHere:

@@ -78,7 +78,7 @@ def make_app(parts: Parts, rules: Rules) -> Guard:
     ):
         api.include_router(routes)
     app.include_router(api)
-    add_openai(app, parts.engine, parts.questions, parts.measured.given)
+    add_openai(app, parts.engine, parts.questions, parts.measured.given, parts.url)
     tools = Tools(parts.engine, parts.questions)
     mcp = door.McpDoor(parts.engine, tools, access_of, parts.url)
     app.router.routes.extend(Route(path, mcp) for path in door.PATHS)

@@ -75,15 +75,15 @@ class Asked:
 
 
 class Asking:
-    """Asks for all clients of OpenAI. place: the memory's path. began: Unix seconds. Belongs to the event loop."""
+    """Asks for all clients of OpenAI. url: of the service. place: the memory's path. began: Unix seconds. Belongs to the event loop."""
 
-    def __init__(self, engine: Engine, questions: Questions, counted: Counter[str]) -> None:
+    def __init__(self, engine: Engine, questions: Questions, counted: Counter[str], url: str) -> None:
         """counted: what became of what came with questions."""
         self._engine, self._questions = engine, questions
         self._config = engine.config.openai
         self.given = GivenMedia(engine, counted)
         self._conversations = Conversations()
-        self.place, self.began = str(engine.path), int(engine.began)
+        self.url, self.place, self.began = url, str(engine.path), int(engine.began)
 
     def models(self) -> dict[str, int | None]:
         """Names by which the model may be called, and how many tokens it takes (None: unknown)."""

@@ -139,7 +139,8 @@ def check_weights(name: str, recorded_index: str | None) -> Iterator[Finding]:
 def check_hub(name: str) -> Iterator[Finding]:
     """Whether the hub answers; without it what is here still works."""
     address = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+    offline = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    if offline.upper() in ("1", "ON", "YES", "TRUE"):
         yield Finding("hub", "ok", "not asked: HF_HUB_OFFLINE is set", values={"reachable": None})
         return
     try:

@@ -15,6 +15,7 @@ from afterview.memory.base.camera import camera_id
 from afterview.memory.base.settings import Polygon
 from afterview.memory.base.typed_times import find_zone
 from afterview.stream.service.mqtt_config import MqttConfig
+from afterview.stream.service.openai_config import OpenAiConfig
 from afterview.stream.source.address.redact import redact
 from afterview.stream.source.config import Decode, Transport
 
@@ -115,23 +116,6 @@ class HttpConfig(Schema):
         return proxies
 
 
-class OpenAiConfig(Schema):
-    """The doors for clients of OpenAI, under /v1, and what may come with their questions."""
-
-    enabled: bool = Field(default=True, description="Whether /v1 is served.")
-    folders: tuple[Path, ...] = Field(
-        default=(), description="Folders whose files may be named as file: addresses, by users who see all cameras."
-    )
-    allow_urls: tuple[str, ...] = Field(
-        default=(),
-        description='Hosts from which pictures and videos may be fetched; "*": every public one. A private one must be named.',
-        examples=[["*", "nvr.home"]],
-    )
-    largest_bytes: int = Field(
-        default=32 << 20, ge=1024, le=1 << 30, description="Of the pictures and videos of one question."
-    )
-
-
 class ServiceConfig(Schema):
     """The whole file."""
 
@@ -143,8 +127,8 @@ class ServiceConfig(Schema):
     zone: str | None = Field(default=None, description="Time zone of new cameras; default: this machine's.")
     cameras: dict[str, CameraConfig] = Field(default_factory=dict, description="By name.")
     http: HttpConfig = HttpConfig()
-    mqtt: MqttConfig | None = Field(default=None, description="Left out: no MQTT.")
     openai: OpenAiConfig = OpenAiConfig()
+    mqtt: MqttConfig | None = Field(default=None, description="Left out: no MQTT.")
 
     @field_validator("zone")
     @classmethod
@@ -200,9 +184,8 @@ def _from_directory(config: ServiceConfig, directory: Path) -> ServiceConfig:
     tls = TlsConfig(certificate=absolute(config.http.tls.certificate), key=absolute(config.http.tls.key))
     http = config.http.model_copy(update={"token_file": absolute(config.http.token_file), "tls": tls})
     mqtt = config.mqtt and config.mqtt.from_directory(directory)
-    folders = tuple(directory / folder.expanduser() for folder in config.openai.folders)
-    openai = config.openai.model_copy(update={"folders": folders})
-    return config.model_copy(update={"memory": absolute(config.memory), "http": http, "mqtt": mqtt, "openai": openai})
+    openai = config.openai.from_directory(directory)
+    return config.model_copy(update={"memory": absolute(config.memory), "http": http, "openai": openai, "mqtt": mqtt})
 
 
 def _lines(path: Path) -> Callable[[Sequence[str]], str]:

@@ -86,6 +86,7 @@ class GivenMedia:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._digests: OrderedDict[tuple[str, str], str] = OrderedDict()  # by user and uuid
         self.counted = counted
+        self._entering = 0  # questions whose pictures and videos are in memory
 
     def by_uuid(self, place: str, given: str, access: Access) -> Medium:
         """What the same user sent before under a uuid. Raises UsageError."""
@@ -97,10 +98,31 @@ class GivenMedia:
     @asynccontextmanager
     async def opened(self, media: Sequence[Medium], access: Access) -> AsyncIterator[Given]:
         """A memory of these, kept at least until leaving. Raises UsageError, TooManyQuestions, and what ingesting raises."""
+        if self._entering > _LONGEST_LINE:
+            self.counted["refused"] += 1
+            why = f"{self._entering} sets of pictures and videos wait to be read; try again in {_FULL_RETRY_S} s"
+            raise TooManyQuestions(why, _FULL_RETRY_S)
         key = hashlib.sha256("\0".join((access.user, *(one.digest for one in media))).encode()).hexdigest()
         kept = self._kept.get(key) or self._add(key)
         kept.users += 1
         self._kept.move_to_end(key)
+        try:
+            given = await self._ingested(kept, media, access)
+            self._digests.update({(access.user, one.uuid): one.digest for one in media if one.uuid is not None})
+            while len(self._digests) > _MOST_UUIDS:
+                self._digests.popitem(last=False)
+            del media  # many bytes, and the question may wait for long
+            yield given
+        finally:
+            loop = asyncio.get_running_loop()
+            kept.users, kept.used = kept.users - 1, loop.time()
+            if kept.given is None and not kept.users:
+                self._remove(key)
+            loop.call_later(_KEPT_S + 1, self._tidy)
+
+    async def _ingested(self, kept: _Kept, media: Sequence[Medium], access: Access) -> Given:
+        """The memory of a set; who comes while it is made waits."""
+        self._entering += 1
         try:
             async with kept.lock:
                 if kept.given is None:
@@ -108,18 +130,9 @@ class GivenMedia:
                         kept.given = await self._engine.spawn(self._ingest(media, kept.path))
                 else:
                     self.counted["reused"] += 1
-            for one in media:
-                if one.uuid is not None:
-                    self._digests[access.user, one.uuid] = one.digest
-            while len(self._digests) > _MOST_UUIDS:
-                self._digests.popitem(last=False)
-            yield kept.given
+                return kept.given
         finally:
-            loop = asyncio.get_running_loop()
-            kept.users, kept.used = kept.users - 1, loop.time()
-            if kept.given is None and not kept.users:
-                self._remove(key)
-            loop.call_later(_KEPT_S + 1, self._tidy)
+            self._entering -= 1
 
     def _add(self, key: str) -> _Kept:
         """Room for one more set; the one that was unused for the longest goes. Raises TooManyQuestions."""

@@ -26,6 +26,7 @@ from afterview.stream.service.access import NOBODY, OWNER, Access
 FILE, _LOCK = ".users.json", ".users.lock"
 LONGEST_NAME, MOST_USERS, MOST_TOKENS = 64, 1000, 5000
 LONGEST_PASSWORD, SHORTEST_PASSWORD = 1024, 8  # characters
+_RESERVED = (OWNER, NOBODY, "mqtt", "service", "unknown")  # words of the audit
 _PREFIX = "avt_"  # of tokens, so that scanners for secrets find them
 _REMEDY = "restore it from a copy, or delete it and add the users again"
 
@@ -153,7 +154,7 @@ def require_name(name: str, what: str) -> None:
     fine = name.isprintable() and all(letter.isalnum() or letter in "._@-" for letter in name)
     if not name or len(name) > LONGEST_NAME or not fine or name.startswith("-"):
         raise UsageError(f"a {what}'s name has at most {LONGEST_NAME} letters, digits and any of . _ @ -")
-    if what == "user" and name.casefold() in (OWNER, NOBODY):
+    if what == "user" and name.casefold() in _RESERVED:
         raise UsageError(f"no user can be called '{name}': the audit uses this word; give another name")
 
 

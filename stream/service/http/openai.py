@@ -69,7 +69,7 @@ def openai_routes(asking: Asking) -> APIRouter:
         """The last message is the question; what came before says about which cameras and span. A client that leaves cancels it."""
         tokens = body.max_completion_tokens or body.max_tokens
         asked = asked_of(asking, request, body, read_messages(body.messages, "messages"), body.more(tokens, body.stop))
-        form = form_of(request, body, asked)
+        form = form_of(asking, request, body, asked)
         if not body.stream:
             return Json(await unless_left(request, _whole(asking, asked, form)))
         pieces = asking.pieces(asked)
@@ -87,9 +87,11 @@ def asked_of(asking: Asking, request: Request, body: Generation, conversation: A
     return Asked(conversation, body.afterview, more, access_of(request), [*notes, *conversation.notes])
 
 
-def form_of(request: Request, body: Generation, asked: Asked) -> Form:
+def form_of(asking: Asking, request: Request, body: Generation, asked: Asked) -> Form:
     """How its answer is written."""
-    links = str(request.base_url).rstrip("/") if body.links else None
+    server = request.scope.get("server")
+    named = server is not None and server[1] is not None  # else a Unix socket, whose clients name no host
+    links = (str(request.base_url).rstrip("/") if named else asking.url) if body.links else None
     return Form(body.model, asked.notes, links, given=bool(asked.sources))
 
 

@@ -1,5 +1,6 @@
 """Asks for clients of OpenAI: finds what a conversation is about, ingests what came with it, and remembers what was answered."""
 
+import asyncio
 import os
 import time
 from collections import Counter
@@ -26,13 +27,14 @@ from afterview.stream.service.conversation import (
 )
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.fetch import fetch, read_file
-from afterview.stream.service.given import GivenMedia, Medium
+from afterview.stream.service.given import MOST_PICTURES, MOST_VIDEOS, GivenMedia, Medium
 from afterview.stream.service.http.openai_errors import NoSuchModel
 from afterview.stream.service.http.openai_parts import Conversation, canonical, decode_data_url
 from afterview.stream.service.http.openai_requests import AfterviewOptions
 from afterview.stream.service.questions import Ask, Piece, Questions
 
 ANY_MODEL = "afterview"  # whatever model the service has
+_MOST_LOADING = 4  # questions at once whose pictures and videos are decoded or fetched: they are held in memory
 
 
 @dataclass
@@ -75,15 +77,16 @@ class Asked:
 
 
 class Asking:
-    """Asks for all clients of OpenAI. place: the memory's path. began: Unix seconds. Belongs to the event loop."""
+    """Asks for all clients of OpenAI. url: of the service. place: the memory's path. began: Unix seconds. Belongs to the event loop."""
 
-    def __init__(self, engine: Engine, questions: Questions, counted: Counter[str]) -> None:
+    def __init__(self, engine: Engine, questions: Questions, counted: Counter[str], url: str) -> None:
         """counted: what became of what came with questions."""
         self._engine, self._questions = engine, questions
         self._config = engine.config.openai
         self.given = GivenMedia(engine, counted)
         self._conversations = Conversations()
-        self.place, self.began = str(engine.path), int(engine.began)
+        self._loading = asyncio.Semaphore(_MOST_LOADING)
+        self.url, self.place, self.began = url, str(engine.path), int(engine.began)
 
     def models(self) -> dict[str, int | None]:
         """Names by which the model may be called, and how many tokens it takes (None: unknown)."""
@@ -108,8 +111,7 @@ class Asking:
     async def pieces(self, asked: Asked) -> AsyncIterator[Piece]:
         """The parts of an answer as they come. Closing the iterator cancels the generation."""
         if sources := asked.sources:
-            media = await self._load(sources, asked.access)
-            async with self.given.opened(media, asked.access) as given:
+            async with self.given.opened(await self._load(sources, asked.access), asked.access) as given:
                 names, end = await self._engine.read(lambda: _extent(given.memory))
                 text = asked.conversation.turns[-1].text
                 ask = Ask(text, names, at=end, given=given, more=asked.more)
@@ -148,14 +150,19 @@ class Asking:
 
     async def _load(self, sources: Sequence[Source], access: Access) -> list[Medium]:
         """What comes with a question. Raises UsageError, with the place in front."""
-        left, media = self._config.largest_bytes, []
-        for source in sources:
-            try:
-                medium = await self._one(source, access, left)
-            except (UsageError, SourceError) as error:
-                raise UsageError(f"{source.place}: {str(error).removeprefix(f'{source.place}: ')}") from None
-            left -= len(medium.content or b"")
-            media.append(medium)
+        left, media = self._config.largest_bytes, list[Medium]()
+        if len(sources) > MOST_VIDEOS + MOST_PICTURES:
+            raise UsageError(
+                f"{sources[-1].place}: at most {MOST_VIDEOS} videos and {MOST_PICTURES} pictures come with one question"
+            )
+        async with self._loading:
+            for source in sources:
+                try:
+                    medium = await self._one(source, access, left)
+                except (UsageError, SourceError) as error:
+                    raise UsageError(f"{source.place}: {str(error).removeprefix(f'{source.place}: ')}") from None
+                left -= len(medium.content or b"")
+                media.append(medium)
         return media
 
     async def _one(self, source: Source, access: Access, most: int) -> Medium:
@@ -172,7 +179,8 @@ class Asking:
                 lambda: Medium.of(source.place, read_file(source.url, folders, most), source.uuid)
             )
         if scheme in ("http", "https"):
-            return Medium.of(source.place, await fetch(source.url, self._config.allow_urls, most), source.uuid)
+            content = await fetch(source.url, self._config.allow_urls, most)
+            return await self._engine.read(lambda: Medium.of(source.place, content, source.uuid))
         raise UsageError(
             "not an address that is understood; give a data:, file: or http(s): one, or afterview://camera/NAME"
         )

@@ -4,20 +4,20 @@ from collections import Counter
 
 from fastapi import FastAPI
 
-from afterview.stream.service.config import OpenAiConfig
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.http.openai import openai_routes
 from afterview.stream.service.http.openai_asking import Asking
 from afterview.stream.service.http.openai_responses import responses_routes
+from afterview.stream.service.openai_config import OpenAiConfig
 from afterview.stream.service.questions import Questions
 
 _HEAD_ROOM = 1 << 20  # bytes of a request beside what comes with it
 
 
-def add_openai(app: FastAPI, engine: Engine, questions: Questions, counted: Counter[str]) -> None:
+def add_openai(app: FastAPI, engine: Engine, questions: Questions, counted: Counter[str], url: str) -> None:
     """Everything under /v1, unless the configuration switches it off."""
     if engine.config.openai.enabled:
-        asking = Asking(engine, questions, counted)
+        asking = Asking(engine, questions, counted, url)
         app.include_router(openai_routes(asking))
         app.include_router(responses_routes(asking))
 

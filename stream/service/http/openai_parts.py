@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from afterview.configs import UsageError
+from afterview.stream.ask.answerer import LONGEST_QUESTION
 from afterview.stream.service.conversation import Source, Span, Turn
 from afterview.stream.service.http.openai_requests import Message
 from afterview.stream.service.http.parameters import as_time
@@ -23,6 +24,8 @@ _KEYS = {"from": "start", "start": "start", "to": "at", "at": "at", "last": "las
 _IN_TEXT = re.compile(r"afterview://[^\s<>\"'`]+")
 _AFTER = ".,;:!?)]}"
 _LONGEST = 1000  # characters of an address of cameras
+_MOST_PARTS = 2000  # of all messages
+_LONGEST_SYSTEM = 20_000  # characters of a system message in which addresses are looked for
 _SHORT = 200  # characters of a message that stands for itself
 _SYSTEM_IGNORED = (
     "system messages are ignored, apart from afterview:// addresses in them: the model is asked the question alone"
@@ -45,6 +48,8 @@ def read_messages(messages: Sequence[Message], where: str, instructions: str | N
     system, turns, history, notes = _system_turn(instructions, "instructions"), [], [], dict[str, None]()
     if instructions:
         notes[_SYSTEM_IGNORED] = None
+    if sum(len(message.content) for message in messages if isinstance(message.content, list)) > _MOST_PARTS:
+        raise UsageError(f"{where}: all messages together have at most {_MOST_PARTS} parts")
     for number, message in enumerate(messages):
         place = f"{where}.{number}"
         if message.role in _SYSTEM:
@@ -58,8 +63,14 @@ def read_messages(messages: Sequence[Message], where: str, instructions: str | N
             notes[f"messages of the role '{message.role}' are ignored"] = None
     if not history or history[-1][1] != "user":
         raise UsageError(f"{where}: the last message must be a question of the user")
-    if not turns[-1].text.strip() or turns[-1].number != history[-1][0]:
-        raise UsageError(f"{where}.{history[-1][0]}: asks nothing; give the question as text")
+    asked = turns[-1]
+    if not asked.text.strip():
+        raise UsageError(f"{asked.place}: asks nothing; give the question as text")
+    if len(asked.text) > LONGEST_QUESTION:
+        raise UsageError(
+            f"{asked.place}: the question has {len(asked.text)} characters; at most {LONGEST_QUESTION} are taken"
+        )
+    turns = [turn if len(turn.text) <= LONGEST_QUESTION else replace(turn, text="") for turn in turns]  # it was refused
     if len(history) > 1:
         notes[_EARLIER] = None
     return Conversation((*system, *turns), tuple(history), tuple(notes))
@@ -80,8 +91,8 @@ def _text_of(part: object) -> str | None:
 def _system_turn(content: str | list[Any] | None, place: str) -> list[Turn]:
     """The cameras and the span that a system message names: those of the conversation."""
     parts = [content] if isinstance(content, str) else content or []
-    found = [url.rstrip(_AFTER) for part in parts for url in _IN_TEXT.findall(_text_of(part) or "")]
-    return [_joined(place, "", [_camera(url, place) for url in found], [])] if found else []
+    found = [url.rstrip(_AFTER) for part in parts for url in _IN_TEXT.findall((_text_of(part) or "")[:_LONGEST_SYSTEM])]
+    return [_joined(place, "", [_camera(_text(url, place), place) for url in found], [])] if found else []
 
 
 def _turn(content: str | list[Any] | None, place: str, notes: dict[str, None], number: int) -> Turn:
@@ -136,7 +147,7 @@ def _source(part: Mapping[str, Any], kind: str, place: str, notes: dict[str, Non
         return Source(place, "", given)
     if not isinstance(value, str) or not value.strip():
         raise UsageError(f"{place}: give its url: data:, file: or http(s):, or {CAMERA}")
-    return Source(place, value.strip(), given)
+    return Source(place, _text(value.strip(), place), given)
 
 
 def _camera(url: str, place: str) -> tuple[str | None, Span | None]:

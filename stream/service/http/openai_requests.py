@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from afterview.configs import UsageError
 from afterview.stream.service.http.schemas import LARGEST_SEED, DurationValue, Request, Text, TimeValue, whole_text
+from afterview.stream.source.address.redact import printable
 
 MOST_MESSAGES, MOST_STOPS = 1000, 16
 _LINKS = ":links"
@@ -77,7 +78,7 @@ class Lenient(BaseModel):
 class Message(Lenient):
     """One message. content: a text, or parts: text, image_url, video_url."""
 
-    role: str = Field(min_length=1, max_length=32, examples=["user"])
+    role: Words = Field(min_length=1, max_length=32, examples=["user"])
     content: Content = Field(default=None, examples=["Did you see a red ring?"])
 
 
@@ -186,5 +187,7 @@ def refuse(request: Generation) -> list[str]:
     if unused:
         names = sorted(unused)
         more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-        said.append(f"ignored, because nothing here depends on it: {', '.join(name[:60] for name in names[:20])}{more}")
+        said.append(
+            f"ignored, because nothing here depends on it: {', '.join(printable(name[:60]) for name in names[:20])}{more}"
+        )
     return said

@@ -44,7 +44,7 @@ def responses_routes(asking: Asking) -> APIRouter:
         """Like a chat completion, in the shape of OpenAI's responses."""
         conversation = read_messages(_messages(body), "input", body.instructions)
         asked = asked_of(asking, request, body, conversation, body.more(body.max_output_tokens, None))
-        form = form_of(request, body, asked)
+        form = form_of(asking, request, body, asked)
         if not body.stream:
             document = await unless_left(request, whole_document(asking, asked))
             text = text_of(document) + links_text(document, form)

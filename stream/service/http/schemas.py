@@ -14,8 +14,10 @@ LARGEST_SEED = 2**63 - 1
 
 def whole_text(text: str) -> str:
     """Raises ValueError for a text that cannot be written as UTF-8."""
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ValueError("holds half of a surrogate pair, which is no text")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds half of a surrogate pair, which is no text") from None
     return text
 
 

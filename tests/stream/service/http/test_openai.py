@@ -263,8 +263,17 @@ MESSAGES = [
     ),
     ([user(QUESTION, video("afterview://camera/yard"), video("data:video/mp4;base64,AAAA"))], "messages.0"),
     ([user(QUESTION, video("afterview://camera/" + "x" * 2000))], "messages.0.content.1.video_url"),
-    ([user("x" * 2001)], None),
+    ([user("x" * 2001)], "messages.0"),
     ([user("\ud800?")], "messages.0.content"),
+    ([user("\ud800?", video("afterview://camera/yard"))], "messages.0.content.0"),
+    ([user(QUESTION, video("afterview://camera/\ud800"))], "messages.0.content.1.video_url"),
+    ([user(QUESTION, video("file:///\ud800"))], "messages.0.content.1.video_url"),
+    ([{"role": "system", "content": ["afterview://camera/\ud800"]}, user(QUESTION)], "messages.0"),
+    ([{"role": "\ud800", "content": "x"}, user(QUESTION)], "messages.0.role"),
+    ([user(*["x"] * 2001)], "messages"),
+    ([user("hello")] * 1001, "messages"),
+    ([user(QUESTION, video("data:video/mp4;base64,AAAA", uuid="x" * 201))], "messages.0.content.1.video_url"),
+    ([user(QUESTION, *[video("data:video/mp4;base64,AAAA")] * 69)], "messages.0.content.69.video_url"),
 ]
 
 
@@ -276,6 +285,26 @@ def test_wrong_messages_are_named(service: ServiceHere, messages: list[Any], par
     error = found.json()["error"]
     assert (error["type"], error["param"]) == ("invalid_request_error", param), error
     assert error["message"]
+
+
+def test_hostile_shapes_do_no_harm(service: ServiceHere) -> None:
+    def post(body: str) -> Any:
+        return service.client.post("/v1/chat/completions", content=body, headers={"Content-Type": "application/json"})
+
+    for depth in (900, 100_000):
+        nested = "[" * depth + "]" * depth
+        for content in (nested, f'[{{"type": "text", "text": "{QUESTION}"}}, {nested}]'):
+            found = post(f'{{"model": "tiny", "messages": [{{"role": "user", "content": {content}}}]}}')
+            assert found.status_code == 400, found.text[:300]
+        earlier = f'{{"role": "assistant", "content": {nested}}}, {{"role": "user", "content": "{QUESTION}"}}'
+        found = post(f'{{"model": "tiny", "messages": [{earlier}], "x": {nested}}}')
+        assert found.status_code == (200 if depth == 900 else 400), found.text[:300]
+    question = json.dumps([user(QUESTION)])
+    for extra in ('"seed": 1e999', f'"seed": {"9" * 5000}', '"temperature": NaN', '"max_tokens": 1.5'):
+        assert post(f'{{"model": "tiny", "messages": {question}, {extra}}}').status_code == 400, extra
+    odd = post(f'{{"model": "tiny", "stream": true, "messages": {question}, "\\ud800\\n": 1, "{"k" * 9999}": 2}}')
+    assert (odd.status_code, odd.text.rstrip().endswith("data: [DONE]")) == (200, True)
+    assert len(odd.text) < 40_000
 
 
 def test_errors_have_openais_shape_everywhere(service: ServiceHere) -> None:

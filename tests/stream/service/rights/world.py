@@ -11,6 +11,7 @@ from typing import Any
 
 from afterview.stream.service.passwords import hash_password
 from afterview.stream.service.users import NamedToken, User, Users, change_users, new_token
+from tests.support.mosquitto import Client, Mosquitto, mosquitto_path
 from tests.support.service import ServiceHere, record_camera
 
 OWNERS_TOKEN = "correct-horse-battery-staple"
@@ -30,6 +31,7 @@ class World:
     memory: Path
     tokens: dict[str, str]
     things: dict[str, dict[str, str]] = field(default_factory=dict)
+    ear: Client | None = None  # at the broker of the service
 
     def headers(self, role: str) -> dict[str, str]:
         """By which a role shows who it is."""
@@ -64,8 +66,9 @@ def _with_token(users: Users, user: str, name: str, now: float | None = None) ->
 
 
 @contextlib.contextmanager
-def world(memory: Path, model: Any, *, attic: bool = True) -> Iterator[World]:
-    """attic: whether there is the other camera, and what was done about it."""
+def world(memory: Path, model: Any, *, attic: bool = True, broker: Path | None = None) -> Iterator[World]:
+    """attic: whether there is the other camera, and what was done about it. broker: where Mosquitto may keep its files; its account sees
+    the yard, and may pause it."""
     record_camera(memory, SEEN, model, 12, missing=range(4, 6))
     cameras = {SEEN: {"source": NOWHERE}}
     if attic:
@@ -75,8 +78,16 @@ def world(memory: Path, model: Any, *, attic: bool = True) -> Iterator[World]:
     file = memory.parent / f"{memory.name}.token"
     file.write_text(OWNERS_TOKEN)
     file.chmod(0o600)
-    with ServiceHere(memory, model, http={"token_file": str(file)}, cameras=cameras) as service:
-        made = World(service, memory, tokens)
+    with contextlib.ExitStack() as stack:
+        mqtt, ear = None, None
+        if broker is not None and mosquitto_path() is not None:
+            port = stack.enter_context(Mosquitto(broker)).port
+            mqtt = {"host": "127.0.0.1", "port": port, "interval_s": 1, "cameras": [SEEN]}
+            ear = stack.enter_context(Client(port))
+        service = stack.enter_context(
+            ServiceHere(memory, model, http={"token_file": str(file)}, cameras=cameras, mqtt=mqtt)
+        )
+        made = World(service, memory, tokens, ear=ear)
         _act(made, attic=attic)
         yield made
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from afterview import __version__
 from afterview.cli.imports import without_collection
 from afterview.cli.models import for_a_question
 from afterview.configs.errors import AfterviewError, UsageError
@@ -62,7 +63,14 @@ def service_for(arguments: argparse.Namespace, memory: Path) -> "ByService | Non
 
 def _loaded(client: ServiceClient, arguments: argparse.Namespace) -> Mapping[str, str]:
     """The service's model once it is loaded. Raises ModelNotReady, TimeoutError, ServiceGone."""
-    model: Mapping[str, str] = client.get("/service")["model"]
+    said = client.get("/service")
+    if said["version"] != __version__:
+        _LOGGER.warning(
+            "note: the service of this memory is afterview %s, this command %s; restart the service",
+            said["version"],
+            __version__,
+        )
+    model: Mapping[str, str] = said["model"]
     if model["state"] == "loading":
         announce = for_a_question(as_json=arguments.json)
         with announce("waiting for the service of this memory, which is loading its model"):

@@ -1,7 +1,7 @@
 """Questions and searches of a command by way of the service that holds the memory.
 
-Nothing heavy is imported before the service has the question; what reads and prints answers is imported while it works. Together that is
-half of the time of an `ask` (`python -m tests.bench startup`).
+`ask` comes here before anything heavy is imported, and what reads and prints answers, without NumPy and pydantic, is imported while the
+service works (`python -m tests.bench service`).
 """
 
 import argparse
@@ -155,12 +155,13 @@ class ByService:
 
 
 def _prepare(memory: Path, cameras: Sequence[str]) -> None:
-    """While the service works: import what prints its answer, and look at the cameras as a command without a service does."""
+    """While the service works: import what prints its answer, and say which cameras are meant, as a command without a service does."""
     with without_collection():
         from afterview.cli.output import records  # noqa: F401
-        from afterview.memory.directory import Memory
+        from afterview.memory.base.camera_names import find_camera
 
-    Memory(memory).each(lambda reader: reader, cameras)
+    for name in cameras:
+        find_camera(memory, name)
 
 
 @contextmanager

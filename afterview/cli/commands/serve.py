@@ -85,4 +85,9 @@ def _ready(url: str, memory: Path, *, as_json: bool) -> None:
 def _load_model(name: str, index: str | None) -> "AfterviewModel":
     from afterview.model.checkpoint.loading import load_pretrained  # late: it loads torch
 
-    return load_pretrained(name, recorded_index=index)
+    model = load_pretrained(name, recorded_index=index)
+    _ = model.encoders  # they are loaded on first use
+    # What is loaded now stays. Left to the garbage collector, it would stop the event loop for a quarter of a second at a time.
+    gc.collect()
+    gc.freeze()
+    return model

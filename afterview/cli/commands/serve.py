@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from afterview import __version__
 from afterview.cli.arguments import default_memory, memory_path, require_model
+from afterview.cli.imports import without_collection
 from afterview.cli.logs import show_times
 from afterview.cli.output.documents import dump
+from afterview.cli.torch_libraries import load_torch_libraries
 from afterview.configs import ExitStatus, UsageError, missing_extra
 from afterview.stream.service.config import HttpConfig, ServiceConfig, load_service_config
 from afterview.stream.session import run as run_loop
@@ -66,6 +68,13 @@ def _ready(url: str, memory: Path, *, as_json: bool) -> None:
 
 
 def _load_model(name: str, index: str | None) -> "AfterviewModel":
-    from afterview.model.checkpoint.loading import load_pretrained  # late: it loads torch
+    """In a thread, while the service answers already: the loop must not stand still meanwhile."""
+    load_torch_libraries()
+    with without_collection(
+        freeze="torch" not in sys.modules
+    ):  # a collection of a million new objects holds the loop for a second, again and again
+        from afterview.model.checkpoint.loading import load_pretrained  # late: it loads torch
 
-    return load_pretrained(name, recorded_index=index)
+        model = load_pretrained(name, recorded_index=index)
+        _ = model.encoders  # they are loaded on first use
+    return model

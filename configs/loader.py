@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import yaml
 
 PRESETS = Path(__file__).parent / "presets"
+CATALOGUE = Path(__file__).parent / "catalogue.yaml"  # what the shipped presets are good for (model.catalogue)
 
 
 class Schema(BaseModel):

@@ -20,7 +20,7 @@ from afterview.memory.base.camera import ANSWERS
 from afterview.memory.base.errors import SpecMismatch
 from afterview.memory.base.held_directory import hold_memory, place_of
 from afterview.memory.base.store_address import is_on_store
-from afterview.stream.service.client import ServiceClient, find_service
+from afterview.stream.service.client import ServiceClient, ServiceGone, find_service
 from afterview.stream.service.errors import ModelNotReady
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _REMEDY = "--no-service loads a model in this command instead"
 def service_for(arguments: argparse.Namespace, memory: Path) -> "ByService | None":
     """The service that holds the memory, with its model loaded. None: there is none, or it is not wanted, or a note says why not.
 
-    Raises UsageError for a model that the service does not have, ModelNotReady, ServiceGone.
+    Raises UsageError for a model that the service does not have, ModelNotReady.
     """
     if arguments.no_service or is_on_store(arguments.memory):
         return None
@@ -49,11 +49,10 @@ def service_for(arguments: argparse.Namespace, memory: Path) -> "ByService | Non
     client, why = find_service(held.path)
     if client is not None:
         try:
-            model = client.get("/service")["model"]
-        except TimeoutError:
+            model = _loaded(client, arguments)
+        except (TimeoutError, ServiceGone):
             why = f"{client.holder} serves this memory, but does not answer"
         else:
-            model = _loaded(client, model, arguments)
             _require_model(model, arguments)
             return ByService(client, memory, model["notice"] or None)
     if why:
@@ -61,8 +60,9 @@ def service_for(arguments: argparse.Namespace, memory: Path) -> "ByService | Non
     return None
 
 
-def _loaded(client: ServiceClient, model: Mapping[str, str], arguments: argparse.Namespace) -> Mapping[str, str]:
-    """The service's model once it is loaded. Raises ModelNotReady."""
+def _loaded(client: ServiceClient, arguments: argparse.Namespace) -> Mapping[str, str]:
+    """The service's model once it is loaded. Raises ModelNotReady, TimeoutError, ServiceGone."""
+    model: Mapping[str, str] = client.get("/service")["model"]
     if model["state"] == "loading":
         announce = for_a_question(as_json=arguments.json)
         with announce("waiting for the service of this memory, which is loading its model"):
@@ -163,6 +163,8 @@ def _remedies() -> Iterator[None]:
     except (SpecMismatch, ModelNotReady) as error:
         error.args = (f"{error}; {_REMEDY}",)
         raise
+    except TimeoutError:
+        raise ServiceGone(f"the service of this memory does not answer; {_REMEDY}") from None
     except AfterviewError as error:
         if getattr(error, "kind", None) == "invalid_request":
             raise UsageError(f"the service does not take that: {error}; {_REMEDY}") from None

@@ -19,7 +19,9 @@ from afterview.cli.parsers.chat import add_chat_command
 from afterview.cli.parsers.common import STORED, Commands, add_command, add_memory, add_question
 from afterview.cli.parsers.generation import add_generation
 from afterview.cli.parsers.looking import add_looking_commands, add_pictures
+from afterview.cli.parsers.mcp import add_mcp_command
 from afterview.cli.parsers.memory import add_memory_commands
+from afterview.cli.parsers.models import add_doctor_command, add_models_command
 from afterview.cli.parsers.parser import Parser, WrongArguments
 from afterview.cli.parsers.recording import add_recording_commands
 from afterview.cli.parsers.service import add_service_commands
@@ -66,12 +68,15 @@ def build_parser() -> argparse.ArgumentParser:
     add_recording_commands(commands)
     add_service_commands(commands)
     add_user_commands(commands)
+    add_mcp_command(commands)
     _add_ask(commands)
     add_chat_command(commands)
     add_looking_commands(commands)
     _add_info(commands)
     _add_demo(commands)
     add_memory_commands(commands)
+    add_models_command(commands)
+    add_doctor_command(commands)
     add_training_commands(commands)
     add_completion_command(commands)
     return parser

@@ -17,6 +17,15 @@ QUESTION_FIRST_S = 0.5  # of silence, where a person waits for an answer
 Announce = Callable[[str], AbstractContextManager[object]]
 
 
+def require_weights(
+    name: str, index: str | None = None, recorded: "FeatureSpec | None" = None, *, with_index: bool = True
+) -> None:
+    """Raise NotPulled, which names the command, if weights are not on this machine: before torch is loaded, and without asking the hub."""
+    from afterview.model.download.needed import require_pulled  # late: commands that use no model must not wait for it
+
+    require_pulled(name, index, _recorded_index(recorded), with_index=with_index)
+
+
 def load_model(
     name: str, index: str | None = None, *, recorded: "FeatureSpec | None" = None, announce: Announce = announced
 ) -> "AfterviewModel":
@@ -24,6 +33,7 @@ def load_model(
 
     Raises what load_pretrained raises.
     """
+    require_weights(name, index, recorded)
     with announce(_IMPORTS), _imports():
         from afterview.model.checkpoint.loading import load_pretrained
     with announce(f"loading model {name}"):
@@ -34,6 +44,7 @@ def load_model_encoders(
     name: str, index: str | None = None, *, recorded: "FeatureSpec | None" = None, announce: Announce = announced
 ) -> "Encoders":
     """Load only the encoders of a model. The arguments are those of `load_model`."""
+    require_weights(name, index, recorded)
     with announce(_IMPORTS), _imports():
         from afterview.model.checkpoint.loading import load_encoders
     with announce(f"loading model {name}"):

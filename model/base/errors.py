@@ -4,6 +4,8 @@ AfterviewError (configs.errors)
 `- ModelError                      exit 1: base of all below
    |- ModelNotFound        usage    no preset, file, directory or hub id of that name
    |- HubUnreachable                the hub does not answer, or has no such model
+   |- NotPulled                     the files of a model are not on this machine; `afterview models pull` fetches them
+   |- PullFailed                    files of a model could not be fetched whole
    |- CheckpointError      usage    not a checkpoint that this project can run
    |  |- DamagedCheckpoint          a file is missing or truncated
    |  `- TensorMismatch             names or shapes do not fit the configuration
@@ -31,6 +33,14 @@ class ModelNotFound(ModelError, UsageError):
 
 class HubUnreachable(ModelError):
     """The hub does not answer, or does not have the requested model or file."""
+
+
+class NotPulled(ModelError):
+    """Files of the model are not on this machine. The text names the command that fetches them."""
+
+
+class PullFailed(ModelError):
+    """Files of a model could not be fetched whole. What came is kept, and the next pull goes on with it."""
 
 
 class CheckpointError(ModelError, UsageError):

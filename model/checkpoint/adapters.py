@@ -18,16 +18,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from afterview.configs import first_problem
+from afterview.model.base.checkpoint_files import ADAPTER_CONFIG, ADAPTER_FILE, ADAPTER_TORCH_FILE, OTHER_TRAINED
 from afterview.model.base.errors import CheckpointError, DamagedCheckpoint, TensorMismatch
 from afterview.model.checkpoint.hub import Location, find_optional
 from afterview.model.checkpoint.weights import TensorSource, in_memory, read_json, read_torch_file
 
-ADAPTER_CONFIG, ADAPTER_FILE, ADAPTER_TORCH_FILE = (
-    "adapter_config.json",
-    "adapter_model.safetensors",
-    "adapter_model.bin",
-)
-OTHER_TRAINED = "non_lora_trainables.bin"
 LORA = "LORA"
 
 # Initialisations that also change the base's weights, so the adapter does not fit the base as published.

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from afterview.model.base.checkpoint_files import ADAPTER_CONFIG
 from afterview.model.base.errors import CheckpointError, HubUnreachable
-from afterview.model.checkpoint.adapters import ADAPTER_CONFIG, Adapter, read_adapter, read_adapter_config
+from afterview.model.checkpoint.adapters import Adapter, read_adapter, read_adapter_config
 from afterview.model.checkpoint.hub import Directory, Location, find_optional, is_cached, locate
 from afterview.model.checkpoint.published import read_config
 from afterview.model.checkpoint.weights import read_json, weights_file

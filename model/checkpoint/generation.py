@@ -7,13 +7,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from afterview.configs import first_problem
+from afterview.model.base.checkpoint_files import GENERATION_FILE
 from afterview.model.base.errors import CheckpointError
 from afterview.model.base.generation import GenerationSettings
 from afterview.model.checkpoint.hub import Location, find_optional
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.checkpoint.weights import read_json
-
-GENERATION_FILE = "generation_config.json"
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -45,10 +45,12 @@ class Directory:
 
 
 class HubModel:
-    """A checkpoint on the hub."""
+    """A checkpoint on the hub: owner/name, or owner/name@revision."""
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._repo, _, revision = name.partition("@")
+        self._revision = revision or None
 
     def find(self, file: str) -> Path | None:
         """The file's path in the hub's cache, downloaded if necessary. Raises HubUnreachable if neither cache nor hub can answer."""
@@ -57,25 +59,28 @@ class HubModel:
         ):  # the hub said so when it was asked; offline it must not count as unreachable
             return None
         try:
-            return Path(huggingface_hub.hf_hub_download(self.name, file, local_files_only=True))
+            return Path(
+                huggingface_hub.hf_hub_download(self._repo, file, revision=self._revision, local_files_only=True)
+            )
         except LocalEntryNotFoundError:
             pass
         except ValueError:
             raise CheckpointError(f"model '{self.name}': the hub has no names like this; write owner/name") from None
         if self._unreachable:
             raise HubUnreachable(
-                f"model '{self.name}': the hub cannot be reached and {file} is not in its cache; connect to the network once, or "
-                "download the checkpoint elsewhere and give its directory"
+                f"model '{self.name}': the hub cannot be reached and {file} is not in its cache; `afterview models pull {self.name}` "
+                "fetches it where there is a network; or give the directory of a checkpoint"
             )
         try:
-            return Path(huggingface_hub.hf_hub_download(self.name, file))
+            return Path(huggingface_hub.hf_hub_download(self._repo, file, revision=self._revision))
         except LocalEntryNotFoundError:
             raise HubUnreachable(f"model '{self.name}': the hub stopped answering; try again") from None
         except EntryNotFoundError:
             return None
         except GatedRepoError:
             raise HubUnreachable(
-                f"model '{self.name}': access is restricted; accept its terms on the hub and sign in with `hf auth login`"
+                f"model '{self.name}': access is restricted; accept its terms at {huggingface_hub.constants.ENDPOINT}/{self._repo}, then "
+                "set HF_TOKEN, or sign in with `hf auth login`"
             ) from None
         except RepositoryNotFoundError:
             raise HubUnreachable(
@@ -132,7 +137,8 @@ def is_cached(location: Location, file: str) -> bool:
 def _cached(name: str, file: str) -> object:
     """Path of a file in the hub's cache, the mark that the model does not have it, or None if nothing is known."""
     try:
-        return huggingface_hub.try_to_load_from_cache(name, file)
+        repo, _, revision = name.partition("@")
+        return huggingface_hub.try_to_load_from_cache(repo, file, revision=revision or None)
     except ValueError:  # a name that the hub's client does not take
         return None
 

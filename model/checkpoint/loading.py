@@ -5,7 +5,6 @@ MemAug, or from a seed: see model.checkpoint.sources. Modules are built on the m
 """
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from afterview.model.checkpoint.generation import end_tokens, generation_setting
 from afterview.model.checkpoint.hub import locate
 from afterview.model.checkpoint.models import AfterviewModel, Encoders
 from afterview.model.checkpoint.other_adapters import merge_with_peft
-from afterview.model.checkpoint.preset import ModelPreset, find_preset, is_hub_id
+from afterview.model.checkpoint.preset import ModelPreset, chosen_index, find_preset
 from afterview.model.checkpoint.published import (
     EMBEDDING,
     HEAD,
@@ -304,11 +303,9 @@ def _adjusted(
 ) -> ModelPreset:
     """The preset with the caller's settings."""
     update: dict[str, object] = {"init_memaug": init_memaug or preset.init_memaug}
-    if index_encoder is None and recorded_index is not None and "index_encoder" not in preset.model_fields_set:
-        index_encoder = recorded_index if os.path.isdir(recorded_index) or is_hub_id(recorded_index) else None
-    if index_encoder is not None:
-        here = os.path.isdir(os.path.expanduser(index_encoder))  # absolute: a memory keeps the name
-        update["index_encoder"] = os.path.abspath(os.path.expanduser(index_encoder)) if here else index_encoder
+    index = chosen_index(preset, index_encoder, recorded_index)
+    if index != preset.index_encoder or index_encoder is not None:  # a key that is set is not taken for the default
+        update["index_encoder"] = index
     return preset.model_copy(update=update)
 
 

@@ -35,7 +35,7 @@ DEFAULT_INDEX_ENCODER = "google/siglip-base-patch16-224"
 
 _GENERAL_QUESTION = "What happened?"  # suggested for a model without a scope
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
 
 class TowerGeometry(Schema):
@@ -202,8 +202,18 @@ def find_preset(name_or_path: str | Path) -> ModelPreset:
     raise ModelNotFound(f"model '{text}': no preset, preset file, directory or hub id (owner/name) of that name{hint}")
 
 
+def chosen_index(preset: ModelPreset, given: str | None, recorded: str | None) -> str | None:
+    """The index encoder to use: the given one, else the preset's own, else the one that a memory was recorded with, else the default."""
+    if given is None and recorded is not None and "index_encoder" not in preset.model_fields_set:
+        given = recorded if os.path.isdir(recorded) or is_hub_id(recorded) else None
+    if given is None:
+        return preset.index_encoder
+    here = os.path.isdir(os.path.expanduser(given))  # absolute: a memory keeps the name
+    return os.path.abspath(os.path.expanduser(given)) if here else given
+
+
 def is_hub_id(text: str) -> bool:
-    """Whether a text has the form owner/name."""
+    """Whether a text has the form owner/name, or owner/name@revision."""
     return not text.startswith((".", "/", "~")) and _HUB_ID.fullmatch(text) is not None
 
 

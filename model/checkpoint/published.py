@@ -26,7 +26,6 @@ TOKEN_EMBEDDINGS_PREFIX = "model.memory_marks."
 MEMAUG_PREFIX = "model.vision_resampler."
 TOWER_PREFIX = "model.vision_tower.vision_tower.vision_model."
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
-TOWER_DIRECTORY = "vision_tower"  # holds config.json of a tower that has no hub id
 
 
 class Family(NamedTuple):

@@ -7,12 +7,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from afterview.model.base.checkpoint_files import RAW_FILE, SINGLE_FILE
 from afterview.model.base.errors import CheckpointError, DamagedCheckpoint
 from afterview.model.checkpoint.hub import locate
 from afterview.model.checkpoint.published import VIDEOCHAT_FLASH
-from afterview.model.checkpoint.weights import SINGLE_FILE, TensorSource, in_memory, read_torch_file
+from afterview.model.checkpoint.weights import TensorSource, in_memory, read_torch_file
 
-RAW_FILE = "UMT-L_f4_vision.pt"
 _FILES = (RAW_FILE, SINGLE_FILE)
 _PREFIX = "encoder."  # other tensors are those of other parts, and are ignored as in the published code
 _BLOCKS = 23  # of 24: the last one does not run (mm_vision_select_layer -2)

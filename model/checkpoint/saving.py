@@ -17,13 +17,14 @@ from torch import Tensor
 
 from afterview.configs.system_errors import reason
 from afterview.memory.base.durable import replacing, write_file
+from afterview.model.base.checkpoint_files import GENERATION_FILE, INDEX_FILE, SINGLE_FILE, TOWER_DIRECTORY
 from afterview.model.base.errors import NotSaved
 from afterview.model.checkpoint.flash import dropout_of
-from afterview.model.checkpoint.generation import GENERATION_FILE, generation_document
+from afterview.model.checkpoint.generation import generation_document
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import PRESET_FILE, ModelPreset
-from afterview.model.checkpoint.published import TOWER_DIRECTORY, published_slots
-from afterview.model.checkpoint.weights import INDEX_FILE, SINGLE_FILE, slots_of
+from afterview.model.checkpoint.published import published_slots
+from afterview.model.checkpoint.weights import slots_of
 from afterview.model.vision.clip_encoder import ClipEncoder
 from afterview.model.vision.index_encoder import IndexEncoder
 from afterview.model.vision.tower import KNOWN_TOWERS

@@ -5,24 +5,15 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast, Qwen2Tokenizer
 
+from afterview.model.base.checkpoint_files import TOKENIZER_FILES
 from afterview.model.base.errors import CheckpointError, DamagedCheckpoint
 from afterview.model.checkpoint.hub import Location, find_optional
 from afterview.model.language.tokenizer import TURN_END
 
-_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "vocab.json",
-    "merges.txt",
-)
-
 
 def find_tokenizer(location: Location) -> PreTrainedTokenizerBase | None:
     """The tokenizer of a checkpoint, or None. Read from its own files, because config.json's model_type is unreliable."""
-    found = find_optional(location, *_FILES)
+    found = find_optional(location, *TOKENIZER_FILES)
     if "tokenizer.json" in found:
         return _read(PreTrainedTokenizerFast, found["tokenizer.json"].parent)
     if {"vocab.json", "merges.txt"} <= found.keys():

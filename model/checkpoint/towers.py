@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from afterview.model.base.checkpoint_files import CONFIG_FILE, TOWER_DIRECTORY
 from afterview.model.base.errors import CheckpointError, HubUnreachable
-from afterview.model.checkpoint.hub import Directory, Location, locate
+from afterview.model.checkpoint.hub import Directory, HubModel, Location, locate
 from afterview.model.checkpoint.published import read_config
+from afterview.model.checkpoint.weights import read_json
 from afterview.model.vision.tower import KNOWN_TOWERS
 
 _LOGGER = logging.getLogger(__name__)
@@ -26,6 +28,9 @@ def tower_config(locations: Sequence[Location], tower: str) -> Mapping[str, Any]
     for location in locations:
         if isinstance(location, Directory) and not os.path.isabs(tower) and (location.path / tower).is_dir():
             return read_config(Directory(location.path / tower))
+        own = f"{TOWER_DIRECTORY}/{CONFIG_FILE}" if tower == f"./{TOWER_DIRECTORY}" else None
+        if isinstance(location, HubModel) and own and (path := location.find(own)) is not None:
+            return read_json(path)
     checkpoint = locations[0].name
     if tower in KNOWN_TOWERS:
         return KNOWN_TOWERS[tower]

@@ -23,11 +23,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from afterview.configs import kind_of, why_unreadable
+from afterview.model.base.checkpoint_files import WEIGHTS
 from afterview.model.base.errors import CheckpointError, DamagedCheckpoint, HubUnreachable
 from afterview.model.checkpoint.hub import Directory, Location
 
-SINGLE_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
-WEIGHTS = (SINGLE_FILE, INDEX_FILE, "pytorch_model.bin", "pytorch_model.bin.index.json")  # the order of transformers
 _LOGGER = logging.getLogger(__name__)
 
 _DTYPES = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32, "F64": torch.float64, "I64": torch.int64}

@@ -16,14 +16,18 @@ class Attempts:
 
     def take(self, key: str) -> int:
         """Count one try. 0 if it is allowed, else the whole seconds until one is; then nothing is counted."""
-        used, now = self._level(key), self._now()
-        if used + 1 > self._most:
-            return max(1, math.ceil((used + 1 - self._most) * self._pause_s))
-        self._used[key] = (used + 1, now)
+        if wait := self.wait(key):
+            return wait
+        self._used[key] = (self._level(key) + 1, self._now())
         self._used.move_to_end(key)
         while len(self._used) > self._keys:
             self._used.popitem(last=False)
         return 0
+
+    def wait(self, key: str) -> int:
+        """As `take`, but counts nothing."""
+        over = self._level(key) + 1 - self._most
+        return max(1, math.ceil(over * self._pause_s)) if over > 0 else 0
 
     def forgive(self, key: str) -> None:
         """The last try was right: it does not count."""

@@ -73,27 +73,33 @@ class ServiceClient:
         self, method: str, path: str, body: Mapping[str, Any] | None, timeout_s: float | None, *,
         sent: Callable[[], object] = lambda: None, cancel: threading.Event | None = None,
     ) -> Iterator[http.client.HTTPResponse]:  # fmt: skip
-        connection = _Connection(self.memory, timeout_s)
+        connection, ended = _Connection(self.memory, timeout_s), threading.Event()
         headers = {"Content-Type": "application/json"} if body is not None else {}
-        ended = threading.Event()
         try:
-            connection.request(method, API + path, None if body is None else json.dumps(body).encode(), headers)
+            with self._named(cancel):
+                connection.request(method, API + path, None if body is None else json.dumps(body).encode(), headers)
             if cancel is not None:
                 threading.Thread(target=_cut, args=(connection.sock, cancel, ended), daemon=True).start()
             sent()
-            yield connection.getresponse()
+            with self._named(cancel):
+                yield connection.getresponse()
+        finally:
+            ended.set()
+            connection.close()
+
+    @contextmanager
+    def _named(self, cancel: threading.Event | None) -> Iterator[None]:
+        """What goes wrong on the way to the service and back, as an error that names it."""
+        try:
+            yield
         except TimeoutError:
             raise
         except (OSError, http.client.HTTPException) as error:
             if cancel is not None and cancel.is_set():
                 raise Cancelled("the question was cancelled") from None
             why = f" ({reason(error)})" if isinstance(error, OSError) and error.errno else ""
-            raise ServiceGone(
-                f"{self.holder}, which serves this memory, ended before it answered{why}; run the command again"
-            ) from None
-        finally:
-            ended.set()
-            connection.close()
+            said = f"{self.holder}, which serves this memory, ended before it answered{why}; run the command again"
+            raise ServiceGone(said) from None
 
 
 class _Connection(http.client.HTTPConnection):
@@ -112,7 +118,7 @@ class _Connection(http.client.HTTPConnection):
 def connect(memory: Path) -> socket.socket:
     """A connection to the service of a memory. Raises OSError."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    made.settimeout(_PATIENCE_S)
+    made.settimeout(_PATIENCE_S)  # it waits where too many wait already
     try:
         with short_path(memory, SOCKET) as short:
             made.connect(short)

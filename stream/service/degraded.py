@@ -58,16 +58,17 @@ def summary(model: str, states: Sequence[str]) -> str:
 
 
 def readiness(
-    model: str, problem: str, cameras: Sequence[Mapping[str, Any]], free_bytes: int | None, *, named: bool
-) -> dict[str, Any]:
+    model: str, problem: str, cameras: Sequence[Mapping[str, Any]], free_bytes: int | None, *, named: bool,
+    doors: Sequence[str] = (),
+) -> dict[str, Any]:  # fmt: skip
     """Whether the service can do its work: `ready`, `degraded` (it answers, but something is wrong), or `not ready`.
 
     named: whether to say more than `ready` or `not ready`. Without, not even whether a camera is down, or how many there are: anybody may
-    ask for the health of a service, also somebody who may see only some of its cameras.
+    ask for the health of a service, also somebody who may see only some of its cameras. doors: what does not work of MQTT and the like.
     """
     wrong = [camera for camera in cameras if camera["state"] not in _RIGHT]
     full = any(camera["state"] == "disk full" for camera in cameras) or free_bytes is None
-    status = "not ready" if model != "ready" or full else "degraded" if wrong and named else "ready"
+    status = "not ready" if model != "ready" or full else "degraded" if (wrong or doors) and named else "ready"
     document: dict[str, Any] = {
         "status": status,
         "model": {"state": model, "detail": problem if named else ""},
@@ -78,5 +79,5 @@ def readiness(
     }
     if named:
         document["lag_s"] = {camera["camera"]: camera.get("lag_s") for camera in cameras}
-        document["notes"] = notes_on(cameras, free_bytes)
+        document["notes"] = [*notes_on(cameras, free_bytes), *doors]
     return document

@@ -28,7 +28,7 @@ class SecretVariables(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         if name in self._environment or f"{name}_FILE" not in self._environment:
             return self._environment[name]
-        return _content(Path(self._environment[f"{name}_FILE"]), f"{name}_FILE")
+        return read_secret(Path(self._environment[f"{name}_FILE"]), f"{name}_FILE")
 
     def __contains__(self, name: object) -> bool:
         return name in self._environment or f"{name}_FILE" in self._environment
@@ -66,7 +66,7 @@ def read_token(file: Path | None, environment: Mapping[str, str] = os.environ) -
     if len(given) > 1:
         raise ConfigError(f"the token is given twice: by {given[0]} and by {given[1]}; leave out one")
     if file is not None:
-        value, origin = _content(file, "http.token_file", private=True), f"http.token_file: {file}"
+        value, origin = read_secret(file, "http.token_file", private=True), f"http.token_file: {file}"
     elif variables:
         value, origin = SecretVariables(environment)[TOKEN_VARIABLE].strip(), variables[0]
     else:
@@ -87,7 +87,8 @@ def require_token(token: Token | None, bind: str, *, loopback: bool, admins: Seq
         )
 
 
-def _content(path: Path, key: str, *, private: bool = False) -> str:
+def read_secret(path: Path, key: str, *, private: bool = False) -> str:
+    """The text of a file. key: what names the file. private: others must not be able to read it. Raises ConfigError."""
     try:
         if private and (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
             raise ConfigError(f"{key}: {path} has mode {mode:o}: other users may read or replace it; chmod 600 {path}")

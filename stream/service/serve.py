@@ -16,6 +16,7 @@ from afterview.stream.service.changes import delete_exports
 from afterview.stream.service.config import ServiceConfig, needs_restart
 from afterview.stream.service.degraded import summary
 from afterview.stream.service.engine import Engine, LoadModel
+from afterview.stream.service.given import delete_given
 from afterview.stream.service.http.app import Parts, make_app
 from afterview.stream.service.http.gate import Gate
 from afterview.stream.service.http.guard import Rules
@@ -25,6 +26,7 @@ from afterview.stream.service.http_address import is_loopback
 from afterview.stream.service.jobs import Jobs
 from afterview.stream.service.local_socket import local_socket
 from afterview.stream.service.measured import Measured
+from afterview.stream.service.mqtt.service import Mqtt, broker_of
 from afterview.stream.service.places import ServiceLock
 from afterview.stream.service.questions import Questions
 from afterview.stream.service.secrets import SecretVariables, Token, read_token, require_token
@@ -48,7 +50,9 @@ class Service:
         self._token: Token | None = read_token(config.http.token_file)
         self._local = is_loopback(config.http.bind)
         require_token(self._token, config.http.bind, loopback=self._local, admins=read_users(memory).admins)
+        self._broker = broker_of(config.mqtt, SecretVariables())
         self._server: Server | None = None
+        self._mqtt: Mqtt | None = None
         self._supervisor = Supervisor({})  # that of the environment while it runs
         self.engine: Engine | None = None  # while it runs
         self.url = ""
@@ -71,6 +75,7 @@ class Service:
     ) -> None:
         http = self._config.http
         delete_exports(self._memory)
+        delete_given(self._memory)
         engine = self.engine = Engine(
             self._memory, self._config, self._load_model, environment=SecretVariables(), version=self._version
         )
@@ -78,7 +83,9 @@ class Service:
         audit = Audit(self._memory)
         admission = Admission(self._memory, self._token, local=self._local, session_s=3600 * http.session_hours)
         gate = Gate(admission, networks(http.trusted_proxies))
-        parts = Parts(engine, Questions(engine, measured, audit), jobs, measured, gate, audit)
+        parts = Parts(engine, Questions(engine, measured, audit), jobs, measured, gate, audit, self.url)
+        mqtt = self._mqtt = Mqtt(engine, parts.questions, jobs, measured)
+        measured.doors.append(mqtt)
         rules = Rules.of(http.bind, http.allowed_hosts, body_timeout_s=http.body_timeout_s)
         server = self._server = make_server(make_app(parts, rules), http, local)
         engine.start()
@@ -87,6 +94,7 @@ class Service:
         self._listen_to_signals(engine)
         serving = asyncio.ensure_future(server.serve(sockets=[listener]))
         watching = asyncio.ensure_future(self._supervisor.watch(lambda: _state(engine, server)))
+        await mqtt.use(self._broker)
         try:
             while not (server.started or serving.done()):
                 await asyncio.sleep(0.01)
@@ -97,7 +105,7 @@ class Service:
                 await asyncio.sleep(0.1)
             self._supervisor.stopping()
             _LOGGER.info("stopping: cameras end, and what was decoded is written")
-            await asyncio.gather(engine.stop(), jobs.close())
+            await asyncio.gather(engine.stop(), jobs.close(), mqtt.stop())
             await serving
         finally:
             serving.cancel()
@@ -105,6 +113,7 @@ class Service:
             admission.close()
             await in_daemon_thread("end of the audit", audit.close)
             delete_exports(self._memory)
+            delete_given(self._memory)
 
     def end(self) -> None:
         """Stop cleanly. In the event loop; more than once is fine."""
@@ -131,12 +140,15 @@ class Service:
             return
         try:
             config = self._reload()
+            broker = broker_of(config.mqtt, SecretVariables())
         except AfterviewError as error:
             _LOGGER.error("SIGHUP: nothing changed: %s", error)
             return
         later = needs_restart(self._config, config)
         changes = await engine.reload(config)
         said = ", ".join(f"{name}: {change}" for name, change in changes.items()) or "no camera changed"
+        if self._mqtt is not None and await self._mqtt.use(broker):
+            said += ", mqtt: changed"
         _LOGGER.info("SIGHUP: %s (process %d)", said, os.getpid())
         if later:
             _LOGGER.warning("SIGHUP: %s: changes count after a restart", ", ".join(later))

@@ -24,6 +24,7 @@ import psutil
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
+from tests.bench.startup import process_seconds
 from tests.bench.table import Table
 from tests.support.servers import wait_until
 from tests.support.service import API, record_camera, sent_events
@@ -34,6 +35,7 @@ CAMERAS, CLIENTS = (1, 4, 8), (1, 8, 50)
 SETTLE_S = 62.0  # the loop's lag is that of the last minute, and its first is that of loading torch
 SEARCH_S, TOP = 5.0, 10
 QUESTION = "Did you see a red ring?"
+PROCESSES = 9  # runs of `afterview ask`
 
 
 @dataclass
@@ -70,6 +72,11 @@ def run() -> list[Table]:
         ["what", "clients", "requests/s"],
         "Over HTTP a search embeds the text, opens the frames, and is saved. Index: FAISS and the check of its snapshot.",
     )
+    commands = Table(
+        "ask as a whole process, with the service there",
+        ["live cameras", "seconds", "worst", "of process time"],
+        f"Median of {PROCESSES} runs after a first one; one client, as in the rows above. Process time: of the command alone.",
+    )
     model = load_pretrained("tiny")
     for cameras in CAMERAS:
         with tempfile.TemporaryDirectory() as directory:
@@ -78,11 +85,12 @@ def run() -> list[Table]:
                 time.sleep(SETTLE_S)
                 lag = _metric(running, "loop_lag_seconds")
                 start.add(cameras, running.listening_s, running.ready_s, lag, f"{running.resident_mb:.0f}")
+                commands.add(cameras, *_commands(Path(directory)))
                 for clients in CLIENTS:
                     answers.add(cameras, clients, *_row(running, clients))
             if cameras == CAMERAS[0]:
                 _search(searches, Path(directory), model)
-    return [start, answers, searches]
+    return [start, answers, searches, commands]
 
 
 def _row(running: Running, clients: int) -> list[object]:
@@ -92,6 +100,16 @@ def _row(running: Running, clients: int) -> list[object]:
     spread = [float(np.percentile(times, share)) for times in (first, whole) for share in (50, 95, 99)]
     measured = (_metric(running, name) for name in ("frames_dropped_total", "feature_lag_seconds", "loop_lag_seconds"))
     return [*spread, rate, *measured, f"{running.resident_mb:.0f}"]
+
+
+def _commands(memory: Path) -> tuple[float, float, float]:
+    """Median and worst wall seconds of `afterview ask`, and the median of its process time."""
+    runs = [
+        process_seconds("-m", "afterview", "ask", QUESTION, "--memory", str(memory), "--camera", "hall")
+        for _ in range(PROCESSES + 1)
+    ][1:]
+    wall, busy = zip(*runs, strict=True)
+    return float(np.median(wall)), max(wall), float(np.median(busy))
 
 
 def _search(table: Table, directory: Path, model: AfterviewModel) -> None:

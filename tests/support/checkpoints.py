@@ -8,7 +8,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from afterview.model.checkpoint.weights import SINGLE_FILE
+from afterview.model.base.checkpoint_files import SINGLE_FILE
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "hour_llava"
 TIED, UNTIED = GOLDEN / "tied_36_frames", GOLDEN / "untied_70_frames"

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from afterview.configs import Schema, missing_extra
 from afterview.memory.base.durable import replacing
-from afterview.model.checkpoint.adapters import ADAPTER_CONFIG, ADAPTER_FILE, OTHER_TRAINED
+from afterview.model.base.checkpoint_files import ADAPTER_CONFIG, ADAPTER_FILE, OTHER_TRAINED
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.published import published_slots
 from afterview.model.checkpoint.saving import saved_in, write_json

@@ -10,10 +10,11 @@ import torch
 import yaml
 
 from afterview.memory.base.durable import write_file
+from afterview.model.base.checkpoint_files import TOWER_DIRECTORY
 from afterview.model.base.settings import FRAMES_PER_CLIP, TokenMergingConfig, VisualDropoutConfig
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import PRESET_FILE, ModelPreset
-from afterview.model.checkpoint.published import NEWLINE, TOWER_DIRECTORY, published_slots
+from afterview.model.checkpoint.published import NEWLINE, published_slots
 from afterview.model.checkpoint.saving import INDEX_DIRECTORY, save_index_encoder, write_json, write_tensors
 from afterview.model.video_language import VideoLanguageModel
 

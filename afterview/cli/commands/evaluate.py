@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from afterview.cli.arguments import names_in, require_count, require_directory, require_model
+from afterview.cli.models import require_weights
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import announced, progress
 from afterview.configs import ExitStatus, UsageError
@@ -25,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _print_costs(arguments)
     test = _test(arguments)
     require_model(arguments.model)
+    require_weights(arguments.model)
     if arguments.work:
         require_directory("--work", arguments.work)
         work = Path(arguments.work)

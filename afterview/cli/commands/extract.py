@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from afterview.cli.arguments import memory_path, require_directory, require_model
+from afterview.cli.models import require_weights
 from afterview.cli.output.documents import dump, print_skipped
 from afterview.cli.progress import announced, progress
 from afterview.configs import ExitStatus, UsageError
@@ -32,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         sources.append(memory_path(arguments.memory))
     if not sources:
         raise UsageError("no source can be read: " + "; ".join(f"{text}: {why}" for text, why in failed.items()))
+    require_weights(arguments.model, with_index=False)  # a bank has no index
     with announced("starting"):
         from afterview.training.data.extraction import extract  # late: loads torch
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from afterview.cli.archives import ArchivePlan
 from afterview.cli.arguments import positive_duration, require_model
+from afterview.cli.first_run import tell_what_it_knows
 from afterview.cli.logs import show_times
-from afterview.cli.models import load_model_encoders
+from afterview.cli.models import load_model_encoders, require_weights
 from afterview.cli.output.documents import dump
 from afterview.cli.output.files import are_unrecorded, describe_archive, outcomes_of, summarize_files
 from afterview.cli.output.recording import RecordingView, describe_failure, describe_waiting
@@ -22,7 +23,7 @@ from afterview.cli.sources import PlannedCamera, plan_cameras
 from afterview.configs import AfterviewError, ExitStatus, UsageError
 from afterview.memory.base.counts import counted
 from afterview.memory.base.durable import removed_if_unused
-from afterview.memory.base.feature_spec import require_same
+from afterview.memory.base.feature_spec import FeatureSpec, require_same
 from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.writing.repository import Acknowledgement
 from afterview.stream.ingest.camera import CameraIngest
@@ -56,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = _choose_model(arguments.model, cameras)
     if cameras[0].archive is not None and not cameras[0].archive.files:
         return _report_nothing_new(arguments, cameras[0], cameras[0].archive)
+    require_weights(model, arguments.index_encoder, _recorded(cameras))
     _require_source(cameras)
     encoders = _load(model, arguments.index_encoder, cameras)
     with removed_if_unused(cameras[0].directory.parent), ExitStack() as files:
@@ -105,11 +107,13 @@ def _require_source(cameras: Sequence[PlannedCamera]) -> None:
     probe_aside(address, config.source, lambda notice: _LOGGER.info("note: %s", notice))
 
 
+def _recorded(cameras: Sequence[PlannedCamera]) -> "FeatureSpec | None":
+    return next((camera.stored for camera in cameras if camera.stored is not None), None)
+
+
 def _load(model: str, index: str | None, cameras: Sequence[PlannedCamera]) -> "Encoders":
-    recorded = next((camera.stored for camera in cameras if camera.stored is not None), None)
-    encoders = load_model_encoders(model, index, recorded=recorded)
-    if encoders.notice:
-        _LOGGER.info("note: %s", encoders.notice)
+    encoders = load_model_encoders(model, index, recorded=_recorded(cameras))
+    tell_what_it_knows(cameras[0].directory.parent, encoders.preset)
     spec = encoders.feature_spec
     needed = max(spec.tokens.resolution, spec.index.resolution)
     for camera in cameras:

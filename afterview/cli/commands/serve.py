@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING
 
 from afterview import __version__
 from afterview.cli.arguments import default_memory, memory_path, require_model
+from afterview.cli.first_run import tell_what_it_knows
 from afterview.cli.imports import without_collection
 from afterview.cli.logs import show_times
+from afterview.cli.models import require_weights
 from afterview.cli.output.documents import dump
 from afterview.cli.torch_libraries import load_torch_libraries
 from afterview.configs import ExitStatus, UsageError, missing_extra
+from afterview.memory.base.errors import RepositoryError
+from afterview.memory.directory import Memory
+from afterview.model.checkpoint.preset import find_preset
 from afterview.stream.service.config import HttpConfig, ServiceConfig, load_service_config
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address.redact import redact_values
@@ -35,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.memory is not None and config.memory is not None:
         raise UsageError(f"the memory is given twice: --memory, and memory in {arguments.config}; leave out one")
     memory = memory_path(str(config.memory or arguments.memory or default_memory(os.environ)[0]))
+    _require_model_here(memory, config.model)
     try:
         from afterview.stream.service.serve import Service
     except ModuleNotFoundError as error:
@@ -51,6 +57,17 @@ def run(arguments: argparse.Namespace) -> int:
     run_loop(service.run(lambda url: _ready(url, memory, as_json=arguments.json)))
     gc.freeze()  # the model's objects need no last collection, which takes seconds
     return ExitStatus.OK
+
+
+def _require_model_here(memory: Path, model: str | None) -> None:
+    """Raise NotPulled if weights of the model that the engine will choose are not here; say once what it knows."""
+    try:
+        spec = next((reader.spec for reader in Memory(memory).cameras()), None)
+    except RepositoryError:  # none yet, or damage, which the service reports
+        spec = None
+    name = model or (spec.model if spec else "tiny")
+    require_weights(name, recorded=spec)
+    tell_what_it_knows(memory, find_preset(name))
 
 
 def _with_options(http: HttpConfig, arguments: argparse.Namespace) -> HttpConfig:
@@ -70,9 +87,8 @@ def _ready(url: str, memory: Path, *, as_json: bool) -> None:
 def _load_model(name: str, index: str | None) -> "AfterviewModel":
     """In a thread, while the service answers already: the loop must not stand still meanwhile."""
     load_torch_libraries()
-    with without_collection(
-        freeze="torch" not in sys.modules
-    ):  # a collection of a million new objects holds the loop for a second, again and again
+    # A collection of a million new objects would hold the loop for a second, again and again.
+    with without_collection(freeze="torch" not in sys.modules):
         from afterview.model.checkpoint.loading import load_pretrained  # late: it loads torch
 
         model = load_pretrained(name, recorded_index=index)

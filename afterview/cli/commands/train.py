@@ -5,9 +5,10 @@ import os
 from pathlib import Path
 
 from afterview.cli.arguments import require_directory
+from afterview.cli.models import require_weights
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import announced, progress
-from afterview.configs import ExitStatus, UsageError, missing_extra
+from afterview.configs import ConfigError, ExitStatus, UsageError, missing_extra, read_yaml
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -17,6 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
         what = "is not a file" if os.path.exists(config) else "no such file"
         raise UsageError(f"{arguments.config or 'CONFIG'}: {what}; configurations lie in configs/training/")
     require_directory("--out", arguments.out)
+    _require_weights(config)
     try:
         with announced("starting"):
             from afterview.training.run import train  # late: loads torch
@@ -35,3 +37,17 @@ def run(arguments: argparse.Namespace) -> int:
         counted = ", ".join(f"{count} {happened}" for happened, count in trained.items.items())
         print(f"{trained.report}  items that were not trained on, or not whole: {counted}")
     return ExitStatus.OK
+
+
+def _require_weights(config: Path) -> None:
+    """Raise NotPulled for the model that a stage starts from, before torch is loaded. What is wrong with the file, the training says."""
+    try:
+        found = read_yaml(config)
+    except ConfigError:
+        return
+    model = found.get("model") if isinstance(found, dict) else None
+    if isinstance(model, str):
+        try:
+            require_weights(model, with_index=False)
+        except UsageError:
+            return

@@ -44,35 +44,78 @@ def add_user_commands(commands: Commands) -> None:
 
 def _add_user(commands: Commands) -> None:
     actions = _group(commands, "user", "users of a service: add, change, remove, list", _USERS)
-    parser = _action(actions, "user", "add", "add a user")
+    parser = _action(
+        actions,
+        "user",
+        "add",
+        "add a user",
+        example='afterview user add ben --role viewer --camera "front door" --memory ./cameras',
+    )
     _name(parser, "user")
     parser.add_argument("--role", choices=("admin", "viewer"), required=True, help="what the user may")
     _cameras(parser)
     _password(parser)
-    parser = _action(actions, "user", "change", "change the role or the cameras of a user")
+    parser = _action(
+        actions,
+        "user",
+        "change",
+        "change the role or the cameras of a user",
+        example="afterview user change ben --role admin --memory ./cameras",
+    )
     _name(parser, "user")
     parser.add_argument("--role", choices=("admin", "viewer"), help="what the user may (default: as before)")
     _cameras(parser)
     parser.add_argument("--all-cameras", action="store_true", help="the viewer sees all cameras")
     _last_admin(parser)
-    parser = _action(actions, "user", "passwd", "give a user another password", "Signs the user out; tokens stay.")
+    parser = _action(
+        actions,
+        "user",
+        "passwd",
+        "give a user another password",
+        "Signs the user out; tokens stay.",
+        example="afterview user passwd ben --memory ./cameras",
+    )
     _name(parser, "user")
     _password(parser)
-    parser = _action(actions, "user", "remove", "remove a user, with their tokens")
+    parser = _action(
+        actions,
+        "user",
+        "remove",
+        "remove a user, with their tokens",
+        example="afterview user remove ben --memory ./cameras",
+    )
     _name(parser, "user")
     _last_admin(parser)
-    _action(actions, "user", "list", "list all users")
+    _action(actions, "user", "list", "list all users", example="afterview user list --memory ./cameras")
 
 
 def _add_token(commands: Commands) -> None:
     actions = _group(commands, "token", "tokens of a service's users: add, revoke, list", _TOKENS)
-    parser = _action(actions, "token", "add", "make a token, and show it once")
+    parser = _action(
+        actions,
+        "token",
+        "add",
+        "make a token, and show it once",
+        example="afterview token add kitchen-tablet --user ben --days 90 --memory ./cameras",
+    )
     _name(parser, "token")
     parser.add_argument("--user", metavar="NAME", required=True, help="whose rights it has")
     parser.add_argument("--days", type=float, help="how long it counts (default: until it is revoked)")
-    parser = _action(actions, "token", "revoke", "revoke a token; streams that it opened end")
+    parser = _action(
+        actions,
+        "token",
+        "revoke",
+        "revoke a token; streams that it opened end",
+        example="afterview token revoke kitchen-tablet --memory ./cameras",
+    )
     _name(parser, "token")
-    _action(actions, "token", "list", "list all tokens, without their secrets")
+    _action(
+        actions,
+        "token",
+        "list",
+        "list all tokens, without their secrets",
+        example="afterview token list --memory ./cameras",
+    )
 
 
 def _group(commands: Commands, name: str, summary: str, text: str) -> Commands:
@@ -81,8 +124,10 @@ def _group(commands: Commands, name: str, summary: str, text: str) -> Commands:
     return parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
 
-def _action(actions: Commands, command: str, name: str, summary: str, more: str = "") -> argparse.ArgumentParser:
-    parser = add_command(actions, name, summary, more, module=command, json=False)
+def _action(
+    actions: Commands, command: str, name: str, summary: str, more: str = "", *, example: str
+) -> argparse.ArgumentParser:
+    parser = add_command(actions, name, summary, f"{more}\n\nexamples:\n  {example}", module=command, json=False)
     add_memory(parser)
     add_json(parser)
     add_verbosity(parser)

@@ -68,6 +68,11 @@ def answer_routes(engine: Engine, questions: Questions, audit: Audit) -> APIRout
             )
         )
 
+    _add_saved(routes, engine, questions, audit)
+    return routes
+
+
+def _add_saved(routes: APIRouter, engine: Engine, questions: Questions, audit: Audit) -> None:
     @routes.get("/answers", response_model=schemas.SavedAnswers, summary="Saved answers and searches, newest first")
     async def answers(
         access: Visitor, limit: Annotated[int, Query(ge=1, le=500, description="At most so many.")] = 50
@@ -97,8 +102,6 @@ def answer_routes(engine: Engine, questions: Questions, audit: Audit) -> APIRout
 
         audit.note(access, "delete_answer", answer=await engine.read(work))
         return Response(status_code=204)
-
-    return routes
 
 
 def _asked(body: schemas.AskRequest) -> Ask:

@@ -5,11 +5,13 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import Route
 
 from afterview.stream.service.audit import Audit
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.http.accounts import account_routes
 from afterview.stream.service.http.answers import answer_routes
+from afterview.stream.service.http.bodies import Bodies
 from afterview.stream.service.http.cameras import camera_routes
 from afterview.stream.service.http.changes import change_routes
 from afterview.stream.service.http.errors import Json, Responses, add_error_handlers
@@ -18,8 +20,12 @@ from afterview.stream.service.http.frames import frame_routes
 from afterview.stream.service.http.gate import COOKIE, Gate
 from afterview.stream.service.http.guard import Guard, Rules
 from afterview.stream.service.http.health import health_routes
+from afterview.stream.service.http.openai_door import add_openai, larger_bodies
+from afterview.stream.service.http.parameters import access_of
 from afterview.stream.service.http.schemas import ErrorDocument
 from afterview.stream.service.jobs import Jobs
+from afterview.stream.service.mcp import door
+from afterview.stream.service.mcp.tools import Tools
 from afterview.stream.service.measured import Measured
 from afterview.stream.service.questions import Questions
 
@@ -35,14 +41,14 @@ _EVERY = {
     413: "The body is too large.",
     421: "The Host header names another service.",
     422: "The request has not the form that this document describes.",
-    429: "Too many wrong tokens came from this address; Retry-After says when it may show one again.",
+    429: "Too many wrong tokens came from this address, or too many questions or jobs wait.",
     503: "The model is not loaded, the service is ending, or a store or the disk refuses.",
 }
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What the API speaks to."""
+    """What the API speaks to. url: address of the service, for links."""
 
     engine: Engine
     questions: Questions
@@ -50,6 +56,7 @@ class Parts:
     measured: Measured
     gate: Gate
     audit: Audit
+    url: str = ""
 
 
 def make_app(parts: Parts, rules: Rules) -> Guard:
@@ -71,9 +78,14 @@ def make_app(parts: Parts, rules: Rules) -> Guard:
     ):
         api.include_router(routes)
     app.include_router(api)
+    add_openai(app, parts.engine, parts.questions, parts.measured.given, parts.url)
+    tools = Tools(parts.engine, parts.questions)
+    mcp = door.McpDoor(parts.engine, tools, access_of, parts.url)
+    app.router.routes.extend(Route(path, mcp) for path in door.PATHS)
     app.include_router(health_routes(parts.engine, parts.measured, parts.audit))
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
-    return Guard(app, rules, parts.gate)
+    bodies = Bodies(rules.body_timeout_s, larger_bodies(parts.engine.config.openai), parts.measured.given)
+    return Guard(app, rules, parts.gate, bodies)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from afterview.memory.directory import Memory
 from afterview.stream.service import changes
 from afterview.stream.service.access import Access
 from afterview.stream.service.audit import Audit
-from afterview.stream.service.changes import Span, export_path
+from afterview.stream.service.changes import EXPORT_LASTS_S, Span, export_path
 from afterview.stream.service.engine import Engine
-from afterview.stream.service.errors import NotFound
+from afterview.stream.service.errors import NotFound, TooManyJobs
 from afterview.stream.service.http import schemas
 from afterview.stream.service.http.errors import Json, Responses
 from afterview.stream.service.http.parameters import Admin, CameraName, Visitor, Wait
@@ -22,6 +22,7 @@ from afterview.stream.service.jobs import Job, JobKind, Jobs, Progress
 _NOTHING: Responses = {404: {"model": schemas.ErrorDocument, "description": "No such camera or job."}}
 _FULL: Responses = {429: {"model": schemas.ErrorDocument, "description": "Too many jobs wait."}}
 JobId = Annotated[str, Path(description="Id of a job.", min_length=1, max_length=64)]
+MOST_EXPORTS = 4  # of one viewer at a time: their files fill the disk
 Change = Callable[[Memory, str, Progress, str], dict[str, Any]]  # of a camera; the last argument is the job's id
 
 
@@ -46,9 +47,13 @@ def change_routes(engine: Engine, jobs: Jobs, audit: Audit) -> APIRouter:
     async def start(
         access: Access, kind: JobKind, camera: str, wait: float, change: Change, **asked: Any
     ) -> JSONResponse:
+        if not access.admin and jobs.started_by(access.user, kind, EXPORT_LASTS_S) >= MOST_EXPORTS:
+            raise TooManyJobs(f"you have {MOST_EXPORTS} exports already; each is kept for an hour")
         if camera:
             camera = (await engine.read(lambda: engine.view(access).camera(camera))).info.id
-        job = jobs.start(kind, camera, lambda job, progress: change(engine.memory(), job.camera, progress, job.id))
+        job = jobs.start(
+            kind, camera, lambda job, progress: change(engine.memory(), job.camera, progress, job.id), access.user
+        )
         audit.note(access, kind, cameras=_cameras(job), job=job.id, outcome="started", **asked)
         engine.spawn(end(job, access))
         await jobs.wait(job, wait)

@@ -2,7 +2,6 @@
 
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -82,11 +81,9 @@ def _shows_csrf(visit: Visit, headers: Headers) -> bool:
 
 
 def _cookie(headers: Headers) -> str:
-    for text in headers.getlist("cookie"):
-        try:
-            cookie = SimpleCookie(text).get(COOKIE)
-        except CookieError:
-            continue
-        if cookie is not None:
-            return cookie.value
+    """The value of the cookie. Others of the same host may be of any form: http.cookies would give up at the first odd one."""
+    for pair in ";".join(headers.getlist("cookie")).split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == COOKIE:
+            return value
     return ""

@@ -1,5 +1,6 @@
 """Health for supervisors and containers, and metrics."""
 
+import asyncio
 import shutil
 import time
 
@@ -41,11 +42,13 @@ def health_routes(engine: Engine, measured: Measured, audit: Audit) -> APIRouter
         """`degraded` is status 200: it answers, but a camera is down. Without a token or a sign-in, only `ready` or `not ready`."""
         cameras = [camera.to_dict(engine.model_state) for camera in engine.visible(access)]
         free = await engine.read(lambda: _free_bytes(engine))
-        found = readiness(engine.model_state, engine.model_problem, cameras, free, named=access.known)
+        doors = [note for door in measured.doors for note in door.notes()] if access.admin else []
+        found = readiness(engine.model_state, engine.model_problem, cameras, free, named=access.known, doors=doors)
         if access.admin:
             found["notes"] += audit.notes()
         else:
             found["model"]["detail"] = ""  # it may name any camera
+            found["disk"]["free_bytes"] = None  # it would tell how much is recorded in all
         return Json(found, 503 if found["status"] == "not ready" else 200)
 
     @routes.get("/metrics", response_class=PlainTextResponse, summary="Metrics in the text format of Prometheus")
@@ -60,6 +63,7 @@ def health_routes(engine: Engine, measured: Measured, audit: Audit) -> APIRouter
         text = exposition(
             [camera.to_dict(engine.model_state) for camera in engine.visible(access)], usage, measured if access.admin else None,
             model_ready=engine.model_state == "ready", waiting=engine.line.waiting, refused=engine.line.refused, audit_lost=audit.lost,
+            tasks=len(asyncio.all_tasks()),
         )  # fmt: skip
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 

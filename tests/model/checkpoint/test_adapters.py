@@ -13,13 +13,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from afterview.configs import ConfigError, UsageError
+from afterview.model.base.checkpoint_files import SINGLE_FILE
 from afterview.model.base.errors import CheckpointError, DamagedCheckpoint, HubUnreachable, TensorMismatch
 from afterview.model.checkpoint.loading import load_encoders, load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import find_preset
 from afterview.model.checkpoint.published import published_slots
 from afterview.model.checkpoint.saving import save_pretrained
-from afterview.model.checkpoint.weights import SINGLE_FILE
 from afterview.model.vision.tower import KNOWN_TOWERS
 from tests.support.checkpoints import TIED, UNTIED, copied, rewrite
 from tests.support.presets import write_preset

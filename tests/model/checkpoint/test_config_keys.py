@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from afterview.model.base.checkpoint_files import SINGLE_FILE
 from afterview.model.base.errors import CheckpointError
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.checkpoint.sources import find_sources
-from afterview.model.checkpoint.weights import SINGLE_FILE
 from afterview.model.language.prompt import HOUR_LLAVA_TIME
 from afterview.model.language.tokenizer import byte_tokenizer
 from afterview.model.vision.tower import KNOWN_TOWERS

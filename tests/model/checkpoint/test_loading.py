@@ -25,6 +25,7 @@ from afterview.configs import ConfigError
 from afterview.memory.base.durable import unfinished_files
 from afterview.memory.plans.positions import plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig
+from afterview.model.base.checkpoint_files import INDEX_FILE, SINGLE_FILE
 from afterview.model.base.errors import (
     BackendUnavailable,
     CheckpointError,
@@ -39,7 +40,6 @@ from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.checkpoint.published import parse_config
 from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.checkpoint.sources import Sources
-from afterview.model.checkpoint.weights import INDEX_FILE, SINGLE_FILE
 from afterview.model.language.prompt import Prompt
 from afterview.model.language.tokenizer import byte_tokenizer
 from afterview.model.vision.tower import KNOWN_TOWERS

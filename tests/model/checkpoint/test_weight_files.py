@@ -8,11 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from afterview.model.base.checkpoint_files import INDEX_FILE, SINGLE_FILE
 from afterview.model.base.errors import CheckpointError, DamagedCheckpoint, HubUnreachable
 from afterview.model.checkpoint.hub import Directory, HubModel, is_cached
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.saving import save_pretrained
-from afterview.model.checkpoint.weights import INDEX_FILE, SINGLE_FILE, open_tensors, weights_file
+from afterview.model.checkpoint.weights import open_tensors, weights_file
 from tests.support.checkpoints import TIED, UNTIED, copied
 
 TORCH_FILE, TORCH_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"

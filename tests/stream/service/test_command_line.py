@@ -132,6 +132,13 @@ def test_images_and_the_saved_answer_are_those_of_the_memory(
     assert (again["answer"], again["evidence"]) == (answer["answer"], answer["evidence"])
 
 
+def test_a_search_by_http_is_opened_by_the_command_line(service: ServiceHere, run: Callable[..., Any]) -> None:
+    found = service.json("POST", "/search", {"text": "a ring", "cameras": ["yard"], "at": "2023-11-14 23:13:22"})
+    status, output, errors = run("answers", found["id"], "--memory", service.memory)
+    assert status == 0, errors
+    assert ", as of 2023-11-14 23:13:22 CET" in output
+
+
 def test_an_answer_that_is_saved_nowhere_is_shown(
     service: ServiceHere, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,9 +18,11 @@ from afterview.stream.service.client import ServiceClient, _Connection, find_ser
 from afterview.stream.service.holder import LOCK, SOCKET, Holder, is_held, last_holder
 from afterview.stream.service.local_socket import local_socket
 from afterview.stream.service.places import ServiceLock
+from tests.support.fake_service import fake_service
 from tests.support.memory_world import START
 from tests.support.processes import environment
 from tests.support.service import API, ServiceHere, record_camera
+from tests.support.unprivileged import public_directory, unprivileged
 
 TOKEN = "a" * 40
 RING = "Did you see a red ring?"
@@ -164,3 +166,16 @@ def test_who_holds_a_memory(tmp_path: Path) -> None:
     (tmp_path / LOCK).write_text("{}")
     assert str(last_holder(tmp_path)) == "another process"
     assert find_service(tmp_path) == (None, ""), "nobody holds it"
+
+
+def test_the_service_of_another_user_is_named_and_not_asked() -> None:
+    with public_directory() as memory:
+        with fake_service(memory):
+            (memory / SOCKET).chmod(0o600)
+            with unprivileged():
+                found, why = find_service(memory)
+        with unprivileged():
+            ended = find_service(memory)
+    assert found is None
+    assert why.startswith("a service of another user serves this memory, and cannot be asked: .service.socket: ")
+    assert ended == (None, "")

@@ -1,0 +1,29 @@
+"""The size of a preset that is part of the package: read from its files."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from afterview.model.base.settings import POOLED_TOKENS
+from afterview.model.checkpoint.preset import ModelPreset
+
+_FRAMES_PER_HOUR = 3600  # at one frame a second
+
+
+@dataclass(frozen=True)
+class BundledSizes:
+    """bytes: of its files that are loaded. disk_per_hour: features of one camera; None if they cannot be told."""
+
+    bytes: int
+    disk_per_hour: int | None
+
+
+def bundled_sizes(preset: ModelPreset) -> BundledSizes:
+    """Of the checkpoint and the index encoder, both of them directories."""
+    places = [Path(place) for place in (preset.checkpoint, preset.index_encoder) if place is not None]
+    loaded = sum(path.stat().st_size for place in places for path in place.glob("*.safetensors"))
+    try:
+        tower = json.loads((places[0] / "vision_tower" / "config.json").read_text(encoding="utf-8"))
+        return BundledSizes(loaded, _FRAMES_PER_HOUR * POOLED_TOKENS * int(tower["hidden_size"]) * 2)
+    except (OSError, ValueError, KeyError, IndexError):
+        return BundledSizes(loaded, None)

@@ -36,6 +36,7 @@ RULES: dict[str, Rule] = {
     f"GET {_CAMERA}/timeline": Rule(about="camera"),
     **{f"POST {_CAMERA}/{word}": Rule("admin", about="camera") for word in ("forget", "keep", "pause", "mask", "retain")},
     f"POST {_CAMERA}/export": Rule(about="camera"),
+    f"POST {API}/retain": Rule("admin"),
     f"GET {API}/jobs": Rule(),
     f"GET {API}/jobs/{{job}}": Rule(about="job"),
     f"GET {API}/jobs/{{job}}/file": Rule(about="job"),

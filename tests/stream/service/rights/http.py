@@ -36,6 +36,7 @@ RULES: dict[str, Rule] = {
     f"GET {_CAMERA}/timeline": Rule(about="camera"),
     **{f"POST {_CAMERA}/{word}": Rule("admin", about="camera") for word in ("forget", "keep", "pause", "mask", "retain")},
     f"POST {_CAMERA}/export": Rule(about="camera"),
+    f"POST {API}/retain": Rule("admin"),
     f"GET {API}/jobs": Rule(),
     f"GET {API}/jobs/{{job}}": Rule(about="job"),
     f"GET {API}/jobs/{{job}}/file": Rule(about="job"),
@@ -61,7 +62,7 @@ _VERDICTS: dict[int, Verdict] = {401: "stranger", 403: "forbidden", 404: "absent
 
 def names(world: World) -> set[str]:
     """Every route of the application, without those of doors that have a table of their own."""
-    return {name for name in routes(world) if not name.split()[1].startswith("/v1/")}
+    return {name for name in routes(world) if not name.split()[1].startswith(("/v1/", "/mcp"))}
 
 
 def routes(world: World) -> set[str]:

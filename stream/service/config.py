@@ -127,8 +127,8 @@ class ServiceConfig(Schema):
     zone: str | None = Field(default=None, description="Time zone of new cameras; default: this machine's.")
     cameras: dict[str, CameraConfig] = Field(default_factory=dict, description="By name.")
     http: HttpConfig = HttpConfig()
-    mqtt: MqttConfig | None = Field(default=None, description="Left out: no MQTT.")
     openai: OpenAiConfig = OpenAiConfig()
+    mqtt: MqttConfig | None = Field(default=None, description="Left out: no MQTT.")
 
     @field_validator("zone")
     @classmethod
@@ -185,7 +185,7 @@ def _from_directory(config: ServiceConfig, directory: Path) -> ServiceConfig:
     http = config.http.model_copy(update={"token_file": absolute(config.http.token_file), "tls": tls})
     mqtt = config.mqtt and config.mqtt.from_directory(directory)
     openai = config.openai.from_directory(directory)
-    return config.model_copy(update={"memory": absolute(config.memory), "http": http, "mqtt": mqtt, "openai": openai})
+    return config.model_copy(update={"memory": absolute(config.memory), "http": http, "openai": openai, "mqtt": mqtt})
 
 
 def _lines(path: Path) -> Callable[[Sequence[str]], str]:

@@ -48,16 +48,16 @@ class Histogram:
 
 
 class Measured:
-    """Counters of questions and of what came with them, and how late the event loop is. Belongs to the event loop.
+    """Counters of questions and of what came with them, and how late the event loop is. doors: those that have numbers of their own.
 
-    doors: those that have numbers of their own.
+    Belongs to the event loop.
     """
 
     def __init__(self) -> None:
         self.answer, self.first_token = Histogram(), Histogram()
         self.questions: Counter[str] = Counter()
-        self.doors: list[Door] = []
         self.given: Counter[str] = Counter()  # sets of pictures and videos, by outcome
+        self.doors: list[Door] = []
         self._late: deque[float] = deque(maxlen=600)  # a minute
 
     def answered(self, seconds: float, answer: Answer) -> None:

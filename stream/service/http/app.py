@@ -78,10 +78,10 @@ def make_app(parts: Parts, rules: Rules) -> Guard:
     ):
         api.include_router(routes)
     app.include_router(api)
+    add_openai(app, parts.engine, parts.questions, parts.measured.given, parts.url)
     tools = Tools(parts.engine, parts.questions)
     mcp = door.McpDoor(parts.engine, tools, access_of, parts.url)
     app.router.routes.extend(Route(path, mcp) for path in door.PATHS)
-    add_openai(app, parts.engine, parts.questions, parts.measured.given, parts.url)
     app.include_router(health_routes(parts.engine, parts.measured, parts.audit))
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     bodies = Bodies(rules.body_timeout_s, larger_bodies(parts.engine.config.openai), parts.measured.given)

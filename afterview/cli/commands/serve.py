@@ -63,12 +63,9 @@ def _require_model_here(memory: Path, model: str | None) -> None:
     except RepositoryError:  # none yet, or damage, which the service reports
         spec = None
     name = model or (spec.model if spec else "tiny")
-    try:
-        preset = find_preset(name)
-    except UsageError:  # of a memory whose model is gone: the service says it, and answers what needs none
-        return
     require_weights(name, recorded=spec)
-    tell_what_it_knows(memory, preset)
+    if spec is None:
+        tell_what_it_knows(memory, find_preset(name))
 
 
 def _with_options(http: HttpConfig, arguments: argparse.Namespace) -> HttpConfig:

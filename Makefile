@@ -15,11 +15,13 @@ tiny: .venv/.dev  ## make the built-in model from nothing; resumable; 109 minute
 test: .venv/.dev  ## all tests, in three processes: many wait for a live source
 	$(BIN)/python -m pytest -q -n 3 --dist worksteal
 
-check: .venv/.dev  ## style, types, import rules
+check: .venv/.dev  ## style, types, import rules, container files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint deploy/Containerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
 
 bench: .venv/.dev  ## print measurements; see tests/bench
 	$(BIN)/python -m tests.bench

@@ -35,6 +35,9 @@ class ConfigError(UsageError):
     """A configuration file or value is wrong."""
 
 
-def error_kind(error: AfterviewError) -> str:
-    """The class of an error as a word for programs: `memory_not_found`, `usage`."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower().removesuffix("_error")
+def error_kind(error: AfterviewError | type[AfterviewError]) -> str:
+    """The class of an error as a word for programs: `memory_not_found`, `usage`. That of another process keeps its `kind`."""
+    if (kind := getattr(error, "kind", None)) is not None:
+        return str(kind)
+    name = error.__name__ if isinstance(error, type) else type(error).__name__
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().removesuffix("_error")

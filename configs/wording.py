@@ -3,9 +3,10 @@
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+if TYPE_CHECKING:  # loads much, and the start of many commands needs words alone
+    from pydantic import ValidationError
 
 _BOUNDS = {
     "greater_than": ("gt", "above"),
@@ -70,7 +71,7 @@ def place_of(problem: Mapping[str, Any]) -> list[str]:
     return [part for part in parts if not (part in _TYPE_NAMES or part.startswith(_BRANCHES))]
 
 
-def first_problem(error: ValidationError) -> str:
+def first_problem(error: "ValidationError") -> str:
     """`trainer.steps: must be at least 1 (got 0)`: the first problem with its place."""
     problem = error.errors()[0]
     place = ".".join(place_of(problem))

@@ -40,6 +40,7 @@ class Session:
         self._opened = opened or (lambda: Memory(memory))
         self._supervisor = Supervisor(memory, encoders, **options)
         self._language = ThreadPoolExecutor(1, thread_name_prefix="language")
+        self._memory: Memory | None = None
         self._answerer: Answerer | None = None
 
     @property
@@ -81,14 +82,20 @@ class Session:
         question: Question,
         on_text: Callable[[str], None] | None = None,
         on_cameras: OnCameras | None = None,
+        *,
+        memory: Memory | None = None,
+        times_since_start: bool = False,
     ) -> Answer:
         """Answer from what is committed by now, in the language thread. Cancelling this coroutine cancels the generation.
 
-        on_text, on_cameras: those of Answerer.ask, called in the language thread. Raises what Answerer.ask raises.
+        on_text, on_cameras: those of Answerer.ask, called in the language thread. memory: as the asker may see it; default: all of it.
+        times_since_start: as in Answerer. Raises what Answerer.ask raises.
         """
         cancel, loop = threading.Event(), asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._language, self._ask, model, question, on_text, on_cameras, cancel)
+            return await loop.run_in_executor(
+                self._language, self._ask, model, question, on_text, on_cameras, cancel, memory, times_since_start
+            )
         finally:
             cancel.set()
 
@@ -99,9 +106,16 @@ class Session:
         on_text: Callable[[str], None] | None,
         on_cameras: OnCameras | None,
         cancel: threading.Event,
+        memory: Memory | None,
+        times_since_start: bool,
     ) -> Answer:
-        if self._answerer is None or self._answerer.model is not model:
-            self._answerer = Answerer(self._opened(), model)
+        if memory is None:
+            memory = self._memory = self._memory or self._opened()
+        if times_since_start:  # of what came with one question
+            answerer = Answerer(memory, model, times_since_start=True)
+            return answerer.ask(question, on_text=on_text, cancel=cancel, on_cameras=on_cameras)
+        if self._answerer is None or self._answerer.model is not model or self._answerer.memory is not memory:
+            self._answerer = Answerer(memory, model)
         return self._answerer.ask(question, on_text=on_text, cancel=cancel, on_cameras=on_cameras)
 
     async def __aenter__(self) -> Self:

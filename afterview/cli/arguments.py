@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from afterview.cli.parsers.strict import shorten
 from afterview.configs import UsageError
 from afterview.memory.base.camera import camera_id
+from afterview.memory.base.store_address import is_on_store
 from afterview.memory.base.typed_times import parse_duration
-from afterview.memory.remote.settings import SCHEME
 
 if TYPE_CHECKING:
     from afterview.memory.reading.reader import CameraReader
@@ -88,7 +88,7 @@ def memory_path(text: str) -> Path:
     """
     if not text.strip():
         raise UsageError("--memory is empty; give a directory, for example --memory ./cameras, or leave it out")
-    if text.lower().startswith(SCHEME):
+    if is_on_store(text):
         raise UsageError(
             f"{text}: this command needs the directory that records the memory; only ask, chat, search, show, info and export read "
             "a memory from an object store"
@@ -121,7 +121,7 @@ def readable_memory(text: str, *, measured: bool = False) -> Path:
 
     measured: count the bytes on the store; this lists all of its objects.
     """
-    if not text.lower().startswith(SCHEME):
+    if not is_on_store(text):
         return memory_path(text)
     from afterview.memory.sync.replica import replica_of
 

@@ -19,6 +19,7 @@ from afterview.cli.parsers.chat import add_chat_command
 from afterview.cli.parsers.common import STORED, Commands, add_command, add_memory, add_question
 from afterview.cli.parsers.generation import add_generation
 from afterview.cli.parsers.looking import add_looking_commands, add_pictures
+from afterview.cli.parsers.mcp import add_mcp_command
 from afterview.cli.parsers.memory import add_memory_commands
 from afterview.cli.parsers.models import add_doctor_command, add_models_command
 from afterview.cli.parsers.parser import Parser, WrongArguments
@@ -26,6 +27,7 @@ from afterview.cli.parsers.recording import add_recording_commands
 from afterview.cli.parsers.service import add_service_commands
 from afterview.cli.parsers.shell import add_completion_command
 from afterview.cli.parsers.training import add_training_commands
+from afterview.cli.parsers.users import add_user_commands
 from afterview.configs.errors import AfterviewError, ExitStatus
 
 _EXAMPLES = """\
@@ -65,6 +67,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     add_recording_commands(commands)
     add_service_commands(commands)
+    add_user_commands(commands)
+    add_mcp_command(commands)
     _add_ask(commands)
     add_chat_command(commands)
     add_looking_commands(commands)

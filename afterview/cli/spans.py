@@ -2,17 +2,20 @@
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from afterview.cli.arguments import newest_frame, positive_duration, require_order, require_past
 from afterview.configs import UsageError
 from afterview.memory.base.typed_times import agreed_time
-from afterview.memory.reading.reader import CameraReader
+
+if TYPE_CHECKING:
+    from afterview.memory.reading.reader import CameraReader
 
 Span = tuple[float | None, float | None, float | None]
 
 
 def question_span(
-    start: str | None, at: str | None, last: str | None, cameras: Sequence[CameraReader], now: float | None = None
+    start: str | None, at: str | None, last: str | None, cameras: "Sequence[CameraReader]", now: float | None = None
 ) -> Span:
     """start, at and last_s of a Question, from what --from, --at and --last say. now: Unix seconds.
 

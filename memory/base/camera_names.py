@@ -14,6 +14,7 @@ import logging
 import os
 import stat
 import unicodedata
+from collections.abc import Collection
 from pathlib import Path
 
 from afterview.configs import UsageError
@@ -31,13 +32,15 @@ PROBLEM = "problem"  # a file of a replica: why the camera cannot be read from i
 _NO_CAMERA = (ANSWERS, "lost+found")  # `lost+found`: of a file system that is mounted here
 
 
-def camera_ids(memory: Path) -> list[str]:
-    """Ids of the cameras of a memory, sorted: the names of their directories, readable or not. Raises as `find_cameras`."""
-    return sorted(find_cameras(memory))
+def camera_ids(memory: Path, only: Collection[str] | None = None) -> list[str]:
+    """Ids of the cameras of a memory, sorted: the names of their directories, readable or not. only, errors: those of `find_cameras`."""
+    return sorted(find_cameras(memory, only))
 
 
-def find_cameras(memory: Path) -> dict[str, RepositoryError | None]:
+def find_cameras(memory: Path, only: Collection[str] | None = None) -> dict[str, RepositoryError | None]:
     """Every camera of a memory by id, sorted; the error of each that certainly cannot be read, and None for the others.
+
+    only: the ids of those that may be found; the others are not even looked at.
 
     A camera is a directory with `camera.json`, or one that holds what only a camera has. A directory that may not be entered, and a link
     that leads nowhere, count: they may well be cameras. A directory whose creation was cut off before its first frame does not. Raises
@@ -47,7 +50,8 @@ def find_cameras(memory: Path) -> dict[str, RepositoryError | None]:
         names = sorted(os.listdir(memory))
     except OSError as error:
         raise no_memory(memory, error) from None
-    found = {name: _look_at(memory / name) for name in names if not name.startswith(".") and name not in _NO_CAMERA}
+    possible = (name for name in names if not name.startswith(".") and name not in _NO_CAMERA)
+    found = {name: _look_at(memory / name) for name in possible if only is None or name in only}
     return {name: error for name, error in found.items() if not isinstance(error, _NoCamera)}
 
 
@@ -94,10 +98,10 @@ def _without_description(directory: Path) -> RepositoryError:
     )
 
 
-def find_camera(memory: Path, given: str) -> str:
+def find_camera(memory: Path, given: str, only: Collection[str] | None = None) -> str:
     """The id of the camera to read or to manage (rules 1 to 3). Raises MemoryNotFound, which names the existing ones, or the error of one
-    that cannot be read."""
-    found = find_cameras(memory)
+    that cannot be read. only: the ids of those that may be found; the others do not exist."""
+    found = find_cameras(memory, only)
     ids = list(found)
     names = _names(memory, ids)
     known = given if given in ids else _named(names, given)

@@ -23,13 +23,15 @@ AfterviewError (configs.errors)
 """
 
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from afterview.configs.errors import AfterviewError, UsageError
 from afterview.configs.system_errors import describe, is_misplaced
 from afterview.memory.base.held_directory import shown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class RepositoryError(AfterviewError):
@@ -128,7 +130,7 @@ class UnreachableFrames(RepositoryError):
     Not a kind of DamagedFrames, so that no handler of damage can take them for lost.
     """
 
-    def __init__(self, message: str, frames: NDArray[np.int64]) -> None:
+    def __init__(self, message: str, frames: "NDArray[np.int64]") -> None:
         super().__init__(message)
         self.frames = frames
 
@@ -144,7 +146,7 @@ class DamagedMemory(RepositoryError):
 class DamagedFrames(DamagedMemory):
     """These frames cannot be read; the others can. frames: int64, ascending ids."""
 
-    def __init__(self, message: str, frames: NDArray[np.int64]) -> None:
+    def __init__(self, message: str, frames: "NDArray[np.int64]") -> None:
         super().__init__(message)
         self.frames = frames
 

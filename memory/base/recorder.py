@@ -83,10 +83,10 @@ def receive(connection: socket.socket) -> bytes:
 
 
 @contextlib.contextmanager
-def short_path(camera: Path) -> Iterator[str]:
-    """A path to the socket that fits the kernel's 108 bytes, however deep the memory lies."""
-    descriptor = os.open(camera, os.O_RDONLY)
+def short_path(directory: Path, name: str = CONTROL) -> Iterator[str]:
+    """A path to a socket that fits the kernel's 108 bytes, however deep its directory lies. name: of the socket."""
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        yield f"/proc/self/fd/{descriptor}/{CONTROL}" if os.path.isdir("/proc/self/fd") else str(camera / CONTROL)
+        yield f"/proc/self/fd/{descriptor}/{name}" if os.path.isdir("/proc/self/fd") else str(directory / name)
     finally:
         os.close(descriptor)

@@ -8,10 +8,10 @@ from pydantic import Field, field_validator
 from afterview.configs import ConfigError, Schema, load_mapping
 from afterview.memory.base.documents import exists, read_json, write_json
 from afterview.memory.base.errors import DamagedMemory
+from afterview.memory.base.store_address import SCHEME
 
 FILE = "store.json"
 _REMEDY = "name the store again with `afterview store set`"
-SCHEME = "s3://"
 _URL = re.compile(r"s3://(?P<bucket>[^/?#@]*)(?:/(?P<prefix>[^?#@]*))?")
 _BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]", re.ASCII)
 _LONGEST_PREFIX = 800  # bytes; a key has at most 1024, and a camera and its file need the rest

@@ -21,6 +21,7 @@ from afterview.memory.base.documents import decode_json
 from afterview.memory.base.durable import make_directory, remove_tree, unlink, write_file
 from afterview.memory.base.errors import DamagedMemory, FormatMismatch, MemoryNotFound, NotWritable, RepositoryError
 from afterview.memory.base.records import SEAL_FRAMES
+from afterview.memory.base.store_address import SCHEME
 from afterview.memory.directory import Memory, none_left
 from afterview.memory.format.arrays import ZarrArrays
 from afterview.memory.format.feature_spec_file import read_spec
@@ -42,7 +43,7 @@ from afterview.memory.format.upload_state import FRAMES, Published, Tree, Upload
 from afterview.memory.plans.downsampling import can_downsample
 from afterview.memory.plans.removal import present
 from afterview.memory.remote.bucket import BucketClient, bucket_of
-from afterview.memory.remote.settings import SCHEME, StoreSettings, is_endpoint, read_store, write_store
+from afterview.memory.remote.settings import StoreSettings, is_endpoint, read_store, write_store
 from afterview.memory.sync.publish import same_camera
 
 _REMEDY = (

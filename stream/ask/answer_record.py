@@ -14,7 +14,7 @@ from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.base.records import Gap
 from afterview.memory.plans.removal import Removal
-from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, Question
+from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, Question, Tokens
 from afterview.stream.ask.search import Hit, SearchResult
 
 Images: TypeAlias = Mapping[tuple[str, int], str]  # where the image of a frame was saved, by camera and frame
@@ -29,7 +29,7 @@ _FORMAT = 1
 class Origin:
     """When and how something was asked. asked: Unix seconds. options: as they were given. cameras: those of the answer, by id.
 
-    forgotten: by camera, how many frames of the span were forgotten since, and how many of those had been shown.
+    forgotten: by camera, how many frames of the span were forgotten since, and how many of those had been shown. user: who asked a service.
     """
 
     id: str
@@ -39,6 +39,7 @@ class Origin:
     options: Mapping[str, Any]
     cameras: Mapping[str, CameraInfo]
     forgotten: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    user: str | None = None
 
     def to_dict(self) -> Document:
         """The same as JSON."""
@@ -49,6 +50,7 @@ class Origin:
             "version": self.version,
             "options": dict(self.options),
             "forgotten": {camera: dict(counts) for camera, counts in self.forgotten.items()},
+            **({} if self.user is None else {"user": self.user}),
         }
 
 
@@ -76,12 +78,13 @@ class AnswerRecord:
         memory: Path,
         cameras: Mapping[str, CameraInfo],
         version: str,
+        user: str | None = None,
     ) -> "AnswerRecord":
-        """asked: Unix seconds. cameras: at least those of the answer, by id. version: of this software."""
+        """asked: Unix seconds. cameras: at least those of the answer, by id. version: of this software. user: of a service."""
         options = question.to_dict()
         del options["text"]
         own = {part.coverage.camera: cameras[part.coverage.camera] for part in answer.parts}
-        return cls(Origin(answer.id, asked, str(memory), version, options, own), answer)
+        return cls(Origin(answer.id, asked, str(memory), version, options, own, user=user), answer)
 
     @property
     def pictures(self) -> Pictures:
@@ -175,7 +178,7 @@ def opened(where: str, record: Document, parts: Mapping[str, Document], image: R
         cameras = {camera: CameraInfo(**part["camera"]) for camera, part in parts.items()}
         about = Origin(
             record["id"], float(record["asked"]), record["memory"], record["version"], record["options"], cameras,
-            {camera: part["forgotten"] for camera, part in parts.items() if part.get("forgotten")},
+            {camera: part["forgotten"] for camera, part in parts.items() if part.get("forgotten")}, record.get("user"),
         )  # fmt: skip
         return (
             _answer(about, record, parts, image)
@@ -235,6 +238,7 @@ def _part(camera: str, part: Document, image: ReadImage) -> CameraAnswer:
         _coverage(camera, part["coverage"]),
         part["provenance"],
         part["timing"],
+        Tokens(**part["tokens"]) if part.get("tokens") else None,
     )
 
 

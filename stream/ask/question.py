@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from afterview.memory.base.records import Gap
-from afterview.memory.plans.removal import Removal
+if TYPE_CHECKING:  # a question alone needs no NumPy
+    from afterview.memory.base.records import Gap
+    from afterview.memory.plans.removal import Removal
 
 # How the index searched for bounded recall; full recall needs no index.
 Search = Literal["none", "exact", "approximate"]
@@ -58,13 +59,18 @@ class Evidence:
     image: bytes = field(repr=False)  # JPEG
     picture_damaged: bool = False
 
+    @property
+    def shown_weight(self) -> float:
+        """As JSON has it."""
+        return round(self.weight, 6)
+
     def to_dict(self, image: str | None = None) -> dict[str, Any]:
         """The same as JSON. image: where the JPEG was saved."""
         return {
             "camera": self.camera,
             "frame": self.frame,
             "time": self.time,
-            "weight": round(self.weight, 6),
+            "weight": self.shown_weight,
             "picture_damaged": self.picture_damaged,
             "image": image,
         }
@@ -84,8 +90,8 @@ class Coverage:
     frames: int
     first_time: float
     last_time: float
-    gaps: tuple[Gap, ...]
-    removed: tuple[Removal, ...]
+    gaps: "tuple[Gap, ...]"
+    removed: "tuple[Removal, ...]"
     damaged: int
     lag_s: float
     time_basis: dict[str, int]
@@ -122,8 +128,23 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """What one answer took. prompt: tokens of the model's input, with those of the video. answer: generated tokens.
+
+    cut: the answer ended because it had as many tokens as were allowed.
+    """
+
+    prompt: int
+    answer: int
+    cut: bool = False
+
+
+@dataclass(frozen=True)
 class CameraAnswer:
-    """One camera's answer, and why it was asked. timing: seconds since the question came, including the work for other cameras."""
+    """One camera's answer, and why it was asked. timing: seconds since the question came, including the work for other cameras.
+
+    tokens: None for an answer that an earlier version saved.
+    """
 
     text: str
     why: str
@@ -131,6 +152,7 @@ class CameraAnswer:
     coverage: Coverage
     provenance: dict[str, object]
     timing: dict[str, float]
+    tokens: Tokens | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON, without the evidence."""
@@ -141,6 +163,7 @@ class CameraAnswer:
             "coverage": self.coverage.to_dict(),
             "provenance": self.provenance,
             "timing": _rounded(self.timing),
+            "tokens": None if self.tokens is None else asdict(self.tokens),
         }
 
 
@@ -162,8 +185,9 @@ class Answer:
 
     @property
     def evidence(self) -> list[Evidence]:
-        """Evidence of all cameras, heaviest first."""
-        return sorted((item for part in self.parts for item in part.evidence), key=lambda item: -item.weight)
+        """Evidence of all cameras, heaviest first. Weights that are the same as JSON come in the order of the cameras, as they do when the
+        saved answer is opened again."""
+        return sorted((item for part in self.parts for item in part.evidence), key=lambda item: -item.shown_weight)
 
     @property
     def coverage(self) -> tuple[Coverage, ...]:

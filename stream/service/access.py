@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 from afterview.stream.service.errors import Forbidden
 
+OWNER, NOBODY = "owner", "nobody"  # no user can have these names
+
 
 @dataclass(frozen=True)
 class Access:
     """What one client may. user: as the audit names them. cameras: ids of those they may see; None: all, also those that come later.
 
-    client: whose questions take turns with those of others, such as an address. door: http, openai, mcp, mqtt, socket.
+    client: whose questions take turns with those of others, such as an address. door: http, openai, mcp, mqtt, socket. address, token: from
+    where, and by which named token, for the audit.
     """
 
     user: str
@@ -18,6 +21,18 @@ class Access:
     cameras: frozenset[str] | None = frozenset()
     client: str = ""
     door: str = "http"
+    address: str = ""
+    token: str = ""
+
+    @property
+    def known(self) -> bool:
+        """Whether somebody may come in at all."""
+        return self.user != NOBODY
+
+    @property
+    def saved_as(self) -> str | None:
+        """Whose a saved answer is: a command of this machine saves the same with and without the service."""
+        return None if self.door == "socket" else self.user
 
     def sees(self, camera: str) -> bool:
         """Whether they may know of the camera with this id."""
@@ -35,4 +50,9 @@ class Access:
 
 def owner(client: str = "", door: str = "http") -> Access:
     """Who may everything: the holder of the service's token, or whoever reaches a service without one."""
-    return Access("owner", admin=True, cameras=None, client=client, door=door)
+    return Access(OWNER, admin=True, cameras=None, client=client, door=door, address=client)
+
+
+def nobody(client: str = "", door: str = "http") -> Access:
+    """Who has shown nothing that counts: they may ask whether the service is alive."""
+    return Access(NOBODY, client=client, door=door, address=client)

@@ -1,4 +1,4 @@
-"""The work of jobs: changes of one camera, executed by whoever writes it. Runs in a job's thread."""
+"""The work of jobs: changes of one camera, or of all, executed by whoever writes it. Runs in a job's thread."""
 
 import os
 import time
@@ -10,7 +10,8 @@ from typing import Any
 from afterview.configs import UsageError
 from afterview.memory.base.errors import NothingRecorded
 from afterview.memory.base.iso_times import with_iso
-from afterview.memory.base.settings import read_settings
+from afterview.memory.base.moved import require_in_place
+from afterview.memory.base.settings import read_memory_settings, read_settings
 from afterview.memory.base.typed_times import Time, unix_seconds
 from afterview.memory.directory import Memory
 from afterview.memory.plans.downsampling import can_downsample
@@ -19,6 +20,7 @@ from afterview.memory.reading.rules import camera_limits
 from afterview.memory.span_file import export_span
 from afterview.memory.writing.preview import preview_forget, preview_retention
 from afterview.stream.ingest.commands import apply
+from afterview.stream.ingest.limits import plan_limits, set_limits, usable
 from afterview.stream.service.jobs import Progress
 
 EXPORTS = ".exports"  # a directory of the memory; emptied at the start and the end of the service
@@ -79,14 +81,45 @@ def set_values(memory: Memory, camera: str, values: Mapping[str, Any]) -> dict[s
 def retain(memory: Memory, camera: str, limits: Mapping[str, float | None], *, dry_run: bool) -> dict[str, Any]:
     """Set the limits of a camera; what was evicted, or (dry_run) what would be."""
     reader = memory.camera(camera)
-    if limits.get("coarse_days") and not can_downsample(reader.spec.tokens):
-        raise UsageError(f"camera '{reader.info.id}': its tokens are merged already; leave out coarse_days")
+    if limits.get("coarse_days"):
+        _require_downsampling(reader)
     if dry_run:
         settings = read_settings(reader.held.path).changed(**limits)
         sizes = {reader.info.id: limits["gigabytes"]} if "gigabytes" in limits else {}
         found = preview_retention(reader, camera_limits(reader.held.path, settings, None, sizes), settings.keep)
         return _with_times(found.to_dict(), reader)
     return set_values(memory, camera, limits)
+
+
+def retain_memory(memory: Memory, limits: Mapping[str, float | None], *, dry_run: bool) -> dict[str, Any]:
+    """Set the limits of the whole memory; what was evicted of each camera, or (dry_run) what would be. Without limits: those it has."""
+    require_in_place(memory.held.path)
+    found = memory.each(usable)
+    readers = list(found.results.values())
+    if limits.get("coarse_days"):
+        for reader in readers:
+            _require_downsampling(reader)
+    cameras: list[dict[str, Any]] = []
+    skipped = dict(found.skipped)
+    if dry_run:
+        for reader, settings, planned in plan_limits(memory.held.path, readers, [], limits):
+            preview = preview_retention(reader, planned, settings.keep).to_dict()
+            cameras.append(_with_times({"camera": reader.info.id, **preview, "limits": planned.to_dict()}, reader))
+    else:
+        done, failed = set_limits(memory.held.path, readers, readers, limits, own=False) if limits else ({}, {})
+        skipped |= failed
+        for reader in readers:
+            now = camera_limits(reader.held.path, read_settings(reader.held.path))
+            document = {"camera": reader.info.id, **done.get(reader.info.id, {}), "limits": now.to_dict()}
+            cameras.append(_with_times(document, reader))
+    shared = read_memory_settings(memory.held.path)
+    return {"limits": shared.model_dump(mode="json"), "cameras": cameras, "skipped": skipped}
+
+
+def _require_downsampling(reader: CameraReader) -> None:
+    """Raise UsageError for a camera whose frames cannot be downsampled."""
+    if not can_downsample(reader.spec.tokens):
+        raise UsageError(f"camera '{reader.info.id}': its tokens are merged already; leave out coarse_days")
 
 
 def export(memory: Memory, camera: str, span: Span, name: str, progress: Progress) -> dict[str, Any]:

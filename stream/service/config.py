@@ -3,6 +3,7 @@
 Everything has a default but a camera's `source`. Relative paths are relative to the file.
 """
 
+import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,8 @@ from afterview.configs import ConfigError, Schema, UsageError, load_mapping, rea
 from afterview.memory.base.camera import camera_id
 from afterview.memory.base.settings import Polygon
 from afterview.memory.base.typed_times import find_zone
+from afterview.stream.service.mqtt_config import MqttConfig
+from afterview.stream.service.openai_config import OpenAiConfig
 from afterview.stream.source.address.redact import redact
 from afterview.stream.source.config import Decode, Transport
 
@@ -82,12 +85,21 @@ class TlsConfig(Schema):
 class HttpConfig(Schema):
     """Where the HTTP API listens, and who may use it."""
 
-    bind: str = Field(default="127.0.0.1", description="Address to listen on. Any other than loopback needs a token.")
+    bind: str = Field(
+        default="127.0.0.1", description="Address to listen on. Any other than loopback needs a token or an admin."
+    )
     port: int = Field(default=8077, ge=0, le=65535, description="TCP port; 0: a free one.")
     token_file: Path | None = Field(
         default=None, description="File (mode 600) with the token; or set the variable AFTERVIEW_TOKEN."
     )
     tls: TlsConfig = TlsConfig()
+    session_hours: float = Field(
+        default=168.0, gt=0, le=8760, description="How long a sign-in lasts; a restart ends all of them, too."
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        default=(),
+        description="Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto count, such as 127.0.0.1.",
+    )
     allowed_hosts: tuple[str, ...] = Field(
         default=(), description="Further host names by which clients reach the service, such as nvr.home."
     )
@@ -95,6 +107,13 @@ class HttpConfig(Schema):
     most_connections: int = Field(default=512, ge=8, le=65535, description="Connections at once.")
     header_timeout_s: float = Field(default=10.0, gt=0, le=600, description="For the whole head of a request.")
     body_timeout_s: float = Field(default=20.0, gt=0, le=600, description="For the whole body of a request.")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            ipaddress.ip_network(proxy, strict=False)  # its errors name the text
+        return proxies
 
 
 class ServiceConfig(Schema):
@@ -108,6 +127,8 @@ class ServiceConfig(Schema):
     zone: str | None = Field(default=None, description="Time zone of new cameras; default: this machine's.")
     cameras: dict[str, CameraConfig] = Field(default_factory=dict, description="By name.")
     http: HttpConfig = HttpConfig()
+    openai: OpenAiConfig = OpenAiConfig()
+    mqtt: MqttConfig | None = Field(default=None, description="Left out: no MQTT.")
 
     @field_validator("zone")
     @classmethod
@@ -162,7 +183,9 @@ def _from_directory(config: ServiceConfig, directory: Path) -> ServiceConfig:
 
     tls = TlsConfig(certificate=absolute(config.http.tls.certificate), key=absolute(config.http.tls.key))
     http = config.http.model_copy(update={"token_file": absolute(config.http.token_file), "tls": tls})
-    return config.model_copy(update={"memory": absolute(config.memory), "http": http})
+    mqtt = config.mqtt and config.mqtt.from_directory(directory)
+    openai = config.openai.from_directory(directory)
+    return config.model_copy(update={"memory": absolute(config.memory), "http": http, "openai": openai, "mqtt": mqtt})
 
 
 def _lines(path: Path) -> Callable[[Sequence[str]], str]:
@@ -217,7 +240,7 @@ def camera_changes(before: Mapping[str, CameraConfig], after: Mapping[str, Camer
 
 def needs_restart(before: ServiceConfig, after: ServiceConfig) -> list[str]:
     """The keys whose new values count only after a restart. Pure."""
-    names = [name for name in ("memory", "model", "zone") if getattr(before, name) != getattr(after, name)]
+    names = [name for name in ("memory", "model", "zone", "openai") if getattr(before, name) != getattr(after, name)]
     http = [
         f"http.{name}" for name in HttpConfig.model_fields if getattr(before.http, name) != getattr(after.http, name)
     ]

@@ -8,13 +8,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from afterview.configs import AfterviewError, UsageError
 from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.directory import Memory
+from afterview.memory.limited import Limits
 from afterview.memory.writing.repository import Repository
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.commands import apply
@@ -27,16 +28,14 @@ from afterview.stream.service.errors import ModelNotReady, NotFound, Stopping
 from afterview.stream.service.events import EventHub
 from afterview.stream.service.line import QuestionLine
 from afterview.stream.service.places import read_added_cameras, require_readable, write_added_cameras
-from afterview.stream.service.served import FIRST_RETRY_S, ModelState, Origin, ServedCamera, same_source
+from afterview.stream.service.served import ModelState, Origin, ServedCamera, close_unused, same_source, served_cameras
 from afterview.stream.session import Session
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
     from afterview.model.checkpoint.models import AfterviewModel
 
-LoadModel = Callable[
-    [str, str | None], "AfterviewModel"
-]  # the name, and the index encoder that the memory was recorded with
-_LONGEST_RETRY_S = 60.0
+# the name, and the index encoder that the memory was recorded with
+LoadModel = Callable[[str, str | None], "AfterviewModel"]
 _READERS = 4  # threads
 
 _LOGGER = logging.getLogger(__name__)
@@ -66,6 +65,7 @@ class Engine:
         self._model: AfterviewModel | None = None
         self._session: Session | None = None
         self._memory: Memory | None = None
+        self._limited = Limits()
         self._added: dict[str, CameraConfig] = {}
         self._loop = asyncio.get_running_loop()
         self._changing = asyncio.Lock()
@@ -80,11 +80,7 @@ class Engine:
         """Read what was added before, and begin to load the model; recording begins when it is there. Raises RepositoryError."""
         require_readable(self.path)
         self._added = read_added_cameras(self.path)
-        both = {**{name: (camera, "api") for name, camera in self._added.items()},
-                **{name: (camera, "configuration") for name, camera in self.config.cameras.items()}}  # fmt: skip
-        for name, (camera, origin) in both.items():
-            known = ServedCamera(require_name(name), name, camera, "api" if origin == "api" else "configuration")
-            self.cameras[known.id] = known
+        self.cameras |= served_cameras(self._added, self.config.cameras)
         self.spawn(self._load())
 
     async def stop(self) -> None:
@@ -172,8 +168,8 @@ class Engine:
         return self._memory
 
     def view(self, access: Access) -> Memory:
-        """The memory as a client may see it. Raises MemoryNotFound while it holds no camera."""
-        return self.memory()
+        """The memory as a client may see it, from any thread. Raises MemoryNotFound while it holds no camera."""
+        return self.memory() if access.cameras is None else self._limited.of(self.memory(), access.cameras)
 
     async def read(self, work: Callable[[], _Result]) -> _Result:
         """Run work that reads the memory in a thread of its own."""
@@ -188,9 +184,13 @@ class Engine:
             raise Stopping("the service is ending")
         return await asyncio.get_running_loop().run_in_executor(pool, work)
 
-    def served(self, name: str) -> ServedCamera:
-        """A camera that is recorded, by id or name. Raises NotFound."""
-        for camera in self.cameras.values():
+    def visible(self, access: Access) -> list[ServedCamera]:
+        """The recorded cameras that a client may know of."""
+        return [camera for camera in self.cameras.values() if access.sees(camera.id)]
+
+    def served(self, name: str, access: Access | None = None) -> ServedCamera:
+        """A camera that is recorded, by id or name; access: who asks, the owner by default. Raises NotFound."""
+        for camera in self.cameras.values() if access is None else self.visible(access):
             if name in (camera.id, camera.name):
                 return camera
         raise NotFound(f"the service records no camera '{name}'")
@@ -294,7 +294,7 @@ class Engine:
             camera.ingest = session.start(config, repository)
             camera.failure = ""
         except asyncio.CancelledError:
-            opening.add_done_callback(_close_unused)
+            opening.add_done_callback(close_unused)
             raise
         except Exception as error:  # whatever it is, the other cameras go on
             self._failed(camera, in_one_line(error))
@@ -305,8 +305,7 @@ class Engine:
             _LOGGER.error("%s: failed: %s", camera.id, why)
             self._said(camera, "failed")
         loop = asyncio.get_running_loop()
-        camera.retry = loop.call_later(camera.delay_s, lambda: self.spawn(self._revive(camera)))
-        camera.delay_s = min(2 * camera.delay_s, _LONGEST_RETRY_S)
+        camera.retry = loop.call_later(camera.next_delay(), lambda: self.spawn(self._revive(camera)))
 
     async def _revive(self, camera: ServedCamera) -> None:
         async with self._changing:
@@ -339,15 +338,9 @@ class Engine:
             _LOGGER.info("%s: %s%s", camera.id, status.state, detail)
             self._said(camera, status.state)
         if status.state == "online":
-            camera.delay_s = FIRST_RETRY_S
+            camera.recovered()
         if status.state == "failed" and not self._stopping:
             self._failed(camera, status.cause or status.detail or "failed")
 
     def _said(self, camera: ServedCamera, change: str) -> None:
         self.hub.publish("camera", {**camera.to_dict(self.model_state), "change": change})
-
-
-def _close_unused(opening: "Future[tuple[IngestConfig, Repository]]") -> None:
-    """Close a camera that was opened for a service that is ending."""
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result()[1].close()

@@ -7,6 +7,8 @@ StreamError                            (stream.errors)
 |- TooManyQuestions                    the queue of questions is full; retry_after_s says when to try again
 |- TooManyJobs                         too many jobs are waiting
 |- Forbidden                           the user may not do this
+|- WrongSignIn                         no user has this name and password
+|- TooManySignIns                      too many tries to sign in; retry_after_s says when to try again
 |- Stopping                            the service is ending
 `- NotFound                  usage     no such job, answer or camera
 """
@@ -43,6 +45,18 @@ class TooManyJobs(StreamError):
 
 class Forbidden(StreamError):
     """The user may not do this. Cameras that they may not see do not exist for them: that is NotFound."""
+
+
+class WrongSignIn(StreamError):
+    """No user has this name and password. It does not say which of the two is wrong."""
+
+
+class TooManySignIns(StreamError):
+    """Too many tries to sign in, of one address, for one name, or of all together."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Stopping(StreamError):

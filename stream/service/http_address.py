@@ -1,6 +1,8 @@
-"""Addresses to listen on."""
+"""Addresses to listen on, and how a request came."""
 
 import ipaddress
+
+OWN_SOCKET = "afterview.own_socket"  # a key of an ASGI scope: whether the request came by the socket in the memory
 
 
 def is_loopback(bind: str) -> bool:

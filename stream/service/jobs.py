@@ -15,6 +15,7 @@ from typing import Any, Literal
 from afterview.configs import AfterviewError
 from afterview.configs.errors import error_kind
 from afterview.configs.system_errors import describe
+from afterview.stream.service.access import Access
 from afterview.stream.service.errors import NotFound, Stopping, TooManyJobs
 from afterview.stream.service.events import EventHub
 
@@ -33,11 +34,15 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass
 class Job:
-    """One change. progress: done and in all, once that is known. result: JSON. error: kind and message."""
+    """One change. camera: "" for the whole memory. progress: done and in all, once that is known. result: JSON. error: kind and message.
+
+    user: who started it.
+    """
 
     id: str
     kind: JobKind
     camera: str
+    user: str = ""
     created: float = field(default_factory=time.time)
     ended: float | None = None
     state: JobState = "waiting"
@@ -52,7 +57,7 @@ class Job:
         return {
             "id": self.id,
             "kind": self.kind,
-            "camera": self.camera,
+            "camera": self.camera or None,
             "state": self.state,
             "created": self.created,
             "ended": self.ended,
@@ -72,13 +77,13 @@ class Jobs:
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    def start(self, kind: JobKind, camera: str, work: Work) -> Job:
+    def start(self, kind: JobKind, camera: str, work: Work, user: str = "") -> Job:
         """Queue a job. work: called in a thread; its result is the job's. Raises TooManyJobs, Stopping."""
         if self._closed:
             raise Stopping("the service is ending")
         if sum(job.state == "waiting" for job in self._jobs.values()) >= MOST_WAITING:
             raise TooManyJobs(f"{MOST_WAITING} jobs are waiting; try again when some of them have ended")
-        job = Job(uuid.uuid4().hex[:12], kind, camera)
+        job = Job(uuid.uuid4().hex[:12], kind, camera, user)
         self._jobs[job.id] = job
         task = asyncio.get_running_loop().create_task(self._run(job, work))
         self._tasks.add(task)
@@ -86,15 +91,21 @@ class Jobs:
         self._forget_old()
         return job
 
-    def get(self, identity: str) -> Job:
-        """Raises NotFound."""
-        if identity not in self._jobs:
+    def get(self, identity: str, access: Access) -> Job:
+        """A job of a camera that the client may see. Raises NotFound."""
+        if identity not in self._jobs or not access.sees(self._jobs[identity].camera):
             raise NotFound(f"no job '{identity}'; the service remembers the latest {KEPT}")
         return self._jobs[identity]
 
-    def all(self) -> list[Job]:
-        """Newest first."""
-        return list(reversed(self._jobs.values()))
+    def all(self, access: Access) -> list[Job]:
+        """Those of the cameras that the client may see, newest first."""
+        return [job for job in reversed(self._jobs.values()) if access.sees(job.camera)]
+
+    def started_by(self, user: str, kind: JobKind, within_s: float) -> int:
+        """How many jobs of a kind a user has that wait, run, or have succeeded not longer ago."""
+        oldest = time.time() - within_s
+        own = [job for job in self._jobs.values() if (job.user, job.kind) == (user, kind) and job.state != "failed"]
+        return sum(job.ended is None or job.ended > oldest for job in own)
 
     async def wait(self, job: Job, seconds: float) -> None:
         """Wait until a job has ended, so many seconds at most."""
@@ -134,7 +145,7 @@ class Jobs:
         except Exception as error:
             job.state, job.error = "failed", _describe(error)
             if not isinstance(error, AfterviewError | OSError):
-                _LOGGER.exception("job %s (%s of %s) failed", job.id, job.kind, job.camera)
+                _LOGGER.exception("job %s (%s of %s) failed", job.id, job.kind, job.camera or "the memory")
         job.ended = time.time()
         job.over.set()
         self._tell(job)

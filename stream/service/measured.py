@@ -4,12 +4,27 @@ import asyncio
 import math
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from afterview.stream.ask.question import Answer
 
 BUCKETS = (0.1, 0.2, 0.33, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds
 _EVERY_S = 0.1
+
+Values = Sequence[tuple[Mapping[str, str], float | None]]  # each with its labels
+Metric = tuple[str, str, str, Values]  # name without `afterview_`, kind, help, values
+
+
+class Door(Protocol):
+    """A way into the service that has a state of its own."""
+
+    def metrics(self) -> Iterable[Metric]:
+        """Its numbers."""
+        ...
+
+    def notes(self) -> list[str]:
+        """What does not work, in sentences."""
+        ...
 
 
 class Histogram:
@@ -33,11 +48,16 @@ class Histogram:
 
 
 class Measured:
-    """Counters of questions, and how late the event loop is. Belongs to the event loop."""
+    """Counters of questions and of what came with them, and how late the event loop is. doors: those that have numbers of their own.
+
+    Belongs to the event loop.
+    """
 
     def __init__(self) -> None:
         self.answer, self.first_token = Histogram(), Histogram()
         self.questions: Counter[str] = Counter()
+        self.given: Counter[str] = Counter()  # sets of pictures and videos, by outcome
+        self.doors: list[Door] = []
         self._late: deque[float] = deque(maxlen=600)  # a minute
 
     def answered(self, seconds: float, answer: Answer) -> None:
@@ -66,13 +86,16 @@ class Measured:
 def exposition(
     cameras: Sequence[Mapping[str, Any]],
     usage: Mapping[str, tuple[int, float | None]],
-    measured: Measured,
+    measured: Measured | None,
     *,
     model_ready: bool,
     waiting: int,
     refused: int,
+    tasks: int,
+    audit_lost: int = 0,
 ) -> str:
-    """All metrics. cameras: as ServedCamera.to_dict. usage: bytes and time of the oldest frame, by camera."""
+    """All metrics. cameras: as ServedCamera.to_dict. usage: bytes and time of the oldest frame, by camera. measured: None leaves out what
+    is counted of all users together. tasks: of the event loop."""
     lines: list[str] = []
 
     def add(name: str, kind: str, text: str, values: Iterable[tuple[Mapping[str, str], float | None]]) -> None:
@@ -99,11 +122,20 @@ def exposition(
     add("memory_oldest_timestamp_seconds", "gauge", "Unix time of the oldest frame.",
         [({"camera": name}, oldest) for name, (_, oldest) in usage.items()])  # fmt: skip
     add("model_ready", "gauge", "1 once the model is loaded.", [({}, int(model_ready))])
+    if measured is None:
+        return "\n".join(lines) + "\n"
+    add("audit_lines_lost_total", "counter", "Lines of the audit that could not be written.", [({}, audit_lost)])
     add("questions_total", "counter", "Questions by outcome.",
         [({"outcome": outcome}, count) for outcome, count in sorted(measured.questions.items())])  # fmt: skip
+    add("given_media_total", "counter", "Sets of pictures and videos that came with questions, by outcome.",
+        [({"outcome": outcome}, count) for outcome, count in sorted(measured.given.items())])  # fmt: skip
     add("questions_refused_total", "counter", "Questions that found the queue full.", [({}, refused)])
     add("questions_waiting", "gauge", "Questions in the queue.", [({}, waiting)])
+    for door in measured.doors:
+        for name, kind, text, values in door.metrics():
+            add(name, kind, text, values)
     add("loop_lag_seconds", "gauge", "p99 of the last minute.", [({}, round(measured.loop_lag_s, 6))])
+    add("tasks", "gauge", "asyncio tasks that are not done; many that stay are a leak.", [({}, tasks)])
     for name, text, histogram in (
         ("answer_duration_seconds", "From the turn of a question until its answer.", measured.answer),
         ("first_token_seconds", "From the turn of a question until its first token.", measured.first_token),

@@ -4,6 +4,7 @@ by the API. Both can be read by this user alone; cameras may hold passwords."""
 import fcntl
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +18,10 @@ from afterview.memory.base.errors import DamagedMemory, FormatMismatch, MemoryNo
 from afterview.memory.directory import Memory
 from afterview.stream.service.config import CameraConfig
 from afterview.stream.service.errors import ServiceBusy
+from afterview.stream.service.holder import LOCK, Holder
 
-LOCK, CAMERAS = ".service", ".cameras.json"
+CAMERAS = ".cameras.json"
+_LOCK_TRIES, _LOCK_WAIT_S = 5, 0.02  # a command that looks whether a service holds the memory has the lock for a moment
 _REMEDY = "delete it, and add the cameras again"
 
 
@@ -33,13 +36,20 @@ class ServiceLock:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise NotWritable(describe(error, path, action="written")) from None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = _holder(os.pread(self._file, 1000, 0))
+        if not self._taken():
+            holder = Holder.read(os.pread(self._file, 1000, 0))
             os.close(self._file)
             raise ServiceBusy(f"{memory}: {holder} serves this memory already; stop it first, or use it") from None
         self.say("")
+
+    def _taken(self) -> bool:
+        for left in reversed(range(_LOCK_TRIES)):
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except OSError:
+                time.sleep(_LOCK_WAIT_S if left else 0)
+        return False
 
     def say(self, url: str) -> None:
         """Write who serves the memory, and where."""
@@ -58,14 +68,6 @@ class ServiceLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _holder(text: bytes) -> str:
-    try:
-        holder = json.loads(text)
-        return f"process {int(holder['pid'])}" + (f" at {holder['url']}" if holder["url"] else "")
-    except (ValueError, KeyError, TypeError):
-        return "another process"
 
 
 def read_added_cameras(memory: Path) -> dict[str, CameraConfig]:

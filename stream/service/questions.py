@@ -7,12 +7,14 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from afterview.configs import UsageError
+from afterview.configs import AfterviewError, UsageError
+from afterview.configs.errors import error_kind
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.base.iso_times import with_iso
@@ -21,23 +23,37 @@ from afterview.memory.directory import Memory
 from afterview.stream.ask.answer_record import AnswerRecord, Origin, Record, SearchRecord
 from afterview.stream.ask.frame_images import frame_images
 from afterview.stream.ask.question import Answer, Question
-from afterview.stream.ask.saved_answers import find_saved, open_saved, save
+from afterview.stream.ask.saved_answers import Saved, open_saved, save
 from afterview.stream.ask.search import TimeRange, search
 from afterview.stream.service.access import Access
-from afterview.stream.service.degraded import notes_on
+from afterview.stream.service.audit import Audit
+from afterview.stream.service.degraded import notes_on, notes_on_unread
 from afterview.stream.service.engine import Engine
-from afterview.stream.service.errors import NotFound, Stopping
+from afterview.stream.service.errors import ModelNotReady, NotFound, Stopping
 from afterview.stream.service.measured import Measured
+from afterview.stream.service.saved import find_visible, is_visible
 
-_MOST_IMAGES = 20  # saved per search
+if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
+    from afterview.model.checkpoint.models import AfterviewModel
+
+_MOST_IMAGES = {"socket": 100}  # saved per search, by door: a command saves as many as without the service
+_MOST_IMAGES_ELSEWHERE = 20
 
 _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Given:
+    """A temporary memory of what came with a question; its times count from the beginning. notes: what an answer must say of it."""
+
+    memory: Memory
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Ask:
     """A question as a client gives it. Times: Unix seconds, or texts as on the command line. follows: the id of an earlier answer, whose
-    cameras and span count where this question names none."""
+    cameras and span count where this question names none. given: a memory that is asked instead of the service's."""
 
     text: str
     cameras: tuple[str, ...] = ()
@@ -48,6 +64,7 @@ class Ask:
     more: Mapping[str, Any] = field(
         default_factory=dict
     )  # seed, evidence and how the answer is generated, as in Question
+    given: Given | None = None
 
 
 @dataclass(frozen=True)
@@ -61,28 +78,46 @@ class Piece:
 class Questions:
     """Asks the engine's model, saves what it answers, and opens it again."""
 
-    def __init__(self, engine: Engine, measured: Measured) -> None:
-        self._engine, self._measured = engine, measured
+    def __init__(self, engine: Engine, measured: Measured, audit: Audit | None = None) -> None:
+        self._engine, self._measured, self._audit = engine, measured, audit
 
     async def stream(self, asked: Ask, access: Access) -> AsyncIterator[Piece]:
         """The parts of an answer as they come. Closing the iterator cancels the generation.
 
         Raises what Answerer.ask raises, ModelNotReady, TooManyQuestions, NotFound.
         """
+        pieces, outcome, document = self._stream(asked, access), "cancelled", dict[str, Any]()
+        try:
+            async for piece in pieces:
+                if piece.kind == "answer":
+                    outcome, document = "answered", piece.data
+                yield piece
+        except Exception as error:
+            outcome = error_kind(error) if isinstance(error, AfterviewError) else "failed"
+            raise
+        finally:
+            await pieces.aclose()  # type: ignore[attr-defined]
+            self._note(access, "question", asked.text, outcome, document, asked.cameras)
+
+    async def _stream(self, asked: Ask, access: Access) -> AsyncIterator[Piece]:
         engine, loop = self._engine, asyncio.get_running_loop()
-        model, session, came = engine.model, engine.session, time.time()
-        question = await engine.read(lambda: self._question(asked, came, access))
+        model, session, came = self._model(access), engine.session, time.time()
+        seen, question = await engine.read(lambda: (self._memory(asked, access), self._question(asked, came, access)))
         pieces: asyncio.Queue[Piece | None] = asyncio.Queue()  # as long as an answer, so bounded by max_new_tokens
 
         def put(piece: Piece | None) -> None:
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
+        ask: Callable[..., Coroutine[Any, Any, Answer]] = session.ask
+        if asked.given is not None:
+            ask = partial(session.ask, times_since_start=True)
         async with engine.line.turn(access.client):
             began = loop.time()
             task = engine.spawn(
-                session.ask(
+                ask(
                     model, question, lambda text: put(Piece("text", {"text": text})),
                     lambda cameras, skipped: put(Piece("cameras", {"cameras": list(cameras), "skipped": dict(skipped)})),
+                    memory=seen,
                 )
             )  # fmt: skip
             task.add_done_callback(lambda _: pieces.put_nowait(None))
@@ -100,8 +135,12 @@ class Questions:
                     self._measured.questions["cancelled"] += 1
                 task.cancel()  # a client that left: the generation ends within a token
             self._measured.answered(loop.time() - began, answer)
+        if asked.given is not None:
+            yield Piece("answer", self._given_document(answer, question, came, asked.given))
+            return
         document = await engine.read(lambda: self._document(answer, question, came, access))
-        engine.hub.publish("answer", {"id": answer.id, "cameras": [part.coverage.camera for part in answer.parts]})
+        cameras = [part.coverage.camera for part in answer.parts]
+        engine.hub.publish("answer", {"id": answer.id, "cameras": cameras, "user": access.user})
         yield Piece("answer", document)
 
     async def ask(self, asked: Ask, access: Access) -> dict[str, Any]:
@@ -115,9 +154,13 @@ class Questions:
             await pieces.aclose()  # type: ignore[attr-defined]
         return found
 
+    def _memory(self, asked: Ask, access: Access) -> Memory:
+        """The memory that is asked, as the client may see it. In a thread. Raises MemoryNotFound."""
+        return self._engine.view(access) if asked.given is None else asked.given.memory
+
     def _question(self, asked: Ask, now: float, access: Access) -> Question:
         """In a thread. Raises UsageError, MemoryNotFound, NotFound."""
-        memory = self._engine.view(access)
+        memory = self._memory(asked, access)
         before = self.answer(asked.follows, access) if asked.follows else None
         if before is not None and not isinstance(before, AnswerRecord):
             raise UsageError(f"follows: '{asked.follows}' is a search; a question follows an answer")
@@ -127,7 +170,7 @@ class Questions:
         zones = [memory.camera(name).info.timezone for name in cameras] or [
             reader.info.timezone for reader in memory.cameras()
         ]
-        start, at, last_s = _span(asked, zones, now)
+        start, at, last_s = span_seconds(asked, zones, now)
         if before is not None and (start, at, last_s) == (None, None, None):
             start, at = span_of(before.about)
         return Question(asked.text, cameras, start=start, at=at, last_s=last_s, **asked.more)
@@ -137,20 +180,51 @@ class Questions:
         memory = self._engine.view(access)
         infos = {part.coverage.camera: memory.camera(part.coverage.camera).info for part in answer.parts}
         record = AnswerRecord.of(
-            answer, question, asked=asked, memory=memory.path, cameras=infos, version=self._engine.version
+            answer,
+            question,
+            asked=asked,
+            memory=memory.path,
+            cameras=infos,
+            version=self._engine.version,
+            user=access.saved_as,
         )
         saved = save(record, memory.held.path)
-        document = self.document(record)
+        document = self.document(record, access)
+        return self._told(document, record, saved, access)
+
+    def _told(self, document: dict[str, Any], record: Record, saved: Saved, access: Access) -> dict[str, Any]:
+        """The document with what became of saving it; a command of this machine also learns where, to open it there."""
         document["notes"] += saved.notes
+        if access.door == "socket":
+            place = saved.directory and str(saved.directory)
+            document["saved"] = {"directory": place, "in_memory": saved.kept, "notes": list(saved.notes)}
+            if saved.directory is None:
+                document["documents"] = record.documents()
         return document
 
-    def document(self, record: Record) -> dict[str, Any]:
+    def _given_document(self, answer: Answer, question: Question, asked: float, given: Given) -> dict[str, Any]:
+        """The JSON of an answer about what came with the question: it is not saved, and its frames have no addresses."""
+        infos = self.infos(given.memory)
+        record = AnswerRecord.of(
+            answer, question, asked=asked, memory=Path(), cameras=infos, version=self._engine.version
+        )
+        document = record.to_dict({})
+        del document["memory"]
+        document |= {"kind": record.kind, "notes": list(given.notes)}
+        return dict(with_iso(document, record.about.cameras))
+
+    def document(self, record: Record, access: Access) -> dict[str, Any]:
         """An answer or a search as JSON, with the addresses of its images, and notes on what does not work now."""
         cameras = list(record.about.cameras)
         images = {(camera, frame): image_url(camera, frame) for camera in cameras for frame in record.shown(camera)}
         document = record.to_dict(images)
         del document["memory"]  # a path of this machine
-        document |= {"kind": record.kind, "notes": self.notes(cameras)}
+        for key in ("skipped", "stale"):  # of a saved one: what they may see may have changed
+            if key in document:
+                document[key] = {camera: why for camera, why in document[key].items() if access.sees(camera)}
+        parts = record.answer.parts if isinstance(record, AnswerRecord) else ()
+        unread = notes_on_unread([part.coverage for part in parts])
+        document |= {"kind": record.kind, "notes": [*self.notes(cameras), *unread]}
         return dict(with_iso(document, record.about.cameras))
 
     def notes(self, cameras: Sequence[str]) -> list[str]:
@@ -163,7 +237,7 @@ class Questions:
         last: float | str | None, top: int, access: Access,
     ) -> dict[str, Any]:  # fmt: skip
         """The frames that are most similar to a text. Raises what stream.ask.search raises, ModelNotReady."""
-        encoders, now = self._engine.model.encoders, time.time()
+        encoders, now = self._model(access).encoders, time.time()
         _ = self._engine.session
 
         def work() -> dict[str, Any]:
@@ -172,31 +246,66 @@ class Questions:
             given = Ask(text, start=start, at=at, last=last)
             spans: dict[str, TimeRange] = {}
             for reader in readers:
-                first, end, length = _span(given, [reader.info.timezone], now)
+                first, end, length = span_seconds(given, [reader.info.timezone], now)
                 spans[reader.info.id] = ((now if end is None else end) - length if length is not None else first, end)
             found = search(memory, encoders, text, spans, most=top, skip_others=not cameras)
             if not cameras:
                 found = replace(found, skipped={**memory.skipped(), **found.skipped})
-            pictures, _ = frame_images(memory, [(hit.camera, hit.frame) for hit in found.hits[:_MOST_IMAGES]])
-            options = {"camera": list(cameras), "start": start, "last": last, "at": at, "top": top}
+            most = _MOST_IMAGES.get(access.door, _MOST_IMAGES_ELSEWHERE)
+            pictures, problems = frame_images(memory, [(hit.camera, hit.frame) for hit in found.hits[:most]])
+            ends = {end for _, end in spans.values()}
+            one = ends.pop() if len(ends) == 1 else None
+            options = {"camera": list(cameras), "start": start, "last": last, "at": one, "top": top}
             about = Origin(
                 uuid.uuid4().hex[:12], now, str(memory.path), self._engine.version, options,
-                {reader.info.id: reader.info for reader in readers},
+                {reader.info.id: reader.info for reader in readers}, user=access.saved_as,
             )  # fmt: skip
             record = SearchRecord(about, found, pictures)
-            save(record, memory.held.path)
-            return self.document(record)
+            document = self.document(record, access)
+            document["notes"] += problems
+            return self._told(document, record, save(record, memory.held.path), access)
 
-        return await self._engine.search(work)
+        outcome, document = "failed", dict[str, Any]()
+        try:
+            document = await self._engine.search(work)
+            outcome = "found"
+            return document
+        except AfterviewError as error:
+            outcome = error_kind(error)
+            raise
+        finally:
+            self._note(access, "search", text, outcome, document, cameras)
+
+    def _model(self, access: Access) -> "AfterviewModel":
+        """Raises ModelNotReady; why a model cannot be loaded may name any camera."""
+        try:
+            return self._engine.model
+        except ModelNotReady:
+            if access.cameras is None or self._engine.model_state != "failed":
+                raise
+            raise ModelNotReady("the model could not be loaded; an admin sees why") from None
+
+    def _note(
+        self, access: Access, what: str, text: str, outcome: str, document: Mapping[str, Any], named: Sequence[str]
+    ) -> None:
+        """Tell the audit."""
+        if self._audit is None:
+            return
+        if "hits" in document:
+            cameras = sorted({hit["camera"] for hit in document["hits"]})
+        else:
+            cameras = [part["camera"] for part in document.get("cameras", ())]
+        answer = document.get("id")
+        self._audit.note(access, what, text=text, outcome=outcome, cameras=cameras or list(named), answer=answer)
 
     def answer(self, given: str, access: Access) -> Record:
-        """A saved answer or search, by its id, if the client may see all its cameras. Raises NotFound. In a thread."""
+        """A saved answer or search, by its id, if the client may see it. Raises NotFound. In a thread."""
+        saved = find_visible(self.place(), given, access)
         try:
-            saved = find_saved(self.place(), given)
-            record = open_saved(saved.path, images=False)[0]
-        except (UsageError, MemoryNotFound):
+            record = None if saved is None else open_saved(saved.path, images=False)[0]
+        except MemoryNotFound:
             record = None
-        if record is None or not all(access.sees(camera) for camera in record.about.cameras):
+        if record is None or not is_visible(access, record.about.user, frozenset(record.about.cameras)):
             raise NotFound(f"no saved answer '{given}'")
         return record
 
@@ -225,8 +334,8 @@ def span_of(about: Origin) -> tuple[float | None, float | None]:
     return (start if last_s is None else end - last_s), end
 
 
-def _span(asked: Ask, zones: Sequence[str], now: float) -> tuple[float | None, float | None, float | None]:
-    """start, at, last_s of a question. Raises UsageError."""
+def span_seconds(asked: Ask, zones: Sequence[str], now: float) -> tuple[float | None, float | None, float | None]:
+    """start, at, last_s of a question to cameras in these zones. Raises UsageError."""
     start, at = (None if value is None else agreed_time(value, zones, now=now) for value in (asked.start, asked.at))
     if asked.last is None:
         length = None

@@ -6,7 +6,7 @@
 import hmac
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from afterview.configs import ConfigError
@@ -28,7 +28,7 @@ class SecretVariables(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         if name in self._environment or f"{name}_FILE" not in self._environment:
             return self._environment[name]
-        return _content(Path(self._environment[f"{name}_FILE"]), f"{name}_FILE")
+        return read_secret(Path(self._environment[f"{name}_FILE"]), f"{name}_FILE")
 
     def __contains__(self, name: object) -> bool:
         return name in self._environment or f"{name}_FILE" in self._environment
@@ -57,13 +57,18 @@ class Token:
 
 
 def read_token(file: Path | None, environment: Mapping[str, str] = os.environ) -> Token | None:
-    """The token that is configured, or None. Raises ConfigError for one that is unreadable, too short, or readable by others."""
+    """The token that is configured, or None. Raises ConfigError for one that is unreadable, too short, given twice, or readable by others.
+
+    A file that AFTERVIEW_TOKEN_FILE names may be readable by others: systemd and container engines guard the place of such files.
+    """
+    variables = [name for name in (TOKEN_VARIABLE, f"{TOKEN_VARIABLE}_FILE") if name in environment]
+    given = ["http.token_file"] * (file is not None) + variables
+    if len(given) > 1:
+        raise ConfigError(f"the token is given twice: by {given[0]} and by {given[1]}; leave out one")
     if file is not None:
-        if TOKEN_VARIABLE in environment:
-            raise ConfigError(f"the token is given twice: by http.token_file and by {TOKEN_VARIABLE}; leave out one")
-        value, origin = _content(file, "http.token_file", private=True), f"http.token_file: {file}"
-    elif TOKEN_VARIABLE in environment:
-        value, origin = environment[TOKEN_VARIABLE].strip(), TOKEN_VARIABLE
+        value, origin = read_secret(file, "http.token_file", private=True), f"http.token_file: {file}"
+    elif variables:
+        value, origin = SecretVariables(environment)[TOKEN_VARIABLE].strip(), variables[0]
     else:
         return None
     if len(value) < SHORTEST_TOKEN or not value.isascii() or not value.isprintable() or " " in value:
@@ -73,16 +78,17 @@ def read_token(file: Path | None, environment: Mapping[str, str] = os.environ) -
     return Token(value)
 
 
-def require_token(token: Token | None, bind: str, *, loopback: bool) -> None:
-    """Raise TokenRequired for a service that other machines reach without a token."""
-    if token is None and not loopback:
+def require_token(token: Token | None, bind: str, *, loopback: bool, admins: Sequence[str] = ()) -> None:
+    """Raise TokenRequired for a service that other machines reach without a token or a user who is an admin."""
+    if token is None and not loopback and not admins:
         raise TokenRequired(
-            f"http.bind {bind}: other machines can reach this address, so a token is needed: put one into a file (mode 600) that "
-            f"http.token_file names, or into the variable {TOKEN_VARIABLE}"
+            f"http.bind {bind}: other machines can reach this address, so a token or a user is needed: put a token into a file (mode 600) "
+            f"that http.token_file names, or into the variable {TOKEN_VARIABLE}; or `afterview user add NAME --role admin`"
         )
 
 
-def _content(path: Path, key: str, *, private: bool = False) -> str:
+def read_secret(path: Path, key: str, *, private: bool = False) -> str:
+    """The text of a file. key: what names the file. private: others must not be able to read it. Raises ConfigError."""
     try:
         if private and (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
             raise ConfigError(f"{key}: {path} has mode {mode:o}: other users may read or replace it; chmod 600 {path}")

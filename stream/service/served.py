@@ -3,18 +3,22 @@
 import asyncio
 import re
 import time
+from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from afterview.memory.base.iso_times import with_iso
+from afterview.memory.writing.repository import Repository
 from afterview.stream.ingest.camera import CameraIngest
+from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.status import CameraStatus
 from afterview.stream.service.cameras import shown_source
-from afterview.stream.service.config import CameraConfig
+from afterview.stream.service.config import CameraConfig, require_name
 
 ModelState = Literal["loading", "ready", "failed"]
 Origin = Literal["configuration", "api"]
-FIRST_RETRY_S = 2.0
+FIRST_RETRY_S, _LONGEST_RETRY_S = 2.0, 60.0
 _NEXT_TRY = re.compile(r"; next try in .*")
 
 
@@ -32,6 +36,15 @@ class ServedCamera:
     retry: asyncio.TimerHandle | None = None
     delay_s: float = FIRST_RETRY_S
     _said: tuple[str, str] = ("", "")
+
+    def next_delay(self) -> float:
+        """Seconds until the next try; each one waits longer than the last."""
+        delay, self.delay_s = self.delay_s, min(2 * self.delay_s, _LONGEST_RETRY_S)
+        return delay
+
+    def recovered(self) -> None:
+        """The next failure is tried again soon."""
+        self.delay_s = FIRST_RETRY_S
 
     def is_news(self, status: CameraStatus) -> bool:
         """Whether a status says more than the last one that was asked about: a source that is down for days says the same at each try."""
@@ -59,3 +72,19 @@ def same_source(before: CameraConfig, after: CameraConfig) -> bool:
     """Whether two configurations differ in settings at most, which can change while a camera is recorded."""
     settings = dict.fromkeys(("paused", "masks", "retain"))
     return before.model_copy(update=settings) == after.model_copy(update=settings)
+
+
+def served_cameras(
+    added: Mapping[str, CameraConfig], configured: Mapping[str, CameraConfig]
+) -> dict[str, ServedCamera]:
+    """By id: the cameras that were added by the API, and those of the configuration file, which count where both name one."""
+    origins: tuple[tuple[Origin, Mapping[str, CameraConfig]], ...] = (("api", added), ("configuration", configured))
+    both = {name: (camera, origin) for origin, cameras in origins for name, camera in cameras.items()}
+    found = (ServedCamera(require_name(name), name, camera, origin) for name, (camera, origin) in both.items())
+    return {camera.id: camera for camera in found}
+
+
+def close_unused(opening: "Future[tuple[IngestConfig, Repository]]") -> None:
+    """Close a camera that was opened for a service that is ending."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[1].close()

@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from afterview.configs import AfterviewError
 from afterview.memory.base.iso_times import with_iso
 from afterview.memory.base.records import Gap
-from afterview.memory.format.answer_files import saved_directories
+from afterview.memory.format.answer_files import SavedDirectory
 from afterview.memory.plans.removal import touching
 from afterview.memory.reading.reader import frames_between, gaps_touching
 from afterview.memory.reading.snapshot import MemorySnapshot
@@ -66,10 +65,10 @@ def _coverage(snapshot: MemorySnapshot, first: int, stop: int, gaps: Sequence[Ga
     return spans
 
 
-def evidence_of_answers(memory: Path) -> list[dict[str, Any]]:
-    """The evidence frames of the newest saved answers, in order of time."""
+def evidence_of_answers(answers: Sequence[SavedDirectory]) -> list[dict[str, Any]]:
+    """The evidence frames of the newest of some saved answers, newest first, in order of time."""
     found = []
-    for saved in saved_directories(memory)[:NEWEST_ANSWERS]:
+    for saved in answers[:NEWEST_ANSWERS]:
         try:
             record, _ = open_saved(saved.path, images=False)
         except AfterviewError:

@@ -72,7 +72,7 @@ def _questions() -> Table:
         "ask as a whole process",
         ["program", "seconds", "of process time"],
         f"One question to one camera of {FRAMES} frames, tiny model. Median of {IMPORT_RUNS} runs, in turn; load average "
-        f"{os.getloadavg()[0]:.1f} at the start. Before: the collector runs as usual.",
+        f"{os.getloadavg()[0]:.1f} at the start. Before: the collector runs as usual. With a service there: `service`.",
     )
     with tempfile.TemporaryDirectory() as directory:
         video, memory = Path(directory) / "story.mp4", Path(directory) / "memory"
@@ -82,14 +82,14 @@ def _questions() -> Table:
         ):
             subprocess.run([sys.executable, "-m", "afterview", *arguments, "-q"], check=True, capture_output=True)
         ask = _ASK.format(memory=str(memory))
-        _seconds("-c", ask)  # makes the index
+        process_seconds("-c", ask)  # makes the index
         _measure(table, {"ask, before": ("-c", _COLLECTED + ask), "ask": ("-c", ask)})
     return table
 
 
 def _measure(table: Table, programs: dict[str, tuple[str, ...]]) -> None:
     """Run each program in turn, so that a busy machine slows all of them alike."""
-    runs = [[_seconds(*arguments) for arguments in programs.values()] for _ in range(IMPORT_RUNS)]
+    runs = [[process_seconds(*arguments) for arguments in programs.values()] for _ in range(IMPORT_RUNS)]
     for number, name in enumerate(programs):
         wall, busy = (statistics.median(run[number][column] for run in runs) for column in (0, 1))
         table.add(name, f"{wall:.2f}", f"{busy:.2f}")
@@ -109,7 +109,7 @@ def _without_model() -> Table:
             "afterview info, no memory there": ("-m", "afterview", "info", str(Path(directory) / "nowhere")),
             f"afterview info, {CAMERAS} cameras": ("-m", "afterview", "info", directory),
         }
-        runs = [[_seconds(*arguments) for arguments in commands.values()] for _ in range(RUNS)]
+        runs = [[process_seconds(*arguments) for arguments in commands.values()] for _ in range(RUNS)]
     wall = [statistics.median(run[number][0] for run in runs) for number in range(len(commands))]
     for number, name in enumerate(commands):
         busy = statistics.median(run[number][1] for run in runs)
@@ -126,7 +126,7 @@ def _fill(memory: Path) -> None:
         repository.close()
 
 
-def _seconds(*arguments: str) -> tuple[float, float]:
+def process_seconds(*arguments: str) -> tuple[float, float]:
     """Wall and process seconds of one interpreter."""
     before, started = os.times(), time.perf_counter()
     subprocess.run([sys.executable, *arguments], capture_output=True, check=False)

@@ -11,6 +11,7 @@ from pathlib import Path
 NAMES = {
     "writing": "one camera's writer, index, retention and reader over days of stream time, with outages",
     "cameras": "odd cameras at once, in real time, whose faults come and go",
+    "service": "a service that is killed again and again, eight cameras with outages, and twenty clients, in real time",
 }
 
 
@@ -23,10 +24,11 @@ def main() -> int:
     )
     parser.add_argument("name", metavar="NAME", choices=NAMES, help=f"one of: {', '.join(NAMES)}")
     parser.add_argument(
-        "--hours", type=float, default=24.0, help="of stream time (default: 24); `cameras` takes as long"
+        "--hours", type=float, default=24.0, help="of stream time (default: 24); `cameras` and `service` take as long"
     )
     parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="where NAME.md and NAME.png go")
     arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
     report = importlib.import_module(f"tests.soak.{arguments.name}").run(arguments.hours)
     report.plot(arguments.output / f"{arguments.name}.png")
     text = f"# Soak test: {NAMES[arguments.name]}\n{report.text()}\n![samples]({arguments.name}.png)\n"

@@ -151,6 +151,18 @@ def _sizes(snapshot: MemorySnapshot) -> dict[str, int]:
     return dict(Counter(f"{width}x{height}" for width, height in sizes))
 
 
+def described(camera: Path, snapshot: MemorySnapshot) -> dict[str, Any]:
+    """What a camera's memory holds, for its event: frames' times, gaps, sizes of pictures, what fsck found."""
+    ahead = snapshot.times - snapshot.scalars("arrival_times", snapshot.ids)
+    gaps = [gap for gap in (*snapshot.gaps, snapshot.open_gap) if gap is not None]
+    return {
+        "sizes": _sizes(snapshot), "damage": [f"{finding.where.name} {finding.what}" for finding in fsck(camera).damage],
+        "ahead_s": round(float(ahead.max()), 3) if len(ahead) else None, "bases": snapshot.time_bases(snapshot.ids),
+        "times": [round(time, 2) for time in snapshot.times.tolist()],
+        "gaps": [[round(gap.start, 2), None if gap.lasts else round(gap.end, 2), gap.reason] for gap in gaps],
+    }  # fmt: skip
+
+
 def examine(events: Path, camera: Path, acks_file: Path) -> None:
     """Compare a camera's memory with what was acknowledged; its frames' times and gaps become an event."""
     snapshot, acks = CameraReader(camera).snapshot(), read_acks(acks_file)
@@ -160,12 +172,7 @@ def examine(events: Path, camera: Path, acks_file: Path) -> None:
     crcs = {int(frame): frame_crc(*row) for frame, row in zip(held, rows, strict=True)}
     times = dict(zip(snapshot.ids.tolist(), snapshot.times.tolist(), strict=True))
     altered = sum((times[ack.frame], crcs[ack.frame]) != (ack.time, ack.crc) for ack in acks if ack.frame in crcs)
-    ahead = snapshot.times - snapshot.scalars("arrival_times", snapshot.ids)
-    gaps = [gap for gap in (*snapshot.gaps, snapshot.open_gap) if gap is not None]
     append(
         events, "camera", camera=camera.name, acked=len(acks), missing=len(acks) - len(held), altered=altered,
-        sizes=_sizes(snapshot), damage=[f"{finding.where.name} {finding.what}" for finding in fsck(camera).damage],
-        ahead_s=round(float(ahead.max()), 3) if len(ahead) else None, bases=snapshot.time_bases(snapshot.ids),
-        times=[round(time, 2) for time in snapshot.times.tolist()],
-        gaps=[[round(gap.start, 2), None if gap.lasts else round(gap.end, 2), gap.reason] for gap in gaps],
+        **described(camera, snapshot),
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import bisect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -84,7 +84,8 @@ _CUTS = frozenset({"dialect", "two tracks", "other size and two tracks"})  # at 
 
 @dataclass
 class Fault:
-    """One window of one camera, Unix seconds. recovered_s: from its end to the first frame; None if that was not seen in time.
+    """One window of one camera, Unix seconds. recovered_s: from its end to the first frame; None if that was not seen in time. If another
+    outage began before the camera was allowed to be back, it counts from the end of that one.
 
     said: the state that named it; None if none did, "" if none was needed.
     """
@@ -93,6 +94,7 @@ class Fault:
     name: str
     start: float
     end: float
+    expected: Expected
     recovered_s: float | None = None
     judged: bool = True
     said: str | None = ""
@@ -113,13 +115,15 @@ class Camera:
 
 @dataclass
 class Run:
-    """All of one run. start, stop: when the plan of faults began, and when the recording was told to stop."""
+    """All of one run. start, stop: when the plan of faults began, and when the recording was told to stop. unasked: windows in which nobody
+    could ask for the states."""
 
     events: list[Event]
     start: float
     stop: float
     cameras: list[Camera]
     samples: list[Event]
+    unasked: Sequence[tuple[float, float]] = ()
 
     def of(self, kind: str) -> list[Event]:
         """The events of one kind."""
@@ -135,12 +139,14 @@ class Run:
         return self.column("t") - self.start
 
 
-def understand(events: list[Event]) -> Run:
-    """A run from its events; of one that was killed, what there is."""
+def understand(
+    events: list[Event], table: Mapping[str, Expected] = EXPECTED, unasked: Sequence[tuple[float, float]] = ()
+) -> Run:
+    """A run from its events; of one that was killed, what there is. table: what each fault may cause. unasked: as in Run."""
     times = [event["t"] for event in events]
     start = next((event["t"] for event in events if event["kind"] == "start"), times[0])
     stop = next((event["t"] for event in events if event["kind"] == "stop"), times[-1])
-    faults = _faults(events, stop)
+    faults = _faults(events, stop, table)
     samples = [event for event in events if event["kind"] == "sample"]
     examined = {event["camera"]: event for event in events if event["kind"] == "camera"}
     cameras = []
@@ -150,13 +156,13 @@ def understand(events: list[Event]) -> Run:
         lags = [lag for sample in samples for lag in sample["lags"].get(name, [])]
         own = [fault for fault in faults if fault.camera == name]
         cameras.append(Camera(name, event.get("times", []), gaps, event, own, lags))
-    run = Run(events, start, stop, cameras, samples)
+    run = Run(events, start, stop, cameras, samples, unasked)
     for camera in cameras:
         _follow(camera, run)
     return run
 
 
-def _faults(events: Sequence[Event], stop: float) -> list[Fault]:
+def _faults(events: Sequence[Event], stop: float, table: Mapping[str, Expected]) -> list[Fault]:
     began: dict[tuple[str, str], float] = {}
     faults = []
     for event in events:
@@ -165,22 +171,23 @@ def _faults(events: Sequence[Event], stop: float) -> list[Fault]:
             if event["on"]:
                 began[key] = event["t"]
             elif key in began:
-                faults.append(Fault(*key, began.pop(key), event["t"]))
-    return faults + [Fault(*key, since, stop) for key, since in began.items()]
+                faults.append(Fault(*key, began.pop(key), event["t"], table[key[1]]))
+    return faults + [Fault(*key, since, stop, table[key[1]]) for key, since in began.items()]
 
 
 def _follow(camera: Camera, run: Run) -> None:
     """How each fault of a camera was recovered from, and which state named it."""
     states = [event for event in run.of("state") if event["camera"] == camera.name]
-    for number, fault in enumerate(camera.faults):
-        expected = EXPECTED[fault.name]
-        place = bisect.bisect_left(camera.times, fault.end)
+    for fault in camera.faults:
+        expected = fault.expected
+        since = _all_back(fault, camera)
+        place = bisect.bisect_left(camera.times, since)
         if place < len(camera.times):
-            fault.recovered_s = max(0.0, camera.times[place] - fault.end)
-        following = camera.faults[number + 1].start if number + 1 < len(camera.faults) else run.stop
+            fault.recovered_s = max(0.0, camera.times[place] - since)
+        following = min((other.start for other in camera.faults if other.start > since), default=run.stop)
         if fault.recovered_s is None or fault.recovered_s > expected.recovery_s:
-            fault.judged = following >= fault.end + expected.recovery_s
-        if expected.words and (fault.end - fault.start >= _NAMED_AFTER_S or fault.name == "disconnected"):
+            fault.judged = following >= since + expected.recovery_s
+        if expected.words and _to_be_named(fault, run):
             before = [one for one in states if one["t"] < fault.start][-1:]  # which may be offline already
             during = [one for one in states if fault.start <= one["t"] <= fault.end + _BEFORE_S]
             during += [one for one in before if one["state"] == "offline"]
@@ -190,6 +197,26 @@ def _follow(camera: Camera, run: Run) -> None:
             fault.said = next((text for text in texts if re.search(expected.words, text)), None)
             if fault.said is None and expected.counter:
                 fault.said = _counted(run, camera.name, expected.counter)
+
+
+def _all_back(fault: Fault, camera: Camera) -> float:
+    """When a fault and all outages of the camera were over that began during it, or before its first frame after it."""
+    since = fault.end
+    for other in sorted(camera.faults, key=lambda other: other.start):
+        began_late = other.start > since + fault.expected.recovery_s
+        if other is fault or not other.expected.outage or other.end <= since or began_late:
+            continue
+        place = bisect.bisect_left(camera.times, since)
+        if other.start <= since or place == len(camera.times) or camera.times[place] > other.start:
+            since = other.end
+    return since
+
+
+def _to_be_named(fault: Fault, run: Run) -> bool:
+    """Whether a fault lasted long enough, and somebody could ask for the state meanwhile."""
+    if any(start < fault.end and end > fault.start for start, end in run.unasked):
+        return False
+    return fault.end - fault.start >= _NAMED_AFTER_S or fault.name == "disconnected"
 
 
 def _counted(run: Run, camera: str, counter: str) -> str | None:
@@ -207,7 +234,7 @@ def violations(run: Run) -> list[str]:
     found += _of_process(run)
     for camera in run.cameras:
         if camera.event:
-            found += [f"{camera.name}: {what}" for what in _of_camera(camera, run)]
+            found += [f"{camera.name}: {what}" for what in (*of_camera(camera, run), *_dropped(camera, run))]
         else:
             found.append(f"{camera.name}: its memory was not examined")
     return found
@@ -254,7 +281,8 @@ def _left_over(before: Event, after: Event) -> Iterator[str]:
         yield f"open files left over at the end: {', '.join(sorted(set(held)))} ({len(held)})"
 
 
-def _of_camera(camera: Camera, run: Run) -> Iterator[str]:
+def of_camera(camera: Camera, run: Run) -> Iterator[str]:
+    """What must not be in a camera's memory, nor in the time until its faults were over."""
     event = camera.event
     for count, what in ((event["missing"], "missing"), (event["altered"], "altered")):
         if count:
@@ -266,6 +294,9 @@ def _of_camera(camera: Camera, run: Run) -> Iterator[str]:
     yield from _of_faults(camera)
     if count := event.get("sizes", {}).get(_WRONG_SIZE):
         yield f"{count} frames are of the track of low resolution"
+
+
+def _dropped(camera: Camera, run: Run) -> Iterator[str]:
     dropped = [sample["cameras"].get(camera.name, {}).get("dropped", 0) for sample in run.samples]
     if dropped and dropped[-1]:
         yield f"{dropped[-1]} frames dropped (load average {max(run.column('load')):.1f} at most)"
@@ -290,7 +321,7 @@ def _holes(camera: Camera, run: Run) -> Iterator[str]:
         if after - before <= 1.5 * SLOT_S or any(start <= before + 0.1 and end >= after - 0.1 for start, end in gaps):
             continue
         near = [fault for fault in camera.faults if fault.start - 2 <= after and fault.end + 10 >= before]
-        step_s = max([SLOT_S, *(EXPECTED[fault.name].step_s for fault in near)])
+        step_s = max([SLOT_S, *(fault.expected.step_s for fault in near)])
         if after - before > HOLE_STEPS * step_s + 0.1:
             yield f"hole: {after - before:.1f} s without a frame or a gap at {_at(before, run)}{_near(near)}"
         elif step_s == SLOT_S:
@@ -308,22 +339,23 @@ def false_gaps(camera: Camera, run: Run) -> Iterator[str]:
         if end is None or reason == "dropped" or end < run.start:  # drops are counted as such
             continue
         near = [fault for fault in camera.faults if _explains_time(fault, start, end)]
-        if not any(reason in EXPECTED[fault.name].reasons for fault in near):
+        if not any(reason in fault.expected.reasons for fault in near):
             yield f"{end - start:.1f} s '{reason}' at {_at(start, run)}{_near(near)}"
-        elif end - start > _LONGEST_CUT_S and not any(EXPECTED[fault.name].outage for fault in near):
+        elif end - start > _LONGEST_CUT_S and not any(fault.expected.outage for fault in near):
             yield f"{end - start:.1f} s '{reason}' at {_at(start, run)}, while pictures came{_near(near)}"
 
 
 def _explains_time(fault: Fault, start: float, end: float) -> bool:
-    late = EXPECTED[fault.name].recovery_s if fault.name in _CUTS else _BEFORE_S
-    late = max(late, EXPECTED[fault.name].step_s * HOLE_STEPS)
+    late = fault.expected.recovery_s if fault.name in _CUTS else _BEFORE_S
+    late = max(late, fault.expected.step_s * HOLE_STEPS)
     return start <= fault.end + late and end >= fault.start - _BEFORE_S
 
 
 def _of_faults(camera: Camera) -> Iterator[str]:
     names = list(dict.fromkeys(fault.name for fault in camera.faults))
     for name in names:
-        faults, expected = [fault for fault in camera.faults if fault.name == name], EXPECTED[name]
+        faults = [fault for fault in camera.faults if fault.name == name]
+        expected = faults[0].expected
         slow = [fault for fault in faults if fault.judged and not _recovered(fault)]
         if slow:
             worst = max((fault.recovered_s or np.inf for fault in slow), default=np.inf)
@@ -335,7 +367,7 @@ def _of_faults(camera: Camera) -> Iterator[str]:
 
 
 def _recovered(fault: Fault) -> bool:
-    return fault.recovered_s is not None and fault.recovered_s <= EXPECTED[fault.name].recovery_s
+    return fault.recovered_s is not None and fault.recovered_s <= fault.expected.recovery_s
 
 
 def _at(time: float, run: Run) -> str:

@@ -99,13 +99,13 @@ def _cameras(run: Run) -> Table:
         bases = ", ".join(f"{name} {count}" for name, count in camera.event.get("bases", {}).items())
         ahead = camera.event.get("ahead_s")
         table.add(
-            camera.name, len(camera.times), gaps or "none", _covered(camera), camera.short_holes, faults,
+            camera.name, len(camera.times), gaps or "none", covered(camera), camera.short_holes, faults,
             "-" if ahead is None else f"{ahead:.2f}", lags, last.get("dropped", "-"), len(clocks), bases or "-",
         )  # fmt: skip
     return table
 
 
-def _covered(camera: Camera) -> str:
+def covered(camera: Camera) -> str:
     """Share of the span that frames (a slot each) and gaps fill."""
     if len(camera.times) < 2:
         return "-"
@@ -123,7 +123,8 @@ def _faults(run: Run) -> Table:
     )  # fmt: skip
     faults = [fault for camera in run.cameras for fault in camera.faults]
     for name in [name for name in EXPECTED if any(fault.name == name for fault in faults)]:
-        own, expected = [fault for fault in faults if fault.name == name], EXPECTED[name]
+        own = [fault for fault in faults if fault.name == name]
+        expected = own[0].expected
         recovered = [fault.recovered_s for fault in own if fault.recovered_s is not None]
         asked = [fault.said for fault in own if fault.said != ""]
         said = next((text for text in asked if text), "-").replace("|", "/")

@@ -18,8 +18,9 @@ RATE = 10  # frames per second of every right camera
 _CLIENT_TIMEOUT_S = 15.0  # for a client that does not take what it is sent
 
 
-def _free_port(dice: random.Random) -> socket.socket:
+def free_port(dice: random.Random | None = None) -> socket.socket:
     """A listener below the range of ports that the system gives to clients, so that nobody takes the port while it is closed."""
+    dice = dice or random.Random()
     for _ in range(200):
         try:
             return socket.create_server(("127.0.0.1", dice.randrange(20_000, 32_000)))
@@ -35,7 +36,7 @@ class OddServer:
 
     def __init__(self) -> None:
         self._dice = random.Random()
-        self._listener: socket.socket | None = _free_port(self._dice)
+        self._listener: socket.socket | None = free_port(self._dice)
         self.port: int = self._listener.getsockname()[1]
         self._stop = threading.Event()
         self._lock = threading.Lock()

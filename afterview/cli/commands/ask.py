@@ -1,27 +1,27 @@
-"""`afterview ask`."""
+"""`afterview ask`. Loads little until it is known who answers: a service that holds the memory, or a model that is loaded here."""
 
 import argparse
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from afterview import __version__
 from afterview.cli.arguments import readable_memory, require_count, require_model, require_question, seed
-from afterview.cli.commands import ask_recording
+from afterview.cli.asking import service_for
 from afterview.cli.models import for_a_question, load_model
 from afterview.cli.output.documents import printable
-from afterview.cli.output.records import show_record
-from afterview.cli.output.sheets import picture_path
 from afterview.cli.parsers.generation import generation_options
 from afterview.cli.progress import announced
 from afterview.cli.spans import question_span
-from afterview.configs import UsageError
-from afterview.memory.directory import Memory
-from afterview.stream.ask.answer_record import AnswerRecord
-from afterview.stream.ask.answerer import Answerer
+from afterview.configs.errors import UsageError
 from afterview.stream.ask.question import Question
-from afterview.stream.ask.saved_answers import save
-from afterview.stream.ask.span import find_span
+
+if TYPE_CHECKING:
+    from afterview.memory.directory import EachCamera, Memory
+    from afterview.memory.reading.reader import CameraReader
+    from afterview.stream.ask.answer_record import AnswerRecord
+    from afterview.stream.ask.saved_answers import Saved
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,18 +31,46 @@ def run(arguments: argparse.Namespace) -> int:
             'the question is empty; ask, for example: afterview ask "Which scene do you see now?" --memory DIR'
         )
     if arguments.recording is not None:
+        from afterview.cli.commands import ask_recording  # late: few ask a file
+
         return ask_recording.run(arguments)
     if arguments.start and arguments.last:
         raise UsageError("--from and --last both say where the span begins; give one of them")
-    sheet = picture_path("--sheet", arguments.sheet, force=arguments.force)
+    sheet = None
+    if arguments.sheet is not None:
+        from afterview.cli.output.sheets import picture_path  # late: few want a picture
+
+        sheet = picture_path("--sheet", arguments.sheet, force=arguments.force)
     require_question("the question", arguments.question)
     require_model(arguments.model)
-    memory = Memory(readable_memory(arguments.memory))
-    opened = memory.each(lambda reader: reader, arguments.camera)
-    cameras = list(opened.results.values())
-    now = time.time()
+    path, now = readable_memory(arguments.memory), time.time()
+    streamed = not arguments.json and sys.stdout.isatty()
+    service = service_for(arguments, path)
+    if service is None:
+        record, saved = _ask_here(arguments, path, now, streamed=streamed)
+    else:
+        zones = list(_opened(path, arguments)[1].results.values()) if arguments.start or arguments.at else []
+        question = _question(arguments, zones, now)
+        with announced("answering") as end:
+            record, saved = service.ask(question, on_text=streamer(end) if streamed else None)
+    if streamed:
+        print()
+    from afterview.cli.output.records import show_record  # late: it was imported while the service worked
+
+    return show_record(record, saved, arguments, sheet, text=not streamed)
+
+
+def _opened(path: Path, arguments: argparse.Namespace) -> "tuple[Memory, EachCamera[CameraReader]]":
+    from afterview.memory.directory import Memory  # late: a service needs it here only for times
+
+    memory = Memory(path)
+    return memory, memory.each(lambda reader: reader, arguments.camera)
+
+
+def _question(arguments: argparse.Namespace, cameras: "list[CameraReader]", now: float) -> Question:
+    """cameras: those in whose zones the times count. Raises UsageError."""
     start, at, last_s = question_span(arguments.start, arguments.at, arguments.last, cameras, now)
-    question = Question(
+    return Question(
         arguments.question,
         tuple(arguments.camera),
         start=start,
@@ -52,6 +80,16 @@ def run(arguments: argparse.Namespace) -> int:
         evidence=require_count("--evidence", arguments.evidence, 0),
         **generation_options(arguments),
     )
+
+
+def _ask_here(arguments: argparse.Namespace, path: Path, now: float, *, streamed: bool) -> "tuple[AnswerRecord, Saved]":
+    """Load the model, and answer with it."""
+    from afterview.cli.here import Here
+    from afterview.stream.ask.span import find_span
+
+    memory, opened = _opened(path, arguments)
+    cameras = list(opened.results.values())
+    question = _question(arguments, cameras, now)
     if len(cameras) == 1 and not opened.skipped:
         find_span(cameras[0].snapshot(), question, now)
     spec = cameras[0].spec
@@ -61,14 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
         recorded=spec,
         announce=for_a_question(as_json=arguments.json),
     )
-    streamed = not arguments.json and sys.stdout.isatty()
     with announced("answering") as end:
-        answer = Answerer(memory, model).ask(question, on_text=streamer(end) if streamed else None)
-    if streamed:
-        print()
-    zones = {part.coverage.camera: memory.camera(part.coverage.camera).info for part in answer.parts}
-    record = AnswerRecord.of(answer, question, asked=now, memory=memory.path, cameras=zones, version=__version__)
-    return show_record(record, save(record, memory.held.path), arguments, sheet, text=not streamed)
+        return Here(memory, model).ask(question, asked=now, on_text=streamer(end) if streamed else None)
 
 
 def streamer(before: Callable[[], None]) -> Callable[[str], None]:

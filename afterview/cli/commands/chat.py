@@ -4,15 +4,15 @@ import argparse
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from afterview import __version__
 from afterview.cli.arguments import readable_memory, require_count, require_model, require_question, seed
+from afterview.cli.asking import ByService, service_for
 from afterview.cli.chat_lines import Commands, Lines
 from afterview.cli.commands.ask import streamer
 from afterview.cli.failures import describe_failure, kind_of, say
+from afterview.cli.here import Here
 from afterview.cli.models import for_a_question, load_model
 from afterview.cli.output.chat import print_in_short, print_line
 from afterview.cli.output.documents import dump
@@ -22,19 +22,20 @@ from afterview.cli.progress import announced
 from afterview.cli.spans import question_span
 from afterview.configs import ExitStatus
 from afterview.configs.errors import AfterviewError
+from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.directory import Memory
 from afterview.stream.ask.answer_record import AnswerRecord
-from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.dialogue import Dialogue
-from afterview.stream.ask.question import Answer, Question
-from afterview.stream.ask.saved_answers import save
+from afterview.stream.ask.question import Question
+from afterview.stream.ask.saved_answers import Saved
 from afterview.stream.errors import Cancelled
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Answer questions until the input ends."""
     require_model(arguments.model)
-    memory = Memory(readable_memory(arguments.memory))
+    path = readable_memory(arguments.memory)
+    memory = Memory(path)
     cameras = list(memory.each(lambda reader: reader, arguments.camera).results.values())
     start, at, last_s = question_span(arguments.start, arguments.at, arguments.last, cameras)
     about = Question(
@@ -47,22 +48,34 @@ def run(arguments: argparse.Namespace) -> int:
         evidence=require_count("--evidence", arguments.evidence, 0),
         **generation_options(arguments),
     )
-    spec = cameras[0].spec
-    announce = for_a_question(as_json=arguments.json)
-    model = load_model(arguments.model or spec.model, arguments.index_encoder, recorded=spec, announce=announce)
-    chat = _Chat(Answerer(memory, model), Lines(as_json=arguments.json), arguments, Dialogue(about))
-    if model.notice and not arguments.json:
-        print(f"note: {model.notice}", file=sys.stderr, flush=True)
+    answerer = service_for(arguments, path) or _here(arguments, memory, cameras[0].spec)
+    chat = _Chat(answerer, memory, Lines(as_json=arguments.json), arguments, Dialogue(about))
+    if answerer.notice and not arguments.json:
+        print(f"note: {answerer.notice}", file=sys.stderr, flush=True)
     return chat.run()
+
+
+def _here(arguments: argparse.Namespace, memory: Memory, spec: FeatureSpec) -> Here:
+    announce = for_a_question(as_json=arguments.json)
+    return Here(
+        memory, load_model(arguments.model or spec.model, arguments.index_encoder, recorded=spec, announce=announce)
+    )
 
 
 class _Chat:
     """One conversation. Each line is a question, or a command that begins with `/`."""
 
-    def __init__(self, answerer: Answerer, lines: Lines, arguments: argparse.Namespace, dialogue: Dialogue) -> None:
-        self._answerer, self._lines, self._dialogue = answerer, lines, dialogue
+    def __init__(
+        self,
+        answerer: Here | ByService,
+        memory: Memory,
+        lines: Lines,
+        arguments: argparse.Namespace,
+        dialogue: Dialogue,
+    ) -> None:
+        self._answerer, self._memory, self._lines, self._dialogue = answerer, memory, lines, dialogue
         self._json, self._shown_memory = arguments.json, arguments.memory
-        self._commands = Commands(answerer.memory)
+        self._commands = Commands(memory)
         self._failed = False
 
     def run(self) -> int:
@@ -84,31 +97,27 @@ class _Chat:
             self._lines.say(said)
             return
         require_question("the question", line)
-        dialogue, question = self._dialogue.asked(self._answerer.memory, line)
-        asked = time.time()
+        dialogue, question = self._dialogue.asked(self._memory, line)
         with _stoppable(self._lines) as cancel:
-            answer, streamed = self._answer(question, cancel)
-            self._show(answer, question, asked, streamed=streamed)
-        self._dialogue = dialogue.answered(answer, len(self._answerer.memory.camera_ids()))
+            record, saved, streamed = self._answer(question, cancel)
+            self._show(record, saved, streamed=streamed)
+        asked = [one.camera for one in record.answer.coverage]
+        self._dialogue = dialogue.answered(asked, len(self._memory.camera_ids()))
         if self._dialogue != dialogue:
             names = ", ".join(self._dialogue.about.cameras)
             self._lines.say(f"the next questions stay with {names}; /camera asks all cameras again")
 
-    def _answer(self, question: Question, cancel: threading.Event) -> tuple[Answer, bool]:
+    def _answer(self, question: Question, cancel: threading.Event) -> tuple[AnswerRecord, Saved, bool]:
         streamed = self._lines.interactive and sys.stdout.isatty()
         if self._json:
-            return self._answerer.ask(question, cancel=cancel), False
+            return *self._answerer.ask(question, cancel=cancel), False
         with announced("answering") as end:
-            answer = self._answerer.ask(question, on_text=streamer(end) if streamed else None, cancel=cancel)
+            record, saved = self._answerer.ask(question, on_text=streamer(end) if streamed else None, cancel=cancel)
         if streamed:
             print()
-        return answer, streamed
+        return record, saved, streamed
 
-    def _show(self, answer: Answer, question: Question, asked: float, *, streamed: bool) -> None:
-        memory = self._answerer.memory
-        zones = {part.coverage.camera: memory.camera(part.coverage.camera).info for part in answer.parts}
-        record = AnswerRecord.of(answer, question, asked=asked, memory=memory.path, cameras=zones, version=__version__)
-        saved = save(record, memory.held.path)
+    def _show(self, record: AnswerRecord, saved: Saved, *, streamed: bool) -> None:
         if self._json:
             dump(document_of(record, saved, None), self._shown_memory)
         elif self._lines.interactive:

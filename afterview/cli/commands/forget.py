@@ -14,6 +14,7 @@ from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.writing.preview import Preview, preview_forget
 from afterview.stream.ingest.commands import BY_RECORDER, apply
+from afterview.stream.service.changes import delete_exports
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -37,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     def forget(reader: CameraReader) -> dict[str, Any]:
         start, stop = spans[reader.info.id]
         done = apply(reader, {"do": "forget", "start": start, "stop": stop})
+        delete_exports(memory.held.path, reader.info.id)  # what a service has exported of it
         document = {**done, "stays": {"frames": reader.snapshot().frames}}
         if not arguments.json:  # at once: the next camera may fail
             _print(document, reader)

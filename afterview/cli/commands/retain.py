@@ -2,8 +2,7 @@
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from afterview.cli.arguments import memory_path
@@ -18,43 +17,36 @@ from afterview.cli.output.deletions import (
 from afterview.cli.output.documents import dump, print_skipped
 from afterview.configs import ExitStatus, UsageError
 from afterview.memory.base.counts import spell_bytes
-from afterview.memory.base.durable import DISK_FULL
-from afterview.memory.base.errors import NotWritable, RepositoryError, in_words
 from afterview.memory.base.moved import require_in_place
 from afterview.memory.base.settings import (
-    CameraSettings,
-    MemorySettings,
-    read_memory_settings,
     read_settings,
-    write_memory_settings,
 )
 from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.directory import EachCamera, Memory
 from afterview.memory.plans.downsampling import can_downsample
-from afterview.memory.plans.retention import Limits
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.rules import camera_limits
 from afterview.memory.reading.tiers import Tiers
-from afterview.memory.writing.disk_reserve import release
 from afterview.memory.writing.outlook import Outlook, outlooks
 from afterview.memory.writing.preview import preview_retention
-from afterview.stream.ingest.commands import BY_COMMAND, BY_RECORDER, apply
+from afterview.stream.ingest.commands import BY_COMMAND, BY_RECORDER
+from afterview.stream.ingest.limits import plan_limits, set_limits, shares, usable
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Show what new limits would evict, ask, set them, and report what went; then the limits and the forecast."""
     memory = Memory(memory_path(arguments.memory))
     values = _given(arguments)
-    found = memory.each(_usable, arguments.camera)
+    found = memory.each(usable, arguments.camera)
     readers = list(found.results.values())
-    others = memory.each(_usable).results.values()
+    others = memory.each(usable).results.values()
     if values.get("coarse_days"):
         for reader in readers:
             _require_downsampling(reader)
     applied: dict[str, dict[str, Any]] = {}
     if values:
-        affected = list(others) if _shares(memory.held.path, values) else readers
-        planned = _planned(memory.held.path, affected, readers if arguments.camera else [], values)
+        affected = list(others) if shares(memory.held.path, values) else readers
+        planned = plan_limits(memory.held.path, affected, readers if arguments.camera else [], values)
         previews = {
             reader.info.id: preview_retention(reader, limits, settings.keep) for reader, settings, limits in planned
         }
@@ -72,21 +64,13 @@ def run(arguments: argparse.Namespace) -> int:
         if any(preview.frames for preview in previews.values()):
             confirm(lines, arguments)
         require_in_place(memory.held.path)
-        applied, failed = _apply(memory.held.path, readers, affected, values, own=bool(arguments.camera))
+        applied, failed = set_limits(memory.held.path, readers, affected, values, own=bool(arguments.camera))
         left = {name: reader for name, reader in found.results.items() if name not in failed}
         found = EachCamera(left, {**found.skipped, **failed})
     elif arguments.dry_run:
         raise UsageError("--dry-run: of what? give --days, --gb, --coarse-days or --forever")
     _report(arguments, memory, found, applied, outlooks(list(others)))
     return ExitStatus.FAILURE if found.skipped else ExitStatus.OK  # a limit that one camera lacks is no success
-
-
-def _usable(reader: CameraReader) -> CameraReader:
-    """The camera, if everything can be read that its limits, its preview and its forecast need. Raises RepositoryError, OSError."""
-    read_settings(reader.held.path)
-    Tiers.of(reader.held.path, reader.snapshot())
-    reader.bytes_on_disk()
-    return reader
 
 
 def _report(
@@ -120,85 +104,6 @@ def _given(arguments: argparse.Namespace) -> dict[str, float | None]:
         if not 0 < value < math.inf:
             raise UsageError(f"{option} {value:g}: must be above 0; use --forever to remove all limits")
     return {"days": None, "gigabytes": None, "coarse_days": None} if arguments.forever else given
-
-
-def _shares(memory: Path, values: dict[str, float | None]) -> bool:
-    """Whether these limits of some cameras change those of others: cameras share the memory's gigabytes."""
-    return "gigabytes" in values and read_memory_settings(memory).gigabytes is not None
-
-
-def _planned(
-    memory: Path, affected: Sequence[CameraReader], own: Sequence[CameraReader], values: dict[str, float | None]
-) -> list[tuple[CameraReader, CameraSettings, Limits]]:
-    """Each camera with its settings and limits once these values are set: for the cameras `own`, or for the memory."""
-    changes = {reader.info.id for reader in own}
-    shared = read_memory_settings(memory)
-    if not own:
-        shared = MemorySettings(**{**shared.model_dump(), **values})
-    gigabytes = {camera: values["gigabytes"] for camera in changes if "gigabytes" in values}
-    planned = []
-    for reader in affected:
-        settings = read_settings(reader.held.path)
-        if reader.info.id in changes:
-            settings = settings.changed(**values)
-        planned.append((reader, settings, camera_limits(reader.held.path, settings, shared, gigabytes)))
-    return planned
-
-
-def _apply(
-    memory: Path,
-    readers: Sequence[CameraReader],
-    affected: Sequence[CameraReader],
-    values: dict[str, float | None],
-    *,
-    own: bool,
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Set the limits and evict by them: what the writer of each camera reports, and why others could not. Raises if one was named."""
-    first = {} if own else _set_shared(memory, affected, values)
-    done: dict[str, dict[str, Any]] = {}
-    failed: dict[str, str] = {}
-    for reader in [*readers, *(other for other in affected if other not in readers)]:
-        named = own and reader in readers
-        command = {"do": "set", "settings": values if own else {}} if reader in readers else {"do": "enforce"}
-        coarse = reader in readers and bool(values.get("coarse_days"))
-        try:
-            done[reader.info.id] = apply(reader, command, finish_downsampling=coarse)
-        except (RepositoryError, OSError) as error:
-            if named or len(affected) == 1:
-                raise
-            failed[reader.info.id] = str(in_words(error))
-    for camera, document in first.items():
-        if document["evicted"]["frames"] and camera in done:
-            done[camera]["evicted"] = document["evicted"]
-    return done, failed
-
-
-def _set_shared(
-    memory: Path, readers: Sequence[CameraReader], values: dict[str, float | None]
-) -> dict[str, dict[str, Any]]:
-    """Write the limits of the memory. On a full disk, evict by them first; then, what the writer of each camera reports."""
-    shared = read_memory_settings(memory)
-    new = MemorySettings(**{**shared.model_dump(), **values})
-    evicted: dict[str, dict[str, Any]] = {}
-    for attempt in ("as it is", "without reserves", "after evicting"):
-        if attempt == "without reserves":
-            for reader in readers:
-                release(reader.held.path)
-        elif attempt == "after evicting":
-            command = {"do": "enforce", "shared": new.model_dump(mode="json")}
-            evicted = {reader.info.id: apply(reader, command) for reader in readers}
-            for reader in readers:
-                release(reader.held.path)
-        try:
-            if new != shared:
-                write_memory_settings(memory, new)
-            return evicted
-        except OSError as error:
-            if error.errno not in DISK_FULL:
-                raise
-    raise NotWritable(
-        f"{memory}: the disk is full, and the limits could not be written; delete other files and run it again"
-    )
 
 
 def _require_downsampling(reader: CameraReader) -> None:

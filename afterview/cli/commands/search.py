@@ -18,6 +18,7 @@ from afterview.cli.arguments import (
     require_past,
     require_question,
 )
+from afterview.cli.asking import service_for
 from afterview.cli.models import for_a_question, load_model_encoders
 from afterview.cli.output.records import show_record
 from afterview.cli.output.sheets import picture_path
@@ -25,13 +26,13 @@ from afterview.cli.progress import announced
 from afterview.configs import UsageError
 from afterview.memory.base.errors import NothingRecorded, RepositoryError
 from afterview.memory.base.typed_times import parse_time
-from afterview.memory.directory import Memory
+from afterview.memory.directory import EachCamera, Memory
 from afterview.memory.reading.reader import CameraReader
 from afterview.stream.ask.answer_record import Origin, SearchRecord
 from afterview.stream.ask.cameras import nothing_recorded
 from afterview.stream.ask.frame_images import frame_images
 from afterview.stream.ask.question import Question
-from afterview.stream.ask.saved_answers import save
+from afterview.stream.ask.saved_answers import Saved, save
 from afterview.stream.ask.search import TimeRange, search
 from afterview.stream.ask.span import find_span
 
@@ -50,11 +51,30 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.start and arguments.last:
         raise UsageError("--from and --last both say where the span begins; give one of them")
     sheet = picture_path("--sheet", arguments.sheet, force=arguments.force)
-    memory = Memory(readable_memory(arguments.memory))
+    path = readable_memory(arguments.memory)
+    memory = Memory(path)
     opened = memory.each(lambda reader: reader, arguments.camera)
     readers = list(opened.results.values())
     spans = {reader.info.id: _span(arguments, reader.info.timezone, readers) for reader in readers}
     _require_frames(readers, spans, opened.skipped)
+    service = service_for(arguments, path)
+    if service is None:
+        record, saved = _search_here(arguments, memory, opened, spans)
+    else:
+        times = (arguments.start, arguments.at, arguments.last)
+        with announced("searching, and indexing what is new"):
+            record, saved = service.search(arguments.text, arguments.camera, *times, arguments.top)
+        _note_stale(record)
+    if len(record.result.hits) > _MOST_IMAGES:
+        _LOGGER.warning("note: only the images of the best %d frames are saved", _MOST_IMAGES)
+    return show_record(record, saved, arguments, sheet)
+
+
+def _search_here(
+    arguments: argparse.Namespace, memory: Memory, opened: EachCamera[CameraReader], spans: Mapping[str, TimeRange]
+) -> tuple[SearchRecord, Saved]:
+    """Load the model's encoders, and search with them."""
+    readers = list(opened.results.values())
     spec = readers[0].spec
     encoders = load_model_encoders(
         arguments.model or spec.model,
@@ -66,13 +86,9 @@ def run(arguments: argparse.Namespace) -> int:
     with announced("searching, and indexing what is new"):
         found = search(memory, encoders, arguments.text, spans, most=arguments.top, skip_others=not arguments.camera)
     found = replace(found, skipped={**opened.skipped, **found.skipped})
-    for why in found.stale.values():
-        _LOGGER.warning("note: only frames that were indexed before are searched: %s", why)
     pictures, problems = frame_images(memory, [(hit.camera, hit.frame) for hit in found.hits[:_MOST_IMAGES]])
     for problem in problems:
         _LOGGER.warning("note: %s", problem)
-    if len(found.hits) > _MOST_IMAGES:
-        _LOGGER.warning("note: only the images of the best %d frames are saved", _MOST_IMAGES)
     options = {key: getattr(arguments, key) for key in ("camera", "start", "last", "at", "top")}
     ends = {end for _, end in spans.values()}
     options["at"] = ends.pop() if len(ends) == 1 else None
@@ -80,7 +96,13 @@ def run(arguments: argparse.Namespace) -> int:
         reader.info.id: reader.info for reader in readers
     })  # fmt: skip
     record = SearchRecord(about, found, pictures)
-    return show_record(record, save(record, memory.held.path), arguments, sheet)
+    _note_stale(record)
+    return record, save(record, memory.held.path)
+
+
+def _note_stale(record: SearchRecord) -> None:
+    for why in record.result.stale.values():
+        _LOGGER.warning("note: only frames that were indexed before are searched: %s", why)
 
 
 def _require_frames(

@@ -4,6 +4,7 @@ import argparse
 import gc
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from afterview.stream.service.serve import Service
     except ModuleNotFoundError as error:
-        if error.name not in ("fastapi", "uvicorn", "starlette"):
+        if error.name not in ("fastapi", "uvicorn", "starlette", "argon2"):
             raise
         raise missing_extra("serve", "the service") from None
     service = Service(
@@ -78,6 +79,7 @@ def _with_options(http: HttpConfig, arguments: argparse.Namespace) -> HttpConfig
 def _ready(url: str, memory: Path, *, as_json: bool) -> None:
     if as_json:
         dump({"url": url, "pid": os.getpid()}, str(memory))
+        sys.stdout.flush()  # a program waits for this line, and the next output may come in months
     _LOGGER.info("listening on %s; memory %s; stop with Ctrl-C", url, memory)
 
 

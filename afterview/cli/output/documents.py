@@ -3,15 +3,17 @@
 import json
 import unicodedata
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from afterview.cli.progress import cells
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.counts import counted
 from afterview.memory.base.iso_times import with_iso
-from afterview.memory.base.records import Gap
 from afterview.memory.base.typed_times import spell_duration
-from afterview.memory.plans.retention import Limits
+
+if TYPE_CHECKING:
+    from afterview.memory.base.records import Gap
+    from afterview.memory.plans.retention import Limits
 
 _WIDEST_NAME = 32  # cells; a longer name is not cut, and what follows it stands further right
 
@@ -50,7 +52,7 @@ def print_skipped(skipped: Mapping[str, str], what: str) -> None:
         print(f"{printable(name)}: {what}: {printable(why)}")
 
 
-def describe_gap(gap: Gap, info: CameraInfo) -> str:
+def describe_gap(gap: "Gap", info: CameraInfo) -> str:
     """A gap for people, in the camera's zone."""
     why = (
         "crashed: no process is recording, and the last one did not stop cleanly"
@@ -62,7 +64,7 @@ def describe_gap(gap: Gap, info: CameraInfo) -> str:
     return f"{info.show(gap.start)} to {info.show(gap.end)}, {spell_duration(gap.seconds)} ({gap.reason})"
 
 
-def describe_limits(limits: Limits) -> str:
+def describe_limits(limits: "Limits") -> str:
     """The limits for people; empty without limits."""
     values = limits.to_dict()
     words = {"days": "{:g} days", "gigabytes": "{:.3g} GB", "coarse_days": "a quarter of the tokens after {:g} days"}

@@ -91,6 +91,9 @@ def add_question(parser: argparse.ArgumentParser, verb: str, *, at: str) -> None
     parser.add_argument("--at", metavar="TIME", help=at)
     parser.add_argument("--model", metavar=MODEL, help="model to use (default: the one the memory was recorded with)")
     add_index_encoder(parser)
+    parser.add_argument(
+        "--no-service", action="store_true", help="load the model in this command, also where a service (`serve`) holds the memory"
+    )  # fmt: skip
 
 
 def add_index_encoder(parser: argparse.ArgumentParser) -> None:

@@ -42,11 +42,13 @@ def add_generation(parser: argparse.ArgumentParser) -> None:
 
 def generation_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """What was given, as fields of a Question. Raises UsageError, which names the option, for a value that is out of range."""
-    from afterview.configs import UsageError  # late: `--help` needs no schemas
-    from afterview.model.base.generation import GenerationSettings
-
     given = {field: getattr(arguments, option) for option, field in _FIELDS.items()}
     given["stop"] = tuple(given["stop"]) if given["stop"] else None
+    if all(value is None for value in given.values()):
+        return given
+    from afterview.configs import UsageError  # late: `--help` and most questions need no schemas
+    from afterview.model.base.generation import GenerationSettings
+
     for option, field in _FIELDS.items():
         try:
             GenerationSettings().changed({field: given[field]})

@@ -7,13 +7,15 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from afterview.configs import AfterviewError
-from afterview.memory.format.answer_files import delete_answer, saved_directories
+from afterview.memory.format.answer_files import delete_answer
 from afterview.stream.ask.saved_answers import changes_since, find_saved
+from afterview.stream.service.audit import Audit
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.http import schemas
 from afterview.stream.service.http.errors import Json, Responses, document_of
-from afterview.stream.service.http.parameters import access_of, server_sent, unless_left
+from afterview.stream.service.http.parameters import Admin, Visitor, access_of, server_sent, unless_left
 from afterview.stream.service.questions import Ask, Piece, Questions
+from afterview.stream.service.saved import visible_answers
 
 _SENT = """Server-sent events: `cameras` (which are asked, and why others are not), `text` (pieces of the answer), then `answer` (the whole
 document) or `error`."""
@@ -34,7 +36,7 @@ _FULL: Responses = {
 AnswerId = Annotated[str, Path(description="Id of an answer or a search.", min_length=1, max_length=64)]
 
 
-def answer_routes(engine: Engine, questions: Questions) -> APIRouter:
+def answer_routes(engine: Engine, questions: Questions, audit: Audit) -> APIRouter:
     """Routes of /ask, /search and /answers."""
     routes = APIRouter(tags=["questions"])
     streamed: Responses = {
@@ -66,33 +68,40 @@ def answer_routes(engine: Engine, questions: Questions) -> APIRouter:
             )
         )
 
+    _add_saved(routes, engine, questions, audit)
+    return routes
+
+
+def _add_saved(routes: APIRouter, engine: Engine, questions: Questions, audit: Audit) -> None:
     @routes.get("/answers", response_model=schemas.SavedAnswers, summary="Saved answers and searches, newest first")
-    async def answers(limit: Annotated[int, Query(ge=1, le=500, description="At most so many.")] = 50) -> JSONResponse:
-        found = await engine.read(lambda: saved_directories(engine.path))
+    async def answers(
+        access: Visitor, limit: Annotated[int, Query(ge=1, le=500, description="At most so many.")] = 50
+    ) -> JSONResponse:
+        """Viewers see their own, as far as they may still see all its cameras; admins see all."""
+        found = await engine.read(lambda: visible_answers(engine.path, access))
         return Json({"answers": [{"id": one.id, "saved": one.saved, "bytes": one.bytes} for one in found[:limit]]})
 
     @routes.get("/answers/{answer}", response_model=schemas.AnswerDocument | schemas.SearchDocument, responses=_NOTHING,
                 summary="An answer again")  # fmt: skip
-    async def saved_answer(request: Request, answer: AnswerId) -> JSONResponse:
+    async def saved_answer(access: Visitor, answer: AnswerId) -> JSONResponse:
         """The answer as it was given, with what became of its frames in `notes`."""
 
         def opened() -> dict[str, Any]:
-            record = questions.answer(answer, access_of(request))
-            document = questions.document(record)
+            record = questions.answer(answer, access)
+            document = questions.document(record, access)
             return {**document, "notes": changes_since(record, engine.path)}
 
         return Json(await engine.read(opened))
 
     @routes.delete("/answers/{answer}", status_code=204, responses=_NOTHING, summary="Delete a saved answer")
-    async def delete(request: Request, answer: AnswerId) -> Response:
-        def work() -> None:
-            questions.answer(answer, access_of(request))
+    async def delete(access: Admin, answer: AnswerId) -> Response:
+        def work() -> str:
+            identity = questions.answer(answer, access).about.id
             delete_answer(find_saved(engine.path, answer).path)
+            return identity
 
-        await engine.read(work)
+        audit.note(access, "delete_answer", answer=await engine.read(work))
         return Response(status_code=204)
-
-    return routes
 
 
 def _asked(body: schemas.AskRequest) -> Ask:

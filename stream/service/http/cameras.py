@@ -8,43 +8,49 @@ from fastapi.responses import JSONResponse
 from afterview.configs import AfterviewError
 from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.description import CameraDescription
+from afterview.stream.service.access import Access
+from afterview.stream.service.audit import Audit
+from afterview.stream.service.cameras import shown_source
 from afterview.stream.service.config import CameraConfig
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import NotFound
 from afterview.stream.service.http import schemas
 from afterview.stream.service.http.errors import Json
-from afterview.stream.service.http.parameters import CameraName
-from afterview.stream.service.questions import Questions
+from afterview.stream.service.http.parameters import Admin, CameraName, Visitor
 
 NewName = Annotated[str, Path(description="Name of the camera.", min_length=1, max_length=200, examples=["front door"])]
 
 
-def camera_routes(engine: Engine, questions: Questions) -> APIRouter:
+def camera_routes(engine: Engine, audit: Audit) -> APIRouter:
     """Routes under /cameras, and the service itself."""
     routes = APIRouter(tags=["cameras"])
 
     @routes.get("/service", response_model=schemas.ServiceDocument, summary="The service itself")
-    async def service() -> JSONResponse:
+    async def service(access: Visitor) -> JSONResponse:
         return Json(
             {
                 "version": engine.version,
                 "began": engine.began,
-                "model": {"state": engine.model_state, "detail": engine.model_problem},
+                "model": {
+                    "state": engine.model_state,
+                    "detail": engine.model_problem if access.admin else "",
+                    **_loaded(engine),
+                },
                 "questions": {"waiting": engine.line.waiting, "longest": engine.config.http.longest_queue},
-                "cameras": len(engine.cameras),
+                "cameras": len(engine.visible(access)),
             }
         )
 
     @routes.get("/cameras", response_model=schemas.CameraList, summary="All cameras and their states")
-    async def cameras() -> JSONResponse:
-        served = {camera.id: camera.to_dict(engine.model_state) for camera in engine.cameras.values()}
-        others, skipped = await engine.read(lambda: _others(engine, set(served)))
+    async def cameras(access: Visitor) -> JSONResponse:
+        served = {camera.id: camera.to_dict(engine.model_state) for camera in engine.visible(access)}
+        others, skipped = await engine.read(lambda: _others(engine, access, set(served)))
         return Json({"cameras": [*served.values(), *others], "skipped": skipped})
 
     @routes.get("/cameras/{camera}", response_model=schemas.CameraDetails, summary="One camera and its memory",
                 responses={404: {"model": schemas.ErrorDocument, "description": "No such camera."}})  # fmt: skip
-    async def camera_details(camera: CameraName) -> JSONResponse:
-        return Json(await _details(engine, camera))
+    async def camera_details(camera: CameraName, access: Visitor) -> JSONResponse:
+        return Json(await _details(engine, camera, access))
 
     @routes.put(
         "/cameras/{camera}", response_model=schemas.CameraDocument, summary="Add a camera, or change one",
@@ -53,25 +59,38 @@ def camera_routes(engine: Engine, questions: Questions) -> APIRouter:
             409: {"model": schemas.ErrorDocument, "description": "Another process records it, or its name is taken."},
         },
     )  # fmt: skip
-    async def put_camera(camera: NewName, config: CameraConfig) -> JSONResponse:
+    async def put_camera(camera: NewName, config: CameraConfig, access: Admin) -> JSONResponse:
         """It is recorded from now on, also after a restart. A camera of the configuration file is changed there."""
         put, new = await engine.put_camera(camera, config)
+        audit.note(
+            access, "camera", cameras=[put.id], outcome="added" if new else "changed", source=shown_source(config)
+        )
         return Json(put.to_dict(engine.model_state), 201 if new else 200)
 
     @routes.delete("/cameras/{camera}", status_code=204, summary="Stop recording a camera",
                    responses={404: {"model": schemas.ErrorDocument, "description": "No such camera."}})  # fmt: skip
-    async def delete_camera(camera: CameraName) -> Response:
+    async def delete_camera(camera: CameraName, access: Admin) -> Response:
         """What it has recorded stays; `forget` deletes. Only for cameras that were added by the API."""
-        await engine.remove_camera(camera)
+        removed = await engine.remove_camera(camera)
+        audit.note(access, "camera", cameras=[removed.id], outcome="removed")
         return Response(status_code=204)
 
     return routes
 
 
-def _others(engine: Engine, served: set[str]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def _loaded(engine: Engine) -> dict[str, str]:
+    """Which model answers; nothing while there is none."""
+    if engine.model_state != "ready":
+        return {}
+    model = engine.model
+    index = model.encoders.feature_spec.index.encoder
+    return {"name": model.preset.reference, "index_encoder": index, "notice": model.notice or ""}
+
+
+def _others(engine: Engine, access: Access, served: set[str]) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Cameras of the memory that the service does not record; and those that cannot be read. In a thread."""
     try:
-        memory = engine.memory()
+        memory = engine.view(access)
         found = [
             _unrecorded(reader.info.id, reader.info.name) for reader in memory.cameras() if reader.info.id not in served
         ]
@@ -87,14 +106,14 @@ def _unrecorded(identity: str, name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def _details(engine: Engine, name: str) -> dict[str, Any]:
+async def _details(engine: Engine, name: str, access: Access) -> dict[str, Any]:
     """State and memory of a camera. Raises MemoryNotFound."""
 
     def described() -> dict[str, Any]:
-        return CameraDescription.of(engine.memory().camera(name)).to_dict()
+        return CameraDescription.of(engine.view(access).camera(name)).to_dict()
 
     try:
-        state: dict[str, Any] | None = engine.served(name).to_dict(engine.model_state)
+        state: dict[str, Any] | None = engine.served(name, access).to_dict(engine.model_state)
     except NotFound:
         state = None
     try:

@@ -24,7 +24,17 @@ from afterview.memory.base.errors import (
     SpecMismatch,
     StoreError,
 )
-from afterview.stream.service.errors import Forbidden, ModelNotReady, NotFound, Stopping, TooManyJobs, TooManyQuestions
+from afterview.stream.service.errors import (
+    Forbidden,
+    ModelNotReady,
+    NotFound,
+    Stopping,
+    TooManyJobs,
+    TooManyQuestions,
+    TooManySignIns,
+    WrongSignIn,
+)
+from afterview.stream.service.http_address import OWN_SOCKET
 from afterview.stream.source.address.redact import redact
 
 # The first class that fits counts.
@@ -36,6 +46,8 @@ _STATUS: tuple[tuple[type[AfterviewError], int], ...] = (
     (Forbidden, 403),
     (TooManyQuestions, 429),
     (TooManyJobs, 429),
+    (TooManySignIns, 429),
+    (WrongSignIn, 401),
     (ModelNotReady, 503),
     (Stopping, 503),
     (StoreError, 503),
@@ -71,8 +83,10 @@ def response_of(error: AfterviewError | OSError) -> JSONResponse:
         return error_response(503, "system", describe(error))
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     headers = {}
-    if isinstance(error, TooManyQuestions | TooManyJobs):
+    if isinstance(error, TooManyQuestions | TooManyJobs | TooManySignIns):
         headers["Retry-After"] = str(error.retry_after_s)
+    elif status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     elif status == 503:
         headers["Retry-After"] = "5"
     return error_response(status, error_kind(error), str(error), headers)
@@ -90,6 +104,10 @@ def add_error_handlers(app: FastAPI, memory: Path) -> None:
     async def own(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, AfterviewError | OSError)
         found = response_of(error)
+        if (
+            request.scope.get(OWN_SOCKET) or not memory.is_absolute()
+        ):  # this user knows it; a relative name tells nothing
+            return found
         hidden = bytes(found.body).replace(json.dumps(str(memory))[1:-1].encode(), b"the memory")
         found.headers["Content-Length"] = str(len(hidden))
         found.body = hidden

@@ -10,7 +10,8 @@ from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import TooManyJobs
 from afterview.stream.service.events import MOST_LISTENERS
 from afterview.stream.service.http import schemas
-from afterview.stream.service.http.parameters import server_sent
+from afterview.stream.service.http.parameters import Visitor, server_sent
+from afterview.stream.service.seen_events import seen_by
 
 _SENT = "Server-sent events: `camera` (a state changed), `job`, `answer`, `model`, `configuration`, `missed` (events were lost)."
 
@@ -27,17 +28,19 @@ def event_routes(engine: Engine) -> APIRouter:
         },
     )  # fmt: skip
     async def events(
+        access: Visitor,
         last_event_id: Annotated[
             str | None, Header(description="Number of the newest event that the client has.")
         ] = None,
     ) -> StreamingResponse:
+        """Of the cameras that the user may see, and of their own answers."""
         if engine.hub.listeners >= MOST_LISTENERS:
             raise TooManyJobs(f"{MOST_LISTENERS} clients listen to events already")
         after = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 16 else None
 
         async def sent() -> AsyncIterator[str]:
             yield ": welcome\n\n"
-            async for event in engine.hub.listen(after):
+            async for event in engine.hub.listen(after, see=seen_by(access)):
                 yield ": still here\n\n" if event is None else server_sent(event.kind, event.to_dict(), event.number)
 
         return StreamingResponse(sent(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

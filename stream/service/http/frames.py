@@ -14,12 +14,14 @@ from afterview.memory.base.typed_times import Time, unix_seconds
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.stream.ask.frame_images import image_of
 from afterview.stream.ask.looking import Chosen, frame_at, frame_numbered, frames_of_span, newest_frame
+from afterview.stream.service.access import Access
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import NotFound
 from afterview.stream.service.http import schemas
 from afterview.stream.service.http.errors import Json, Responses
-from afterview.stream.service.http.parameters import CameraName, FrameNumber, TimeText, as_time
+from afterview.stream.service.http.parameters import CameraName, FrameNumber, TimeText, Visitor, as_time
 from afterview.stream.service.questions import image_url
+from afterview.stream.service.saved import visible_answers
 from afterview.stream.service.timeline import evidence_of_answers, timeline
 
 _NOTHING: Responses = {404: {"model": schemas.ErrorDocument, "description": "No such camera or frame."}}
@@ -40,41 +42,45 @@ def frame_routes(engine: Engine) -> APIRouter:
 
     @routes.get("/frames", response_model=schemas.FrameList, summary="Frames of a span, evenly spaced")
     async def frames(
-        camera: CameraName, start: TimeText = None, end: TimeText = None,
+        access: Visitor, camera: CameraName, start: TimeText = None, end: TimeText = None,
         count: Annotated[int, Query(ge=1, le=1000, description="At most so many.")] = 16,
     ) -> JSONResponse:  # fmt: skip
         first, last = as_time(start), as_time(end)
 
         def work() -> dict[str, Any]:
-            snapshot = _snapshot(engine, camera)
+            snapshot = _snapshot(engine, camera, access)
             low, high = _times(snapshot, first, last)
             return _listed(snapshot, frames_of_span(snapshot, low, high, count))
 
         return Json(await engine.read(work))
 
     @routes.get("/frames/{frame}", response_model=schemas.FrameDocument, summary="A frame by its number")
-    async def frame_of(camera: CameraName, frame: FrameNumber) -> JSONResponse:
+    async def frame_of(access: Visitor, camera: CameraName, frame: FrameNumber) -> JSONResponse:
         def work() -> dict[str, Any]:
-            snapshot = _snapshot(engine, camera)
+            snapshot = _snapshot(engine, camera, access)
             return _frame(snapshot, _only(snapshot, lambda: frame_numbered(snapshot, frame)))
 
         return Json(await engine.read(work))
 
     @routes.get("/frames/{frame}/image", summary="The picture of a frame", response_class=Response, responses=_PICTURE)
-    async def image(camera: CameraName, frame: FrameNumber, if_none_match: IfNoneMatch = None) -> Response:
+    async def image(
+        access: Visitor, camera: CameraName, frame: FrameNumber, if_none_match: IfNoneMatch = None
+    ) -> Response:
         def work() -> Response:
-            snapshot = _snapshot(engine, camera)
+            snapshot = _snapshot(engine, camera, access)
             return _picture(snapshot, _only(snapshot, lambda: frame_numbered(snapshot, frame)), if_none_match)
 
         return await engine.read(work)
 
     @routes.get("/image", summary="The picture at a time", response_class=Response, responses=_PICTURE)
-    async def image_at(camera: CameraName, at: TimeText = None, if_none_match: IfNoneMatch = None) -> Response:
+    async def image_at(
+        access: Visitor, camera: CameraName, at: TimeText = None, if_none_match: IfNoneMatch = None
+    ) -> Response:
         """The newest picture, or the one at a time (the last before it)."""
         moment = as_time(at)
 
         def work() -> Response:
-            snapshot = _snapshot(engine, camera)
+            snapshot = _snapshot(engine, camera, access)
             then, _ = _times(snapshot, moment, None)
             chosen = newest_frame(snapshot) if then is None else frame_at(snapshot, then)
             return _picture(snapshot, chosen.frames[0], if_none_match)
@@ -90,21 +96,21 @@ def _add_timeline(routes: APIRouter, engine: Engine) -> None:
         "/timeline", response_model=schemas.TimelineDocument, summary="Coverage, gaps, forgotten spans, evidence"
     )
     async def camera_timeline(
-        camera: CameraName, start: TimeText = None, end: TimeText = None,
+        access: Visitor, camera: CameraName, start: TimeText = None, end: TimeText = None,
         most: Annotated[int, Query(ge=1, le=10_000, description="Entries of each kind, the newest ones.")] = 500,
     ) -> JSONResponse:  # fmt: skip
         first, last = as_time(start), as_time(end)
 
         def work() -> dict[str, Any]:
-            snapshot = _snapshot(engine, camera)
+            snapshot = _snapshot(engine, camera, access)
             low, high = _times(snapshot, first, last)
-            return timeline(snapshot, low, high, most, evidence_of_answers(engine.path))
+            return timeline(snapshot, low, high, most, evidence_of_answers(visible_answers(engine.path, access)))
 
         return Json(await engine.read(work))
 
 
-def _snapshot(engine: Engine, camera: str) -> MemorySnapshot:
-    return engine.memory().camera(camera).snapshot()
+def _snapshot(engine: Engine, camera: str, access: Access) -> MemorySnapshot:
+    return engine.view(access).camera(camera).snapshot()
 
 
 def _times(snapshot: MemorySnapshot, *times: Time | None) -> list[float | None]:

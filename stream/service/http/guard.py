@@ -1,72 +1,65 @@
-"""What every request passes before the API sees it: Host and Origin, token, size and time of its body. And what every answer carries.
+"""What every request passes before the API sees it: Host and Origin, who sends it, size and time of its body.
 
 Browsers of this machine can be led to any address by a web page, so a service without a token answers only to the names of this machine
 (against DNS rebinding) and to pages of its own (against requests forged by others).
 """
 
-import asyncio
 import ipaddress
 import logging
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+from collections.abc import MutableMapping
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from afterview.stream.service.admission import Visit
+from afterview.stream.service.http.bodies import Bodies
 from afterview.stream.service.http.errors import error_response
-from afterview.stream.service.http_address import is_loopback
-from afterview.stream.service.secrets import Token
+from afterview.stream.service.http.exchange import App, Exchange, Message, Receive, Send
+from afterview.stream.service.http.gate import Gate
+from afterview.stream.service.http.openai_errors import openai_shaped
+from afterview.stream.service.http_address import OWN_SOCKET, is_loopback
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
-
-LARGEST_BODY = 1 << 20  # bytes
-_LARGEST_DISCARDED = (
-    16 << 20
-)  # bytes of a larger body that are read: a client that is still sending would not see the refusal
 LONGEST_HEAD = 16 << 10  # bytes
-OPEN_TO_ALL = ("/health/live", "/health/ready")
 _LOCAL = frozenset(("localhost", "127.0.0.1", "::1"))
-_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-)
 
 _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Rules:
-    """Who may use the service. hosts: names by which it may be called, lower case. token: needed by everything but health, if there is one.
+    """How the service may be called. hosts: its names, lower case.
 
-    any_address: whether an IP address may stand for a name: on a network; a page cannot rebind one.
+    any_address: whether an IP address may stand for a name: on a network; a page cannot rebind one. own_socket: requests come by the
+    socket in the memory, which this user alone can open: neither name nor token is asked for.
     """
 
     hosts: frozenset[str]
-    token: Token | None
     any_address: bool
     body_timeout_s: float = 20.0
+    own_socket: bool = False
 
     @classmethod
-    def of(cls, bind: str, allowed: tuple[str, ...], token: Token | None, *, body_timeout_s: float) -> "Rules":
+    def of(cls, bind: str, allowed: tuple[str, ...], *, body_timeout_s: float) -> "Rules":
         """The rules of a service that listens on `bind`."""
         local = is_loopback(bind)
         own = _LOCAL if local else {*_LOCAL, socket.gethostname().lower(), f"{socket.gethostname().lower()}.local"}
         hosts = frozenset({*own, bind.lower(), *(host.lower() for host in allowed)})
-        return cls(hosts, token, not local, body_timeout_s)
+        return cls(hosts, not local, body_timeout_s)
 
 
 class Guard:
     """Middleware around the API."""
 
-    def __init__(self, app: App, rules: Rules) -> None:
-        self._app, self._rules = app, rules
+    def __init__(self, app: App, rules: Rules, gate: Gate, bodies: Bodies) -> None:
+        self._app, self._rules, self._gate, self._bodies = app, rules, gate, bodies
+
+    def for_this_user(self) -> "Guard":
+        """The same API for requests that come by the socket in the memory."""
+        return Guard(self._app, replace(self._rules, own_socket=True), self._gate, self._bodies)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """One request. Never raises: what goes wrong unexpectedly is logged, and answered with status 500."""
@@ -74,39 +67,45 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        begun = False
-
-        async def answer(message: Message) -> None:
-            nonlocal begun
-            if message["type"] == "http.response.start":
-                begun = True
-                given = {name.lower() for name, _ in message.get("headers", ())}
-                message["headers"] = [*message.get("headers", ()), *_HEADERS]
-                if b"cache-control" not in given:
-                    message["headers"].append((b"cache-control", b"no-store"))
-            await send(message)
-
-        refusal = self._refusal(scope)
+        exchange = Exchange(openai_shaped(scope, send))
+        headers = Headers(scope=scope)
+        scope[OWN_SOCKET] = self._rules.own_socket
+        visit = self._enter(scope, headers)
+        refusal: Response | None = None
+        if isinstance(visit, Response):
+            refusal = visit
+        else:
+            async with self._bodies.read(scope["path"], headers, receive) as body:
+                if isinstance(body, bytes):
+                    refusal = await self._answered(scope, visit, body, receive, exchange)
+                else:
+                    refusal = body
         if refusal is None:
-            body = await self._body(Headers(scope=scope), receive)
-            if body is None:
-                return  # the client left
-            if isinstance(body, bytes):
-                try:
-                    await self._app(scope, _replay(body, receive), answer)
-                    return
-                except Exception:
-                    _LOGGER.exception("%s %s failed", scope["method"], scope["path"])
-                    if begun:
-                        raise
-                refusal = error_response(500, "unexpected", "this is a bug; the service's log has more")
-            else:
-                refusal = body
+            return  # it was answered, or the client left
         refusal.headers["Connection"] = "close"
-        await refusal(scope, receive, answer)
+        await refusal(scope, receive, exchange.send)
 
-    def _refusal(self, scope: MutableMapping[str, Any]) -> Response | None:
-        headers, rules = Headers(scope=scope), self._rules
+    async def _answered(
+        self, scope: MutableMapping[str, Any], visit: Visit, body: bytes, receive: Receive, exchange: Exchange
+    ) -> Response | None:
+        """Let the API answer; what to say if that fails."""
+        try:
+            with self._gate.admission.staying(visit) as ended:
+                await exchange.until(ended, self._app(scope, _replay(body, receive), exchange.send))
+                return None
+        except Exception:
+            _LOGGER.exception("%s %s failed", scope["method"], scope["path"])
+            if exchange.begun:
+                raise
+        return error_response(500, "unexpected", "this is a bug; the service's log has more")
+
+    def _enter(self, scope: MutableMapping[str, Any], headers: Headers) -> Visit | Response:
+        """Who comes, or the refusal."""
+        if self._rules.own_socket:
+            return self._gate.enter_own(scope)
+        return self._refusal(scope, headers) or self._gate.enter(scope, headers)
+
+    def _refusal(self, scope: MutableMapping[str, Any], headers: Headers) -> Response | None:
         host = headers.get("host", "")
         if not self._is_own(host):
             return error_response(
@@ -118,14 +117,7 @@ class Guard:
         foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
         if foreign and not (scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"):
             return error_response(403, "origin_refused", "requests from pages of other sites are not accepted")
-        if rules.token is not None and scope["path"] not in OPEN_TO_ALL and not self.is_known(headers):
-            why = "this service needs its token: Authorization: Bearer TOKEN"
-            return error_response(401, "token_required", why, {"WWW-Authenticate": "Bearer"})
         return None
-
-    def is_known(self, headers: Headers) -> bool:
-        """Whether a request has the token, or none is needed."""
-        return self._rules.token is None or self._rules.token.is_given_by(headers.get("authorization", ""))
 
     def _is_own(self, host: str) -> bool:
         name = _name_of(host)
@@ -138,31 +130,6 @@ class Guard:
         except ValueError:
             return False
         return bool(place) and (place.lower() == host.lower() or _name_of(place) in self._rules.hosts - _LOCAL)
-
-    async def _body(self, headers: Headers, receive: Receive) -> bytes | Response | None:
-        """The body, or the refusal; None for a client that left."""
-        too_large = error_response(413, "too_large", f"a request has at most {LARGEST_BODY} bytes")
-        stated = headers.get("content-length", "")
-        if stated.isdecimal() and int(stated) > _LARGEST_DISCARDED:
-            return too_large
-        parts, size = [], 0
-        try:
-            async with asyncio.timeout(self._rules.body_timeout_s):
-                while True:
-                    message = await receive()
-                    if message["type"] != "http.request":
-                        return None
-                    part = message.get("body", b"")
-                    size += len(part)
-                    if size <= LARGEST_BODY:
-                        parts.append(part)
-                    if not message.get("more_body", False) or size > _LARGEST_DISCARDED:
-                        return b"".join(parts) if size <= LARGEST_BODY else too_large
-        except TimeoutError:
-            if size > LARGEST_BODY:
-                return too_large
-            why = f"the body did not come within {self._rules.body_timeout_s:g} s"
-            return error_response(408, "too_slow", why)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -5,11 +5,11 @@ import json
 from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 
 from afterview.configs import UsageError
 from afterview.stream.errors import Cancelled
-from afterview.stream.service.access import Access, owner
+from afterview.stream.service.access import Access
 
 CameraName = Annotated[
     str, Path(description="Id or name of a camera.", min_length=1, max_length=200, examples=["front-door"])
@@ -50,8 +50,20 @@ def server_sent(kind: str, data: Any, number: int | None = None) -> str:
 
 
 def access_of(request: Request) -> Access:
-    """Who asks, and what they may."""
-    return owner(request.client.host if request.client else "")
+    """Who asks, and what they may, as the guard found it."""
+    access: Access = request.scope["state"]["access"]
+    return access
+
+
+def admin_of(request: Request) -> Access:
+    """The same for admins. Raises Forbidden for everyone else."""
+    access = access_of(request)
+    access.require_admin()
+    return access
+
+
+Visitor = Annotated[Access, Depends(access_of)]
+Admin = Annotated[Access, Depends(admin_of)]
 
 
 def as_time(text: str | None) -> float | str | None:

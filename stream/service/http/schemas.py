@@ -12,9 +12,12 @@ from afterview.stream.service.jobs import JobKind, JobState
 LARGEST_SEED = 2**63 - 1
 
 
-def _whole_text(text: str) -> str:
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ValueError("holds half of a surrogate pair, which is no text")
+def whole_text(text: str) -> str:
+    """Raises ValueError for a text that cannot be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds half of a surrogate pair, which is no text") from None
     return text
 
 
@@ -24,7 +27,7 @@ def _finite(value: float | str) -> float | str:
     return value
 
 
-Text = Annotated[str, AfterValidator(_whole_text)]
+Text = Annotated[str, AfterValidator(whole_text)]
 TimeValue = Annotated[
     float | Annotated[str, Field(max_length=100)],
     AfterValidator(_finite),
@@ -126,7 +129,7 @@ class MaskRequest(Request):
 
 
 class RetainRequest(Request):
-    """Limits of the camera; null removes one, and what is left out stays."""
+    """Limits; null removes one, and what is left out stays."""
 
     days: float | None = Field(default=None, gt=0, le=36_500)
     gigabytes: float | None = Field(default=None, gt=0, le=1e9)
@@ -304,7 +307,7 @@ class JobDocument(Response):
 
     id: str
     kind: JobKind
-    camera: str
+    camera: str | None = Field(description="Null: the whole memory.")
     state: JobState
     created: float
     ended: float | None
@@ -324,7 +327,7 @@ class ServiceDocument(Response):
 
     version: str
     began: float
-    model: dict[str, str]
+    model: dict[str, str] = Field(description="`state`, `detail` (why, for people); once it is loaded also `name`.")
     questions: dict[str, int]
     cameras: int
 

@@ -17,7 +17,8 @@ from afterview.configs import ConfigError
 from afterview.configs.system_errors import reason
 from afterview.stream.service.config import HttpConfig, TlsConfig
 from afterview.stream.service.errors import ServiceBusy
-from afterview.stream.service.http.guard import LONGEST_HEAD, App
+from afterview.stream.service.http.exchange import App
+from afterview.stream.service.http.guard import LONGEST_HEAD, Guard
 
 GRACE_S = 5  # that requests in progress have at the end
 _KEEP_ALIVE_S = 15
@@ -25,7 +26,27 @@ _BACKLOG = 128
 
 
 class Server(uvicorn.Server):
-    """Without signal handlers: the service has its own."""
+    """Without signal handlers: the service has its own. Also serves the socket in the memory, if there is one."""
+
+    def __init__(self, config: uvicorn.Config, local: uvicorn.Config, socket_in_memory: socket.socket | None) -> None:
+        super().__init__(config)
+        self._local, self._socket_in_memory = local, socket_in_memory
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections."""
+        await super().startup(sockets)
+        if self._socket_in_memory is None:
+            return
+
+        def protocol() -> asyncio.Protocol:
+            made: Any = self._local.http_protocol_class
+            found: asyncio.Protocol = made(
+                config=self._local, server_state=self.server_state, app_state=self.lifespan.state, _loop=None
+            )
+            return found
+
+        loop = asyncio.get_running_loop()
+        self.servers.append(await loop.create_unix_server(protocol, sock=self._socket_in_memory, backlog=_BACKLOG))
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -33,17 +54,23 @@ class Server(uvicorn.Server):
         yield
 
 
-def make_server(app: App, http: HttpConfig) -> Server:
+def make_server(app: Guard, http: HttpConfig, socket_in_memory: socket.socket | None = None) -> Server:
     """A server for `app`; serve it with the socket of `listen`. Raises ConfigError for certificates that cannot be used."""
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what fails is logged by the guard, without secrets
+    protocol = _protocol(http.header_timeout_s, http.most_connections)
+    config, local = (_config(one, protocol) for one in (app, app.for_this_user()))
+    config.ssl = _tls(http.tls)
+    return Server(config, local, socket_in_memory)
+
+
+def _config(app: App, protocol: type[asyncio.Protocol]) -> uvicorn.Config:
     config = uvicorn.Config(
-        app, http=_protocol(http.header_timeout_s, http.most_connections), ws="none", lifespan="off", loop="none", log_config=None,
-        access_log=False, server_header=False, proxy_headers=False, timeout_keep_alive=_KEEP_ALIVE_S, backlog=_BACKLOG,
-        h11_max_incomplete_event_size=LONGEST_HEAD, timeout_graceful_shutdown=GRACE_S,
+        app, http=protocol, ws="none", lifespan="off", loop="none", log_config=None, access_log=False, server_header=False,
+        proxy_headers=False, timeout_keep_alive=_KEEP_ALIVE_S, backlog=_BACKLOG, h11_max_incomplete_event_size=LONGEST_HEAD,
+        timeout_graceful_shutdown=GRACE_S,
     )  # fmt: skip
     config.load()
-    config.ssl = _tls(http.tls)
-    return Server(config)
+    return config
 
 
 def listen(http: HttpConfig) -> socket.socket:

@@ -102,6 +102,19 @@ def test_an_answer_opens_as_it_was(memory: Path) -> None:
     assert changes_since(opened, memory) == []
 
 
+def test_evidence_of_nearly_equal_weights_keeps_its_order(memory: Path) -> None:
+    parts = [
+        replace(one, evidence=(replace(one.evidence[0], weight=weight),))
+        for one, weight in ((part(memory, "a", [10]), 0.25), (part(memory, "b", [5]), 0.2500003))
+    ]
+    record = record_of(memory, *parts)
+    save(record, memory)
+    opened, _ = open_saved(memory / "answers" / "a1b2c3")
+    assert isinstance(opened, AnswerRecord)
+    asked, again = ([item.to_dict() for item in one.answer.evidence] for one in (record, opened))
+    assert asked == again
+
+
 def test_a_declined_question_and_a_search_open_again(memory: Path) -> None:
     declined = Answer("dd", "Why?", "This model knows only shapes.", (), None, {}, 0.1, declined=True)
     save(AnswerRecord.of(declined, Question("Why?"), asked=1.0, memory=memory, cameras={}, version="0"), memory)

@@ -1,8 +1,11 @@
-"""One tiny model for all tests of the service."""
+"""What tests of the service share: one tiny model, and one that answers when it is told to."""
 
 from typing import Any
 
 import pytest
+
+from afterview.stream.session import Session
+from tests.support.slow_model import SlowModel
 
 
 @pytest.fixture(scope="session")
@@ -10,3 +13,10 @@ def tiny() -> Any:
     from afterview.model.checkpoint.loading import load_pretrained
 
     return load_pretrained("tiny", device="cpu")
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> SlowModel:
+    made = SlowModel()
+    monkeypatch.setattr(Session, "ask", lambda session, *given, memory: made.ask(session, *given))
+    return made

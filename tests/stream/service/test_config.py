@@ -57,7 +57,7 @@ def test_the_whole_file(tmp_path: Path) -> None:
         ("cameras:\n  a: {source: rtsp://h/}\n  a: {source: rtsp://g/}", "home.yaml: key 'a' is given twice, again in line 3"),
         ("cameras:\n\ta: 1", "home.yaml: not valid YAML in line 2; indent by blanks, not by tabs"),
         ("- a", "home.yaml: must hold keys with values"),
-        ("mqtt: {host: broker}", "home.yaml, line 1: mqtt: unknown key"),
+        ("mqtt: {hosts: broker}", "home.yaml, line 1: mqtt.hosts: unknown key; did you mean 'host'?"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, said: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from afterview.configs import UsageError
+from afterview.stream.service.access import owner
 from afterview.stream.service.errors import NotFound, Stopping, TooManyJobs
 from afterview.stream.service.events import EventHub
 from afterview.stream.service.jobs import KEPT, MOST_WAITING, Job, Jobs, Progress
@@ -32,7 +33,7 @@ async def test_a_job_has_progress_a_result_and_events() -> None:
     assert states[0] == "running"
     assert states[-1] == "done"
     with pytest.raises(NotFound):
-        jobs.get("nothing")
+        jobs.get("nothing", owner())
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ async def test_waiting_jobs_are_bounded_and_ended_ones_forgotten() -> None:
             jobs.start("pause", "yard", work)
         with pytest.raises(TooManyJobs):
             jobs.start("pause", "yard", work)
-        waits = jobs.all()[0]
+        waits = jobs.all(owner())[0]
         await jobs.wait(waits, 0.01)
         assert waits.state == "waiting"
     finally:
@@ -82,7 +83,7 @@ async def test_waiting_jobs_are_bounded_and_ended_ones_forgotten() -> None:
             jobs.start("keep", "yard", refuse)
         await asyncio.gather(*jobs._tasks)
     jobs.start("keep", "yard", refuse)
-    assert len(jobs.all()) <= KEPT + 1
+    assert len(jobs.all(owner())) <= KEPT + 1
 
 
 async def test_closing_refuses_new_jobs_and_waits_for_running_ones() -> None:

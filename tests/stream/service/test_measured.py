@@ -25,11 +25,12 @@ def test_every_metric_is_described_and_labels_are_escaped() -> None:
         "dropped": 1,
         "lag_s": 0.1,
     }
-    text = exposition([camera], {"yard": (10, None)}, Measured(), model_ready=False, waiting=3, refused=4)
+    text = exposition([camera], {"yard": (10, None)}, Measured(), model_ready=False, waiting=3, refused=4, tasks=7)
     assert r'afterview_camera_up{camera="a\"b\\c"} 1' in text
     assert r'afterview_frames_dropped_total{camera="a\"b\\c",reason="queue full"} 1' in text
     assert "last_frame_timestamp_seconds{" not in text  # there is no frame yet
     assert "afterview_questions_waiting 3" in text
+    assert "afterview_tasks 7" in text
     names = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if not line.startswith("#")}
     described = {line.split(" ")[2] for line in text.splitlines() if line.startswith("# TYPE")}
     plain = {name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") for name in names}

@@ -24,7 +24,14 @@ def token_file(tmp_path: Path, text: str = GOOD, mode: int = 0o600) -> Path:
 
 def test_a_token_from_a_file_or_a_variable(tmp_path: Path) -> None:
     assert read_token(None, {}) is None
-    for token in (read_token(token_file(tmp_path, f"{GOOD}\n"), {}), read_token(None, {"AFTERVIEW_TOKEN": GOOD})):
+    shared = token_file(tmp_path, mode=0o444).rename(
+        tmp_path / "credential"
+    )  # as systemd and container engines give it
+    for token in (
+        read_token(token_file(tmp_path, f"{GOOD}\n"), {}),
+        read_token(None, {"AFTERVIEW_TOKEN": GOOD}),
+        read_token(None, {"AFTERVIEW_TOKEN_FILE": str(shared)}),
+    ):
         assert token is not None
         assert token.is_given_by(f"Bearer {GOOD}")
         assert token.is_given_by(f"bearer  {GOOD}")
@@ -52,8 +59,15 @@ def test_tokens_that_are_refused(tmp_path: Path, text: str, mode: int, said: str
 def test_a_token_file_that_is_missing_or_a_second_token(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"http\.token_file: .*nowhere"):
         read_token(tmp_path / "nowhere", {})
-    with pytest.raises(ConfigError, match="given twice"):
-        read_token(token_file(tmp_path), {"AFTERVIEW_TOKEN": GOOD})
+    with pytest.raises(ConfigError, match=r"AFTERVIEW_TOKEN_FILE: .*nowhere"):
+        read_token(None, {"AFTERVIEW_TOKEN_FILE": str(tmp_path / "nowhere")})
+    for file, variables in (
+        (token_file(tmp_path), {"AFTERVIEW_TOKEN": GOOD}),
+        (token_file(tmp_path), {"AFTERVIEW_TOKEN_FILE": str(tmp_path / "token")}),
+        (None, {"AFTERVIEW_TOKEN": GOOD, "AFTERVIEW_TOKEN_FILE": str(tmp_path / "token")}),
+    ):
+        with pytest.raises(ConfigError, match="given twice"):
+            read_token(file, variables)
 
 
 @pytest.mark.parametrize(("bind", "local"), [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True),
@@ -65,7 +79,7 @@ def test_other_machines_need_a_token(bind: str, local: bool) -> None:
         return require_token(None, bind, loopback=local)
     with pytest.raises(TokenRequired, match="AFTERVIEW_TOKEN"):
         require_token(None, bind, loopback=local)
-    assert Rules.of(bind, (), Token(GOOD), body_timeout_s=1).any_address
+    assert Rules.of(bind, (), body_timeout_s=1).any_address
     return None
 
 

@@ -22,6 +22,7 @@ from tests.support.memory_world import make_frame, make_spec
 from tests.support.processes import ROOT, environment
 from tests.support.servers import wait_until
 from tests.support.service import API
+from tests.support.systemd import Listener
 
 PATTERN = "lavfi:testsrc2=size=160x120:rate=5"
 
@@ -41,10 +42,10 @@ sys.exit(main())
 """
 
 
-def serve(traced: Path, *arguments: str | Path) -> subprocess.Popen[str]:
+def serve(traced: Path, *arguments: str | Path, **more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", TRACED, str(traced), "serve", "--json", *map(str, arguments)], cwd=ROOT, text=True,
-        env=environment(HF_HUB_OFFLINE="0"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=environment(HF_HUB_OFFLINE="0", **more), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
@@ -82,7 +83,7 @@ def test_a_second_service_a_port_in_use_and_other_faults_are_one_clear_line(
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert f"port {port}: another program listens there" in refusal("--memory", memory, "--port", str(port))
-    assert "a token is needed" in refusal("--memory", memory, "--bind", "0.0.0.0", "--port", "0")
+    assert "a token or a user is needed" in refusal("--memory", memory, "--bind", "0.0.0.0", "--port", "0")
     write_json(camera / "camera.json", {"format": 99})
     assert "storage format 99" in refusal("--memory", memory, "--port", "0")
     config = tmp_path / "home.yaml"
@@ -97,10 +98,13 @@ class Life:
 
     def __init__(self, config: Path) -> None:
         self.config, self.process, self.traced = config, None, config.with_name("connections")
+        self.systemd = Listener(str(config.with_name("notify")), hears=True)
         self.start()
 
     def start(self) -> None:
-        self.process = serve(self.traced, self.config)
+        self.systemd.told.clear()
+        notify = {"NOTIFY_SOCKET": self.systemd.address, "WATCHDOG_USEC": "4000000"}
+        self.process = serve(self.traced, self.config, **notify)
         assert self.process.stdout is not None
         self.url = json.loads(self.process.stdout.readline())["url"]
 
@@ -127,6 +131,7 @@ def life(tmp_path: Path) -> Iterator[Life]:
     yield made
     assert made.process is not None
     made.process.kill()
+    made.systemd.close()
 
 
 @pytest.mark.slow
@@ -145,6 +150,11 @@ def test_a_life_with_reload_kill_and_restart(life: Life, tmp_path: Path) -> None
     assert life.process is not None
     life.process.send_signal(signal.SIGHUP)
     assert wait_until(lambda: life.states().get("three") == "offline", 30)
+    assert wait_until(lambda: life.systemd.told.count("READY=1") == 2, 10)
+    reload = next(
+        index for index, told in enumerate(life.systemd.told) if told.startswith("RELOADING=1\nMONOTONIC_USEC=")
+    )
+    assert life.systemd.told.index("READY=1") < reload
     assert wait_until(lambda: Memory(memory).camera("one").snapshot().frames >= 4, 20)
     before = Memory(memory).camera("one").snapshot()
     life.end(signal.SIGKILL)
@@ -160,6 +170,11 @@ def test_a_life_with_reload_kill_and_restart(life: Life, tmp_path: Path) -> None
     assert answer.json()["coverage"]["frames"] >= after.frames
     status, log = life.end(signal.SIGTERM)
     assert (status, "Traceback" in log) == (0, False), log
+    told = life.systemd.told
+    assert "STATUS=model loading; 0 of 3 cameras recorded" in told
+    assert "STATUS=model ready; 1 of 3 cameras recorded, 1 paused" in told
+    assert told.index("READY=1") < told.index("STOPPING=1")
+    assert told.count("WATCHDOG=1") >= 2
     assert Memory(memory).camera("one").snapshot().open_gap.reason == "not recording"  # type: ignore[union-attr]
     assert json.loads((memory / "one" / "settings.json").read_text())["masks"] == [[[0, 0], [1, 0], [1, 1]]]
     with ServiceLock(memory):

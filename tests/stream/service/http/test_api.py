@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -160,6 +162,7 @@ def test_health_and_metrics(service: ServiceHere) -> None:
     assert 'afterview_memory_bytes{camera="yard"}' in text
     assert f'afterview_memory_oldest_timestamp_seconds{{camera="yard"}} {START}' in text
     assert "afterview_model_ready 1" in text
+    assert re.search(r"^afterview_tasks [1-9]", text, re.MULTILINE)
     assert "afterview_answer_duration_seconds_count" in text
 
 
@@ -199,6 +202,40 @@ def test_jobs_change_a_camera_and_forgetting_deletes_what_was_exported(tiny: Any
     assert not (tmp_path / ".exports").exists()
 
 
+def test_limits_of_the_whole_memory(tiny: Any, tmp_path: Path) -> None:
+    record_camera(tmp_path, "hall", tiny, 200)
+    record_camera(tmp_path, "yard", tiny, 200)
+    damaged = tmp_path / "gate"
+    shutil.copytree(tmp_path / "hall", damaged)
+    (damaged / "camera.json").write_text("{")
+
+    with ServiceHere(tmp_path, tiny) as service:
+
+        def retain(body: dict[str, Any], camera: str = "") -> dict[str, Any]:
+            where = f"/cameras/{camera}/retain" if camera else "/retain"
+            started: dict[str, Any] = service.json("POST", f"{where}?wait=20", body, status=202)
+            assert started["error"] is None
+            assert started["camera"] == (camera or None)
+            result: dict[str, Any] = started["result"]
+            return result
+
+        assert retain({})["limits"] == {"days": None, "gigabytes": None, "coarse_days": None}
+        retain({"days": 40_000 / 2}, "yard")
+        planned = retain({"days": 5e-5, "dry_run": True})
+        assert [camera["would_delete"]["frames"] for camera in planned["cameras"]] == [128, 0]
+        assert planned["limits"]["days"] is None
+        assert "gate" in planned["skipped"]
+        done = retain({"days": 5e-5})
+        assert done["limits"]["days"] == 5e-5
+        assert [(one["camera"], one["evicted"]["frames"]) for one in done["cameras"]] == [("hall", 128), ("yard", 0)]
+        assert [one["limits"]["days"] for one in done["cameras"]] == [5e-5, 20_000]
+        assert service.json("GET", "/cameras/hall/timeline")["frames"] == 72
+        assert retain({"days": None})["limits"]["days"] is None
+        assert service.json("GET", "/jobs")["jobs"][-1]["camera"] is None
+        refused = service.json("POST", "/retain", {"days": 0}, status=422)
+        assert "days" in refused["error"]["message"]
+
+
 def test_without_a_model_frames_can_be_seen_and_questions_say_why(tiny: Any, tmp_path: Path) -> None:
     from afterview.model.base.errors import CheckpointError
 
@@ -215,3 +252,16 @@ def test_without_a_model_frames_can_be_seen_and_questions_say_why(tiny: Any, tmp
         ready = service.client.get("/health/ready")
         assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
         assert service.state_of("pattern") == "starting"
+
+
+def test_the_name_of_a_relative_memory_is_not_replaced_in_errors(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    record_camera(Path("yard"), "yard", tiny, 3)
+    with ServiceHere(Path("yard"), tiny) as service:
+        for document in (
+            service.json("POST", "/ask", {"question": QUESTION, "cameras": ["yord"]}, status=404),
+            service.client.get("/api/v1/cameras/yord/frames").json(),
+        ):
+            assert document["error"]["message"].endswith("did you mean 'yard'? There are: yard")

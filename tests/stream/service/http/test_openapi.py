@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.stream.service.rights.world import HIDDEN, world
 from tests.support.service import API, ServiceHere, record_camera
 
 EXAMPLES = 3  # of each operation and kind
@@ -58,6 +60,13 @@ def test_every_operation_says_what_it_does_and_how_it_fails(document: dict[str, 
                 if int(status) >= 400
             ]
             assert set(shapes) == {"ErrorDocument"}, name
+        elif "/v1/" in name:
+            shapes = [
+                response["content"]["application/json"]["schema"]["$ref"].rsplit("/")[-1]
+                for status, response in operation["responses"].items()
+                if status[0] in "45"
+            ]
+            assert set(shapes) == {"OpenAiErrorDocument"}, name
     for name, schema in document["components"]["schemas"].items():
         assert schema.get("description") or "Validation" in name, name
     assert json.dumps(document).count("lavfi") == 0
@@ -65,6 +74,26 @@ def test_every_operation_says_what_it_does_and_how_it_fails(document: dict[str, 
 
 def test_nothing_contradicts_it(service: ServiceHere, document: dict[str, Any]) -> None:
     """Made-up requests of the right form and of wrong ones; half of the right ones about a camera that exists."""
+    statuses = _fuzz(service, document, {}, EXAMPLES)
+    assert {"200", "202", "400", "404", "422"} <= statuses.keys(), statuses
+
+
+def test_nothing_contradicts_it_for_a_viewer_of_one_camera(
+    service: ServiceHere, document: dict[str, Any], tiny: Any, tmp_path: Path
+) -> None:
+    """And no answer names the other camera."""
+    with world(tmp_path / "memory", tiny) as made:
+        statuses = _fuzz(made.service, document, made.headers("one"), 1, hidden=HIDDEN)
+    assert {"200", "403", "404", "422"} <= statuses.keys(), statuses
+
+
+def _fuzz(
+    service: ServiceHere,
+    document: dict[str, Any],
+    headers: dict[str, str],
+    examples: int,
+    hidden: str = "no text has this",
+) -> "Counter[str]":
     schema = schemathesis.openapi.from_dict(document)
     statuses: Counter[str] = Counter()
     for found in schema.get_all_operations():
@@ -76,20 +105,23 @@ def test_nothing_contradicts_it(service: ServiceHere, document: dict[str, Any]) 
         if known:
             strategies.append(operation.as_strategy(path_parameters=known))
         for strategy in strategies:
-            _try(service, strategy, statuses)
-    assert {"200", "202", "400", "404", "422"} <= statuses.keys(), statuses
+            _try(service, strategy, statuses, headers, examples, hidden)
+    return statuses
 
 
-def _try(service: ServiceHere, strategy: Any, statuses: "Counter[str]") -> None:
+def _try(
+    service: ServiceHere, strategy: Any, statuses: "Counter[str]", headers: dict[str, str], examples: int, hidden: str
+) -> None:
     @settings(
-        max_examples=EXAMPLES, deadline=None, database=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
+        max_examples=examples, deadline=None, database=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(case=strategy)
     def check(case: Any) -> None:
-        response = case.call(base_url=service.url, timeout=20)
+        response = case.call(base_url=service.url, timeout=20, headers=headers)
         statuses[str(response.status_code)] += 1
         case.validate_response(response, checks=CHECKS)
+        assert hidden.encode() not in response.content
 
     try:
         check()

@@ -1,6 +1,5 @@
 """Questions that wait, that are refused, and whose clients leave. The model is replaced by one that answers when it is told to."""
 
-import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,40 +8,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from afterview.stream.errors import Cancelled
-from afterview.stream.session import Session
 from tests.support.servers import wait_until
 from tests.support.service import API, ServiceHere, record_camera
+from tests.support.slow_model import SlowModel
 
 BODY = {"question": "Did you see a red ring?"}
-
-
-class SlowModel:
-    """Answers nothing until `go` is set; counts what it was asked, and what was cancelled."""
-
-    def __init__(self) -> None:
-        self.asked, self.cancelled, self.go = 0, 0, threading.Event()
-
-    async def ask(
-        self, session: Session, model: Any, question: Any, on_text: Any = None, on_cameras: Any = None
-    ) -> Any:
-        self.asked += 1
-        on_cameras(["yard"], {})
-        on_text("no")
-        try:
-            while not self.go.is_set():
-                await asyncio.sleep(0.01)
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        raise Cancelled("told to")
-
-
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> SlowModel:
-    made = SlowModel()
-    monkeypatch.setattr(Session, "ask", lambda session, *given: made.ask(session, *given))
-    return made
 
 
 @pytest.fixture

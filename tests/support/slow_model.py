@@ -1,0 +1,29 @@
+"""A model that answers when it is told to, in place of a session's."""
+
+import asyncio
+import threading
+from typing import Any
+
+from afterview.stream.errors import Cancelled
+from afterview.stream.session import Session
+
+
+class SlowModel:
+    """Answers nothing until `go` is set; counts what it was asked, and what was cancelled."""
+
+    def __init__(self) -> None:
+        self.asked, self.cancelled, self.go = 0, 0, threading.Event()
+
+    async def ask(
+        self, session: Session, model: Any, question: Any, on_text: Any = None, on_cameras: Any = None
+    ) -> Any:
+        self.asked += 1
+        on_cameras(["yard"], {})
+        on_text("no")
+        try:
+            while not self.go.is_set():
+                await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        raise Cancelled("told to")

@@ -84,16 +84,17 @@ class Session:
         on_cameras: OnCameras | None = None,
         *,
         memory: Memory | None = None,
+        times_since_start: bool = False,
     ) -> Answer:
         """Answer from what is committed by now, in the language thread. Cancelling this coroutine cancels the generation.
 
         on_text, on_cameras: those of Answerer.ask, called in the language thread. memory: as the asker may see it; default: all of it.
-        Raises what Answerer.ask raises.
+        times_since_start: as in Answerer. Raises what Answerer.ask raises.
         """
         cancel, loop = threading.Event(), asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(
-                self._language, self._ask, model, question, on_text, on_cameras, cancel, memory
+                self._language, self._ask, model, question, on_text, on_cameras, cancel, memory, times_since_start
             )
         finally:
             cancel.set()
@@ -106,9 +107,13 @@ class Session:
         on_cameras: OnCameras | None,
         cancel: threading.Event,
         memory: Memory | None,
+        times_since_start: bool,
     ) -> Answer:
         if memory is None:
             memory = self._memory = self._memory or self._opened()
+        if times_since_start:  # of what came with one question
+            answerer = Answerer(memory, model, times_since_start=True)
+            return answerer.ask(question, on_text=on_text, cancel=cancel, on_cameras=on_cameras)
         if self._answerer is None or self._answerer.model is not model or self._answerer.memory is not memory:
             self._answerer = Answerer(memory, model)
         return self._answerer.ask(question, on_text=on_text, cancel=cancel, on_cameras=on_cameras)

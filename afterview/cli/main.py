@@ -21,7 +21,7 @@ from afterview.cli.parsers.generation import add_generation
 from afterview.cli.parsers.looking import add_looking_commands, add_pictures
 from afterview.cli.parsers.mcp import add_mcp_command
 from afterview.cli.parsers.memory import add_memory_commands
-from afterview.cli.parsers.models import add_models_command
+from afterview.cli.parsers.models import add_doctor_command, add_models_command
 from afterview.cli.parsers.parser import Parser, WrongArguments
 from afterview.cli.parsers.recording import add_recording_commands
 from afterview.cli.parsers.service import add_service_commands
@@ -76,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     add_memory_commands(commands)
     add_models_command(commands)
+    add_doctor_command(commands)
     add_training_commands(commands)
     add_completion_command(commands)
     return parser

@@ -1,6 +1,7 @@
 """How an answer is generated: greedy or sampled, how long, and where it stops. Needs no torch."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -8,6 +9,17 @@ from pydantic import Field, ValidationError
 from afterview.configs import Schema, UsageError, first_problem
 
 DEFAULT_MAX_NEW_TOKENS = 256
+
+
+@dataclass
+class Generated:
+    """What became of one answer, filled in while it is generated.
+
+    tokens: how many were generated, without the one that ends an answer. cut: it ended because max_new_tokens were reached.
+    """
+
+    tokens: int = 0
+    cut: bool = False
 
 
 class GenerationSettings(Schema):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from afterview.memory.base.feature_spec import FeatureSpec
-from afterview.model.base.generation import GenerationSettings
+from afterview.model.base.generation import Generated, GenerationSettings
 from afterview.model.batch import Sample, several_inputs
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.language.conversation import build, build_text
@@ -156,12 +156,13 @@ class AfterviewModel:
         seed: int = 0,
         settings: GenerationSettings | None = None,
         max_new_tokens: int | None = None,
+        notes: Sequence[Generated] = (),
     ) -> Iterator[tuple[int, str | None]]:
         """Stream several answers in parallel: (index, piece of text), and (index, None) when an answer ends.
 
         Each equals that of `answer`. moments: text of each answer for a MOMENT token (model.language.moments); without
-        them the token gives no text. settings: default the model's own, `generation`. max_new_tokens: instead of theirs. Raises
-        TokenizerMissing.
+        them the token gives no text. settings: default the model's own, `generation`. max_new_tokens: instead of theirs. notes: of each
+        answer, filled in meanwhile. Raises TokenizerMissing.
         """
         tokenizer = require_tokenizer(self.tokenizer)
         pointer = moment_id(tokenizer)
@@ -170,10 +171,12 @@ class AfterviewModel:
         chosen = (settings or self.generation).changed({"max_new_tokens": max_new_tokens})
         self._say_surplus(inputs)
         stops, ended = [StopTexts(chosen.stop) for _ in inputs], set[int]()
+        noted = list(notes) or [Generated() for _ in inputs]
         for row, token in self.video_language.generate_several(
             inputs, max_new_tokens=chosen.max_new_tokens, seed=seed, sampling=chosen, ended=ended
         ):
             stop = stops[row]
+            noted[row].tokens += token is not None
             piece = stop.push(streams[row].rest() if token is None else streams[row].push(token))
             if token is None:
                 piece += stop.rest()
@@ -182,6 +185,7 @@ class AfterviewModel:
             if stop.reached:
                 ended.add(row)
             if token is None:
+                noted[row].cut = noted[row].tokens >= chosen.max_new_tokens and not stop.reached
                 yield row, None
 
     def _say_surplus(self, inputs: Sequence[VideoInputs]) -> None:

@@ -169,12 +169,12 @@ def require_pulled(
     if not lacks:
         return
     own = {needed.name for needed in needed_models(preset)}
-    commands = [f"`afterview models pull {name}`"] if any(lack.needed.name in own for lack in lacks) else []
-    commands += [f"`afterview models pull {lack.needed.name}`" for lack in lacks if lack.needed.name not in own]
+    other = next((f" --index-encoder {lack.needed.name}" for lack in lacks if lack.needed.name not in own), "")
     shown = "; ".join(_describe(lack) for lack in lacks)
+    them = "it" if len(lacks) == 1 else "them"
     raise NotPulled(
-        f"model '{name}': weights are not on this machine: {shown}; {' and '.join(commands)} fetches "
-        f"{'it' if len(lacks) == 1 else 'them'} into {cache_directory()}"
+        f"model '{name}': weights are not on this machine: {shown}; `afterview models pull {name}{other}` fetches {them} into "
+        f"{cache_directory()}"
     )
 
 

@@ -27,6 +27,7 @@ from afterview.model.download.needed import (
 )
 from afterview.model.download.transfer import Patience, fetch
 
+_SMALL_BYTES = 1 << 20
 SPARE_BYTES = 64 << 20  # that a disk keeps beside the files
 _LOGGER = logging.getLogger(__name__)
 
@@ -121,6 +122,12 @@ def require_room(plans: Sequence[PlannedModel]) -> None:
             f"{root}: {missing / 1e9:.2f} GB are to be fetched, and its disk has {free / 1e9:.2f} GB free; make room, or set HF_HUB_CACHE "
             "to a directory on another disk"
         )
+
+
+def other_revisions(pulled: Sequence[PulledModel]) -> list[tuple[str, int]]:
+    """Models of which the cache keeps more than what was pulled, and the bytes of that."""
+    kept = [(one.repo, CachedModel(one.repo, cache_directory()).bytes() - one.bytes) for one in pulled]
+    return [(name, size) for name, size in kept if size > _SMALL_BYTES]
 
 
 def _pull_model(planned: PlannedModel, add: Callable[[int], None], patience: Patience | None) -> PulledModel:

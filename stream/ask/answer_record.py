@@ -14,7 +14,7 @@ from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.base.records import Gap
 from afterview.memory.plans.removal import Removal
-from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, Question
+from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, Question, Tokens
 from afterview.stream.ask.search import Hit, SearchResult
 
 Images: TypeAlias = Mapping[tuple[str, int], str]  # where the image of a frame was saved, by camera and frame
@@ -238,6 +238,7 @@ def _part(camera: str, part: Document, image: ReadImage) -> CameraAnswer:
         _coverage(camera, part["coverage"]),
         part["provenance"],
         part["timing"],
+        Tokens(**part["tokens"]) if part.get("tokens") else None,
     )
 
 

@@ -31,12 +31,12 @@ from afterview.memory.plans.clips import ClipLayout
 from afterview.memory.plans.positions import VideoLayout
 from afterview.memory.plans.removal import touching
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.model.base.generation import GenerationSettings
+from afterview.model.base.generation import Generated, GenerationSettings
 from afterview.model.language.moments import clock, onset
 from afterview.stream.ask.cameras import choose_cameras
 from afterview.stream.ask.context import Context, Planner, require_wanted
 from afterview.stream.ask.merging import OnText, OrderedMerger
-from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, Question
+from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, Question, Tokens
 from afterview.stream.ask.span import span_gaps, span_start
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
@@ -122,13 +122,13 @@ class Answerer:
             on_cameras([item.context.snapshot.info.id for item in asked], skipped)
         inputs += self._take_in(asked, len(inputs))
         texts = OrderedMerger(_titles(asked), on_text)
-        timings = self._generate(question.seed, settings, asked, inputs, texts, began, cancel)
+        took = self._generate(question.seed, settings, asked, inputs, texts, began, cancel)
         parts = tuple(
             CameraAnswer(
                 own.strip(), item.why, self._evidence(item.context, _weights(item.context, made), question.evidence),
-                item.coverage, self._provenance(item.context, question, settings), timing,
+                item.coverage, self._provenance(item.context, question, settings), timing, tokens,
             )
-            for own, item, made, timing in zip(texts.texts, asked, inputs, timings, strict=True)
+            for own, item, made, (timing, tokens) in zip(texts.texts, asked, inputs, took, strict=True)
         )  # fmt: skip
         total_s = time.perf_counter() - began
         return Answer(uuid.uuid4().hex[:12], text, texts.merged(), parts, self.model.notice, skipped, total_s)
@@ -172,9 +172,10 @@ class Answerer:
         texts: OrderedMerger,
         began: float,
         cancel: threading.Event | None,
-    ) -> list[dict[str, float]]:
-        """Generate the texts; each one's timing."""
+    ) -> list[tuple[dict[str, float], Tokens]]:
+        """Generate the texts; what each one took."""
         timings = [{"recall_s": item.seen_s} for item in asked]
+        notes = [Generated() for _ in inputs]
         for first in range(0, len(inputs), CAMERAS_TOGETHER):
             together = inputs[first : first + CAMERAS_TOGETHER]
             pieces = self.model.answer_several(
@@ -182,6 +183,7 @@ class Answerer:
                 moments=[self._moment(item.context, own) for item, own in zip(asked[first:], together, strict=False)],
                 seed=seed,
                 settings=settings,
+                notes=notes[first : first + CAMERAS_TOGETHER],
             )
             for row, piece in pieces:
                 require_wanted(cancel)
@@ -192,7 +194,10 @@ class Answerer:
                     texts.end(first + row)
                 else:
                     texts.push(first + row, piece)
-        return timings
+        tokens = [
+            Tokens(len(own.inputs_embeds), note.tokens, note.cut) for own, note in zip(inputs, notes, strict=True)
+        ]
+        return list(zip(timings, tokens, strict=True))
 
     def _moment(self, context: Context, made: "VideoInputs") -> str:
         """When the evidence begins; nothing without evidence."""

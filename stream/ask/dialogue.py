@@ -1,12 +1,13 @@
 """What the questions of one conversation are about: a question keeps the cameras and the span of those before it unless it names others."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from afterview.configs import UsageError
 from afterview.memory.base.errors import RepositoryError
 from afterview.memory.directory import Memory
 from afterview.stream.ask.cameras import MOST_CAMERAS
-from afterview.stream.ask.question import Answer, Question
+from afterview.stream.ask.question import Question
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,14 @@ class Dialogue:
         moved = Dialogue(replace(self.about, cameras=named))
         return moved, replace(moved.about, text=rest.strip())
 
-    def answered(self, answer: Answer, cameras: int) -> "Dialogue":
-        """The state after an answer. cameras: how many the memory has.
+    def answered(self, asked: Sequence[str], cameras: int) -> "Dialogue":
+        """The state after an answer. asked: ids of the cameras that answered. cameras: how many the memory has.
 
         Where only those that are the most similar to a question were asked, the next question stays with them.
         """
-        if self.about.cameras or cameras <= MOST_CAMERAS or not answer.parts:
+        if self.about.cameras or cameras <= MOST_CAMERAS or not asked:
             return self
-        return Dialogue(replace(self.about, cameras=tuple(part.coverage.camera for part in answer.parts)))
+        return Dialogue(replace(self.about, cameras=tuple(asked)))
 
 
 def named_cameras(memory: Memory, text: str) -> tuple[str, ...]:

@@ -128,8 +128,23 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """What one answer took. prompt: tokens of the model's input, with those of the video. answer: generated tokens.
+
+    cut: the answer ended because it had as many tokens as were allowed.
+    """
+
+    prompt: int
+    answer: int
+    cut: bool = False
+
+
+@dataclass(frozen=True)
 class CameraAnswer:
-    """One camera's answer, and why it was asked. timing: seconds since the question came, including the work for other cameras."""
+    """One camera's answer, and why it was asked. timing: seconds since the question came, including the work for other cameras.
+
+    tokens: None for an answer that an earlier version saved.
+    """
 
     text: str
     why: str
@@ -137,6 +152,7 @@ class CameraAnswer:
     coverage: Coverage
     provenance: dict[str, object]
     timing: dict[str, float]
+    tokens: Tokens | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON, without the evidence."""
@@ -147,6 +163,7 @@ class CameraAnswer:
             "coverage": self.coverage.to_dict(),
             "provenance": self.provenance,
             "timing": _rounded(self.timing),
+            "tokens": None if self.tokens is None else asdict(self.tokens),
         }
 
 

@@ -15,6 +15,7 @@ from afterview.memory.base.camera import camera_id
 from afterview.memory.base.settings import Polygon
 from afterview.memory.base.typed_times import find_zone
 from afterview.stream.service.mqtt_config import MqttConfig
+from afterview.stream.service.openai_config import OpenAiConfig
 from afterview.stream.source.address.redact import redact
 from afterview.stream.source.config import Decode, Transport
 
@@ -126,6 +127,7 @@ class ServiceConfig(Schema):
     zone: str | None = Field(default=None, description="Time zone of new cameras; default: this machine's.")
     cameras: dict[str, CameraConfig] = Field(default_factory=dict, description="By name.")
     http: HttpConfig = HttpConfig()
+    openai: OpenAiConfig = OpenAiConfig()
     mqtt: MqttConfig | None = Field(default=None, description="Left out: no MQTT.")
 
     @field_validator("zone")
@@ -182,7 +184,8 @@ def _from_directory(config: ServiceConfig, directory: Path) -> ServiceConfig:
     tls = TlsConfig(certificate=absolute(config.http.tls.certificate), key=absolute(config.http.tls.key))
     http = config.http.model_copy(update={"token_file": absolute(config.http.token_file), "tls": tls})
     mqtt = config.mqtt and config.mqtt.from_directory(directory)
-    return config.model_copy(update={"memory": absolute(config.memory), "http": http, "mqtt": mqtt})
+    openai = config.openai.from_directory(directory)
+    return config.model_copy(update={"memory": absolute(config.memory), "http": http, "openai": openai, "mqtt": mqtt})
 
 
 def _lines(path: Path) -> Callable[[Sequence[str]], str]:
@@ -237,7 +240,7 @@ def camera_changes(before: Mapping[str, CameraConfig], after: Mapping[str, Camer
 
 def needs_restart(before: ServiceConfig, after: ServiceConfig) -> list[str]:
     """The keys whose new values count only after a restart. Pure."""
-    names = [name for name in ("memory", "model", "zone") if getattr(before, name) != getattr(after, name)]
+    names = [name for name in ("memory", "model", "zone", "openai") if getattr(before, name) != getattr(after, name)]
     http = [
         f"http.{name}" for name in HttpConfig.model_fields if getattr(before.http, name) != getattr(after.http, name)
     ]

@@ -48,11 +48,15 @@ class Histogram:
 
 
 class Measured:
-    """Counters of questions, and how late the event loop is. doors: those that have numbers of their own. Belongs to the event loop."""
+    """Counters of questions and of what came with them, and how late the event loop is. doors: those that have numbers of their own.
+
+    Belongs to the event loop.
+    """
 
     def __init__(self) -> None:
         self.answer, self.first_token = Histogram(), Histogram()
         self.questions: Counter[str] = Counter()
+        self.given: Counter[str] = Counter()  # sets of pictures and videos, by outcome
         self.doors: list[Door] = []
         self._late: deque[float] = deque(maxlen=600)  # a minute
 
@@ -123,6 +127,8 @@ def exposition(
     add("audit_lines_lost_total", "counter", "Lines of the audit that could not be written.", [({}, audit_lost)])
     add("questions_total", "counter", "Questions by outcome.",
         [({"outcome": outcome}, count) for outcome, count in sorted(measured.questions.items())])  # fmt: skip
+    add("given_media_total", "counter", "Sets of pictures and videos that came with questions, by outcome.",
+        [({"outcome": outcome}, count) for outcome, count in sorted(measured.given.items())])  # fmt: skip
     add("questions_refused_total", "counter", "Questions that found the queue full.", [({}, refused)])
     add("questions_waiting", "gauge", "Questions in the queue.", [({}, waiting)])
     for door in measured.doors:

@@ -7,8 +7,9 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,9 +43,17 @@ _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Given:
+    """A temporary memory of what came with a question; its times count from the beginning. notes: what an answer must say of it."""
+
+    memory: Memory
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Ask:
     """A question as a client gives it. Times: Unix seconds, or texts as on the command line. follows: the id of an earlier answer, whose
-    cameras and span count where this question names none."""
+    cameras and span count where this question names none. given: a memory that is asked instead of the service's."""
 
     text: str
     cameras: tuple[str, ...] = ()
@@ -55,6 +64,7 @@ class Ask:
     more: Mapping[str, Any] = field(
         default_factory=dict
     )  # seed, evidence and how the answer is generated, as in Question
+    given: Given | None = None
 
 
 @dataclass(frozen=True)
@@ -92,16 +102,19 @@ class Questions:
     async def _stream(self, asked: Ask, access: Access) -> AsyncIterator[Piece]:
         engine, loop = self._engine, asyncio.get_running_loop()
         model, session, came = self._model(access), engine.session, time.time()
-        seen, question = await engine.read(lambda: (engine.view(access), self._question(asked, came, access)))
+        seen, question = await engine.read(lambda: (self._memory(asked, access), self._question(asked, came, access)))
         pieces: asyncio.Queue[Piece | None] = asyncio.Queue()  # as long as an answer, so bounded by max_new_tokens
 
         def put(piece: Piece | None) -> None:
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
+        ask: Callable[..., Coroutine[Any, Any, Answer]] = session.ask
+        if asked.given is not None:
+            ask = partial(session.ask, times_since_start=True)
         async with engine.line.turn(access.client):
             began = loop.time()
             task = engine.spawn(
-                session.ask(
+                ask(
                     model, question, lambda text: put(Piece("text", {"text": text})),
                     lambda cameras, skipped: put(Piece("cameras", {"cameras": list(cameras), "skipped": dict(skipped)})),
                     memory=seen,
@@ -122,6 +135,9 @@ class Questions:
                     self._measured.questions["cancelled"] += 1
                 task.cancel()  # a client that left: the generation ends within a token
             self._measured.answered(loop.time() - began, answer)
+        if asked.given is not None:
+            yield Piece("answer", self._given_document(answer, question, came, asked.given))
+            return
         document = await engine.read(lambda: self._document(answer, question, came, access))
         cameras = [part.coverage.camera for part in answer.parts]
         engine.hub.publish("answer", {"id": answer.id, "cameras": cameras, "user": access.user})
@@ -138,9 +154,13 @@ class Questions:
             await pieces.aclose()  # type: ignore[attr-defined]
         return found
 
+    def _memory(self, asked: Ask, access: Access) -> Memory:
+        """The memory that is asked, as the client may see it. In a thread. Raises MemoryNotFound."""
+        return self._engine.view(access) if asked.given is None else asked.given.memory
+
     def _question(self, asked: Ask, now: float, access: Access) -> Question:
         """In a thread. Raises UsageError, MemoryNotFound, NotFound."""
-        memory = self._engine.view(access)
+        memory = self._memory(asked, access)
         before = self.answer(asked.follows, access) if asked.follows else None
         if before is not None and not isinstance(before, AnswerRecord):
             raise UsageError(f"follows: '{asked.follows}' is a search; a question follows an answer")
@@ -150,7 +170,7 @@ class Questions:
         zones = [memory.camera(name).info.timezone for name in cameras] or [
             reader.info.timezone for reader in memory.cameras()
         ]
-        start, at, last_s = _span(asked, zones, now)
+        start, at, last_s = span_seconds(asked, zones, now)
         if before is not None and (start, at, last_s) == (None, None, None):
             start, at = span_of(before.about)
         return Question(asked.text, cameras, start=start, at=at, last_s=last_s, **asked.more)
@@ -181,6 +201,17 @@ class Questions:
             if saved.directory is None:
                 document["documents"] = record.documents()
         return document
+
+    def _given_document(self, answer: Answer, question: Question, asked: float, given: Given) -> dict[str, Any]:
+        """The JSON of an answer about what came with the question: it is not saved, and its frames have no addresses."""
+        infos = self.infos(given.memory)
+        record = AnswerRecord.of(
+            answer, question, asked=asked, memory=Path(), cameras=infos, version=self._engine.version
+        )
+        document = record.to_dict({})
+        del document["memory"]
+        document |= {"kind": record.kind, "notes": list(given.notes)}
+        return dict(with_iso(document, record.about.cameras))
 
     def document(self, record: Record, access: Access) -> dict[str, Any]:
         """An answer or a search as JSON, with the addresses of its images, and notes on what does not work now."""
@@ -215,7 +246,7 @@ class Questions:
             given = Ask(text, start=start, at=at, last=last)
             spans: dict[str, TimeRange] = {}
             for reader in readers:
-                first, end, length = _span(given, [reader.info.timezone], now)
+                first, end, length = span_seconds(given, [reader.info.timezone], now)
                 spans[reader.info.id] = ((now if end is None else end) - length if length is not None else first, end)
             found = search(memory, encoders, text, spans, most=top, skip_others=not cameras)
             if not cameras:
@@ -303,8 +334,8 @@ def span_of(about: Origin) -> tuple[float | None, float | None]:
     return (start if last_s is None else end - last_s), end
 
 
-def _span(asked: Ask, zones: Sequence[str], now: float) -> tuple[float | None, float | None, float | None]:
-    """start, at, last_s of a question. Raises UsageError."""
+def span_seconds(asked: Ask, zones: Sequence[str], now: float) -> tuple[float | None, float | None, float | None]:
+    """start, at, last_s of a question to cameras in these zones. Raises UsageError."""
     start, at = (None if value is None else agreed_time(value, zones, now=now) for value in (asked.start, asked.at))
     if asked.last is None:
         length = None

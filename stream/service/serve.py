@@ -16,6 +16,7 @@ from afterview.stream.service.changes import delete_exports
 from afterview.stream.service.config import ServiceConfig, needs_restart
 from afterview.stream.service.degraded import summary
 from afterview.stream.service.engine import Engine, LoadModel
+from afterview.stream.service.given import delete_given
 from afterview.stream.service.http.app import Parts, make_app
 from afterview.stream.service.http.gate import Gate
 from afterview.stream.service.http.guard import Rules
@@ -74,6 +75,7 @@ class Service:
     ) -> None:
         http = self._config.http
         delete_exports(self._memory)
+        delete_given(self._memory)
         engine = self.engine = Engine(
             self._memory, self._config, self._load_model, environment=SecretVariables(), version=self._version
         )
@@ -111,6 +113,7 @@ class Service:
             admission.close()
             await in_daemon_thread("end of the audit", audit.close)
             delete_exports(self._memory)
+            delete_given(self._memory)
 
     def end(self) -> None:
         """Stop cleanly. In the event loop; more than once is fine."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from afterview.stream.service.http.guard import LARGEST_BODY
+from afterview.stream.service.http.bodies import LARGEST_BODY
 from tests.support.processes import ROOT
 from tests.support.servers import wait_until
 from tests.support.service import API

@@ -39,13 +39,14 @@ class ServiceHere:
         model: Any,
         *,
         http: dict[str, Any] | None = None,
+        openai: dict[str, Any] | None = None,
         cameras: dict[str, Any] | None = None,
         mqtt: dict[str, Any] | None = None,
         wait: bool = True,
         **client: Any,
     ) -> None:
-        values = {"cameras": cameras or {}, "http": {"port": 0, **(http or {})}, "mqtt": mqtt}
-        self.config = ServiceConfig.model_validate(values)
+        own = {"http": {"port": 0, **(http or {})}, "openai": openai or {}, "mqtt": mqtt}
+        self.config = ServiceConfig.model_validate({"cameras": cameras or {}, **own})
         load: Callable[[str, str | None], Any] = model if callable(model) else lambda name, index: model
         self.service = Service(memory, self.config, load, version="test")
         self.memory, self._wait, self._options = memory, wait, client

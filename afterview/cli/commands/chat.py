@@ -101,7 +101,8 @@ class _Chat:
         with _stoppable(self._lines) as cancel:
             record, saved, streamed = self._answer(question, cancel)
             self._show(record, saved, streamed=streamed)
-        self._dialogue = dialogue.answered(record.answer, len(self._memory.camera_ids()))
+        asked = [one.camera for one in record.answer.coverage]
+        self._dialogue = dialogue.answered(asked, len(self._memory.camera_ids()))
         if self._dialogue != dialogue:
             names = ", ".join(self._dialogue.about.cameras)
             self._lines.say(f"the next questions stay with {names}; /camera asks all cameras again")

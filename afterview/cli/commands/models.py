@@ -1,6 +1,7 @@
 """`afterview models`: which presets there are, and the way of their weights to this machine. Loads torch for `measure` alone."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from afterview.model.checkpoint.preset import ModelPreset, find_preset
 from afterview.model.download.cache import cache_directory
 from afterview.model.download.needed import needed_models
 
+_REVISION = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 _BUSY = 0.5  # load average per core beyond which a measurement says little
 
 
@@ -52,12 +54,14 @@ def _preset(name: str, index: str | None = None) -> ModelPreset:
 
 def _pull(arguments: argparse.Namespace) -> int:
     preset = _preset(arguments.name, arguments.index_encoder)
+    if arguments.revision is not None and not _REVISION.fullmatch(arguments.revision):
+        raise UsageError(f"--revision {arguments.revision}: give the name of a branch or a tag, or a commit")
     if arguments.revision is not None and (preset.checkpoint is None or Path(preset.checkpoint).exists()):
         raise UsageError(
             f"--revision {arguments.revision}: the checkpoint of '{arguments.name}' does not come from the hub"
         )
     with announced("asking the hub"):
-        from afterview.model.download.pull import plan, pull, require_room  # late: the hub's client
+        from afterview.model.download.pull import other_revisions, plan, pull, require_room  # late: the hub's client
 
         plans = plan(preset, index=arguments.index_encoder, revision=arguments.revision)
     missing = sum(planned.missing for planned in plans)
@@ -86,6 +90,8 @@ def _pull(arguments: argparse.Namespace) -> int:
         print(
             f"{one.repo}: {counted(one.files, 'file')}, {one.bytes / 1e6:,.1f} MB, every checksum right (commit {one.commit[:12]})"
         )
+    for name, size in other_revisions(pulled):
+        print(f"{name}: {size / 1e6:,.1f} MB of other revisions lie here, too; `models remove` deletes all")
     if arguments.revision is not None and preset.checkpoint is not None:
         named = f"{preset.checkpoint.partition('@')[0]}@{arguments.revision}"
         print(f"use this revision as --model {named}, or as `checkpoint: {named}` in a preset file")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from afterview.cli.archives import ArchivePlan
 from afterview.cli.arguments import positive_duration, require_model
+from afterview.cli.first_run import tell_what_it_knows
 from afterview.cli.logs import show_times
 from afterview.cli.models import load_model_encoders, require_weights
 from afterview.cli.output.documents import dump
@@ -112,8 +113,7 @@ def _recorded(cameras: Sequence[PlannedCamera]) -> "FeatureSpec | None":
 
 def _load(model: str, index: str | None, cameras: Sequence[PlannedCamera]) -> "Encoders":
     encoders = load_model_encoders(model, index, recorded=_recorded(cameras))
-    if encoders.notice:
-        _LOGGER.info("note: %s", encoders.notice)
+    tell_what_it_knows(cameras[0].directory.parent, encoders.preset)
     spec = encoders.feature_spec
     needed = max(spec.tokens.resolution, spec.index.resolution)
     for camera in cameras:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from afterview import __version__
 from afterview.cli.arguments import default_memory, memory_path, require_model
+from afterview.cli.first_run import tell_what_it_knows
 from afterview.cli.logs import show_times
 from afterview.cli.models import require_weights
 from afterview.cli.output.documents import dump
 from afterview.configs import ExitStatus, UsageError, missing_extra
 from afterview.memory.base.errors import RepositoryError
 from afterview.memory.directory import Memory
+from afterview.model.checkpoint.preset import find_preset
 from afterview.stream.service.config import HttpConfig, ServiceConfig, load_service_config
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address.redact import redact_values
@@ -36,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.memory is not None and config.memory is not None:
         raise UsageError(f"the memory is given twice: --memory, and memory in {arguments.config}; leave out one")
     memory = memory_path(str(config.memory or arguments.memory or default_memory(os.environ)[0]))
-    _require_weights(memory, config.model)
+    _require_model_here(memory, config.model)
     try:
         from afterview.stream.service.serve import Service
     except ModuleNotFoundError as error:
@@ -55,13 +57,15 @@ def run(arguments: argparse.Namespace) -> int:
     return ExitStatus.OK
 
 
-def _require_weights(memory: Path, model: str | None) -> None:
-    """Raise NotPulled if the weights of the model that the service will load are not here, as `Engine` chooses it."""
+def _require_model_here(memory: Path, model: str | None) -> None:
+    """Raise NotPulled if weights of the model that the engine will choose are not here; say once what it knows."""
     try:
         spec = next((reader.spec for reader in Memory(memory).cameras()), None)
     except RepositoryError:  # none yet, or damage, which the service reports
         spec = None
-    require_weights(model or (spec.model if spec else "tiny"), recorded=spec)
+    name = model or (spec.model if spec else "tiny")
+    require_weights(name, recorded=spec)
+    tell_what_it_knows(memory, find_preset(name))
 
 
 def _with_options(http: HttpConfig, arguments: argparse.Namespace) -> HttpConfig:

@@ -11,6 +11,7 @@ from afterview.stream.service.audit import Audit
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.http.accounts import account_routes
 from afterview.stream.service.http.answers import answer_routes
+from afterview.stream.service.http.bodies import Bodies
 from afterview.stream.service.http.cameras import camera_routes
 from afterview.stream.service.http.changes import change_routes
 from afterview.stream.service.http.errors import Json, Responses, add_error_handlers
@@ -19,6 +20,7 @@ from afterview.stream.service.http.frames import frame_routes
 from afterview.stream.service.http.gate import COOKIE, Gate
 from afterview.stream.service.http.guard import Guard, Rules
 from afterview.stream.service.http.health import health_routes
+from afterview.stream.service.http.openai_door import add_openai, larger_bodies
 from afterview.stream.service.http.parameters import access_of
 from afterview.stream.service.http.schemas import ErrorDocument
 from afterview.stream.service.jobs import Jobs
@@ -76,12 +78,14 @@ def make_app(parts: Parts, rules: Rules) -> Guard:
     ):
         api.include_router(routes)
     app.include_router(api)
+    add_openai(app, parts.engine, parts.questions, parts.measured.given, parts.url)
     tools = Tools(parts.engine, parts.questions)
     mcp = door.McpDoor(parts.engine, tools, access_of, parts.url)
     app.router.routes.extend(Route(path, mcp) for path in door.PATHS)
     app.include_router(health_routes(parts.engine, parts.measured, parts.audit))
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
-    return Guard(app, rules, parts.gate)
+    bodies = Bodies(rules.body_timeout_s, larger_bodies(parts.engine.config.openai), parts.measured.given)
+    return Guard(app, rules, parts.gate, bodies)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

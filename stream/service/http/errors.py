@@ -104,7 +104,9 @@ def add_error_handlers(app: FastAPI, memory: Path) -> None:
     async def own(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, AfterviewError | OSError)
         found = response_of(error)
-        if request.scope.get(OWN_SOCKET):  # this user knows it
+        if (
+            request.scope.get(OWN_SOCKET) or not memory.is_absolute()
+        ):  # this user knows it; a relative name tells nothing
             return found
         hidden = bytes(found.body).replace(json.dumps(str(memory))[1:-1].encode(), b"the memory")
         found.headers["Content-Length"] = str(len(hidden))

@@ -4,7 +4,6 @@ Browsers of this machine can be led to any address by a web page, so a service w
 (against DNS rebinding) and to pages of its own (against requests forged by others).
 """
 
-import asyncio
 import ipaddress
 import logging
 import socket
@@ -17,15 +16,13 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from afterview.stream.service.admission import Visit
+from afterview.stream.service.http.bodies import Bodies
 from afterview.stream.service.http.errors import error_response
 from afterview.stream.service.http.exchange import App, Exchange, Message, Receive, Send
 from afterview.stream.service.http.gate import Gate
+from afterview.stream.service.http.openai_errors import openai_shaped
 from afterview.stream.service.http_address import OWN_SOCKET, is_loopback
 
-LARGEST_BODY = 1 << 20  # bytes
-_LARGEST_DISCARDED = (
-    16 << 20
-)  # bytes of a larger body that are read: a client that is still sending would not see the refusal
 LONGEST_HEAD = 16 << 10  # bytes
 _LOCAL = frozenset(("localhost", "127.0.0.1", "::1"))
 
@@ -57,12 +54,12 @@ class Rules:
 class Guard:
     """Middleware around the API."""
 
-    def __init__(self, app: App, rules: Rules, gate: Gate) -> None:
-        self._app, self._rules, self._gate = app, rules, gate
+    def __init__(self, app: App, rules: Rules, gate: Gate, bodies: Bodies) -> None:
+        self._app, self._rules, self._gate, self._bodies = app, rules, gate, bodies
 
     def for_this_user(self) -> "Guard":
         """The same API for requests that come by the socket in the memory."""
-        return Guard(self._app, replace(self._rules, own_socket=True), self._gate)
+        return Guard(self._app, replace(self._rules, own_socket=True), self._gate, self._bodies)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """One request. Never raises: what goes wrong unexpectedly is logged, and answered with status 500."""
@@ -70,26 +67,37 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        exchange = Exchange(send)
+        exchange = Exchange(openai_shaped(scope, send))
         headers = Headers(scope=scope)
         scope[OWN_SOCKET] = self._rules.own_socket
         visit = self._enter(scope, headers)
-        refusal = visit if isinstance(visit, Response) else await self._body(headers, receive)
+        refusal: Response | None = None
+        if isinstance(visit, Response):
+            refusal = visit
+        else:
+            async with self._bodies.read(scope["path"], headers, receive) as body:
+                if isinstance(body, bytes):
+                    refusal = await self._answered(scope, visit, body, receive, exchange)
+                else:
+                    refusal = body
         if refusal is None:
-            return  # the client left
-        if isinstance(refusal, bytes):
-            assert isinstance(visit, Visit)
-            try:
-                with self._gate.admission.staying(visit) as ended:
-                    await exchange.until(ended, self._app(scope, _replay(refusal, receive), exchange.send))
-                    return
-            except Exception:
-                _LOGGER.exception("%s %s failed", scope["method"], scope["path"])
-                if exchange.begun:
-                    raise
-            refusal = error_response(500, "unexpected", "this is a bug; the service's log has more")
+            return  # it was answered, or the client left
         refusal.headers["Connection"] = "close"
         await refusal(scope, receive, exchange.send)
+
+    async def _answered(
+        self, scope: MutableMapping[str, Any], visit: Visit, body: bytes, receive: Receive, exchange: Exchange
+    ) -> Response | None:
+        """Let the API answer; what to say if that fails."""
+        try:
+            with self._gate.admission.staying(visit) as ended:
+                await exchange.until(ended, self._app(scope, _replay(body, receive), exchange.send))
+                return None
+        except Exception:
+            _LOGGER.exception("%s %s failed", scope["method"], scope["path"])
+            if exchange.begun:
+                raise
+        return error_response(500, "unexpected", "this is a bug; the service's log has more")
 
     def _enter(self, scope: MutableMapping[str, Any], headers: Headers) -> Visit | Response:
         """Who comes, or the refusal."""
@@ -122,31 +130,6 @@ class Guard:
         except ValueError:
             return False
         return bool(place) and (place.lower() == host.lower() or _name_of(place) in self._rules.hosts - _LOCAL)
-
-    async def _body(self, headers: Headers, receive: Receive) -> bytes | Response | None:
-        """The body, or the refusal; None for a client that left."""
-        too_large = error_response(413, "too_large", f"a request has at most {LARGEST_BODY} bytes")
-        stated = headers.get("content-length", "")
-        if stated.isdecimal() and int(stated) > _LARGEST_DISCARDED:
-            return too_large
-        parts, size = [], 0
-        try:
-            async with asyncio.timeout(self._rules.body_timeout_s):
-                while True:
-                    message = await receive()
-                    if message["type"] != "http.request":
-                        return None
-                    part = message.get("body", b"")
-                    size += len(part)
-                    if size <= LARGEST_BODY:
-                        parts.append(part)
-                    if not message.get("more_body", False) or size > _LARGEST_DISCARDED:
-                        return b"".join(parts) if size <= LARGEST_BODY else too_large
-        except TimeoutError:
-            if size > LARGEST_BODY:
-                return too_large
-            why = f"the body did not come within {self._rules.body_timeout_s:g} s"
-            return error_response(408, "too_slow", why)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -12,9 +12,12 @@ from afterview.stream.service.jobs import JobKind, JobState
 LARGEST_SEED = 2**63 - 1
 
 
-def _whole_text(text: str) -> str:
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ValueError("holds half of a surrogate pair, which is no text")
+def whole_text(text: str) -> str:
+    """Raises ValueError for a text that cannot be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds half of a surrogate pair, which is no text") from None
     return text
 
 
@@ -24,7 +27,7 @@ def _finite(value: float | str) -> float | str:
     return value
 
 
-Text = Annotated[str, AfterValidator(_whole_text)]
+Text = Annotated[str, AfterValidator(whole_text)]
 TimeValue = Annotated[
     float | Annotated[str, Field(max_length=100)],
     AfterValidator(_finite),

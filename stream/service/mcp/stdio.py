@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from afterview.stream.service.client import find_service
 from afterview.stream.service.engine import LoadModel
 from afterview.stream.service.mcp.alone import ReadOnlyEngine
 from afterview.stream.service.mcp.forward import Service, forward
+from afterview.stream.service.mcp.lines import lines_of
 from afterview.stream.service.mcp.protocol import make_server, tool_result
 from afterview.stream.service.mcp.tools import Caller, Tools
 from afterview.stream.service.measured import Measured
@@ -59,5 +61,6 @@ async def _serve(call: CallTool, version: str) -> None:
         return await call(name, given)
 
     server = make_server(with_context, version)
-    async with stdio_server() as (requests, replies):
+    lines: Any = lines_of(sys.stdin.fileno())  # the SDK only iterates over it
+    async with stdio_server(stdin=lines) as (requests, replies):
         await server.run(requests, replies, server.create_initialization_options())

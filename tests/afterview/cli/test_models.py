@@ -137,6 +137,7 @@ def test_an_index_encoder_that_another_preset_needs_stays(
     [
         (["pull", "tiny"], "is part of this package, and nothing of it comes from the hub"),
         (["pull", "hour-llava-3"], "did you mean 'hour-llava-3b'"),
+        (["pull", "own/model", "--revision", "../../x"], "give the name of a branch or a tag, or a commit"),
         (["remove", "tiny", "--yes"], "is part of this package"),
         (["pull", "{directory}"], "lies in directories of this machine"),
     ],

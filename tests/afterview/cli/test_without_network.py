@@ -76,7 +76,13 @@ def test_every_command_that_needs_weights_names_the_pull_within_a_second(tmp_pat
     found = json.loads(in_empty_network("-c", PROGRAM, json.dumps(commands), cache=tmp_path / "hub"))
     for arguments, (status, said, printed, cpu_s, torch) in zip(commands, found, strict=True):
         name = "hour-llava-3b"
-        name = "videochat-flash-2b" if str(config) in arguments else "own/index" if "own/index" in arguments else name
+        name = (
+            "videochat-flash-2b"
+            if str(config) in arguments
+            else "tiny --index-encoder own/index"
+            if "own/index" in arguments
+            else name
+        )
         assert status == 1, (arguments, said)
         assert f"`afterview models pull {name}` fetches" in said, (arguments, said)
         assert not torch, arguments

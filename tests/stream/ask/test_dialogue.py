@@ -8,7 +8,7 @@ from afterview.configs import UsageError
 from afterview.memory.directory import Memory
 from afterview.memory.writing.open import open_camera
 from afterview.stream.ask.dialogue import Dialogue, named_cameras
-from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Question
+from afterview.stream.ask.question import Question
 from tests.support.memory_world import make_frame, make_spec
 
 
@@ -50,17 +50,9 @@ def test_a_question_keeps_what_the_one_before_was_about_unless_it_names_cameras(
         first.asked(memory, "hall: ")
 
 
-def answer_of(*cameras: str) -> Answer:
-    def part(name: str) -> CameraAnswer:
-        coverage = Coverage(name, 1, 0.0, 0.0, (), (), 0, 0.0, {"file": 1}, "full", "none", "true", 1, 1)
-        return CameraAnswer("yes", "", (), coverage, {}, {})
-
-    return Answer("1", "Who?", "yes", tuple(part(name) for name in cameras), None, {}, 1.0)
-
-
 def test_only_cameras_chosen_among_many_are_stayed_with() -> None:
     everyone, named = Dialogue(Question("")), Dialogue(Question("", ("hall",)))
-    assert everyone.answered(answer_of("a", "b", "c", "d"), 5).about.cameras == ("a", "b", "c", "d")
-    assert everyone.answered(answer_of("a", "b"), 4) == everyone
-    assert everyone.answered(answer_of(), 5) == everyone, "a question that was declined asked none"
-    assert named.answered(answer_of("hall"), 5) == named
+    assert everyone.answered(["a", "b", "c", "d"], 5).about.cameras == ("a", "b", "c", "d")
+    assert everyone.answered(["a", "b"], 4) == everyone
+    assert everyone.answered([], 5) == everyone, "a question that was declined asked none"
+    assert named.answered(["hall"], 5) == named

@@ -252,3 +252,16 @@ def test_without_a_model_frames_can_be_seen_and_questions_say_why(tiny: Any, tmp
         ready = service.client.get("/health/ready")
         assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
         assert service.state_of("pattern") == "starting"
+
+
+def test_the_name_of_a_relative_memory_is_not_replaced_in_errors(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    record_camera(Path("yard"), "yard", tiny, 3)
+    with ServiceHere(Path("yard"), tiny) as service:
+        for document in (
+            service.json("POST", "/ask", {"question": QUESTION, "cameras": ["yord"]}, status=404),
+            service.client.get("/api/v1/cameras/yord/frames").json(),
+        ):
+            assert document["error"]["message"].endswith("did you mean 'yard'? There are: yard")

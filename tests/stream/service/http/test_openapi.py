@@ -60,6 +60,13 @@ def test_every_operation_says_what_it_does_and_how_it_fails(document: dict[str, 
                 if int(status) >= 400
             ]
             assert set(shapes) == {"ErrorDocument"}, name
+        elif "/v1/" in name:
+            shapes = [
+                response["content"]["application/json"]["schema"]["$ref"].rsplit("/")[-1]
+                for status, response in operation["responses"].items()
+                if status[0] in "45"
+            ]
+            assert set(shapes) == {"OpenAiErrorDocument"}, name
     for name, schema in document["components"]["schemas"].items():
         assert schema.get("description") or "Validation" in name, name
     assert json.dumps(document).count("lavfi") == 0

@@ -1,6 +1,8 @@
 """`afterview mcp` as an assistant starts it: a child process of the SDK's client."""
 
 import asyncio
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -156,3 +158,22 @@ def test_wrong_arguments_are_one_clear_line(refusal: Any, arguments: tuple[str, 
     errors = refusal(*arguments)
     assert said in errors
     assert "secret" not in errors
+
+
+def test_ctrl_c_ends_it_while_nobody_writes(memory: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "afterview", "mcp", "--memory", str(memory)], cwd=ROOT, env=environment(), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write('{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+    process.stdin.flush()
+    assert '"id":1' in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert process.stderr is not None
+    errors = process.stderr.read()
+    assert "Traceback" not in errors
+    assert "Fatal" not in errors
+    process.communicate()

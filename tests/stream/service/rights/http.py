@@ -60,6 +60,11 @@ _VERDICTS: dict[int, Verdict] = {401: "stranger", 403: "forbidden", 404: "absent
 
 
 def names(world: World) -> set[str]:
+    """Every route of the application, without those of doors that have a table of their own."""
+    return {name for name in routes(world) if not name.split()[1].startswith("/v1/")}
+
+
+def routes(world: World) -> set[str]:
     """Every route of the application."""
     assert world.service.service._server is not None
     app: Any = world.service.service._server.config.app

@@ -12,6 +12,7 @@ from afterview.stream.service.mqtt.outbox import Message, Outbox
 from afterview.stream.service.mqtt.payloads import as_json, shown_event
 from afterview.stream.service.mqtt.shown import Shown
 from afterview.stream.service.mqtt.topics import Topics
+from afterview.stream.service.seen_events import seen_by
 
 BIRTH_DELAY_S = 5.0  # at most, after Home Assistant's birth: not all devices at the same moment
 
@@ -34,7 +35,7 @@ class Following:
         await asyncio.gather(self._follow(), self._tell_changes(), self._tell_reborn())
 
     async def _follow(self) -> None:
-        async for event in self._engine.hub.listen():
+        async for event in self._engine.hub.listen(see=seen_by(self._access)):
             if event is None:
                 continue
             job = event.data.get("job", {})
@@ -44,10 +45,10 @@ class Following:
             elif event.kind == "model":
                 self._dirty.update(self._engine.cameras)
                 self._stirred.set()
-            document = shown_event(event, self._access)
-            if document is not None and self.connected:
+            if self.connected:
+                document = shown_event(event)
                 self._outbox.put_event(Message("event", self._topics.of("events"), as_json(document)))
-            elif document is not None:
+            else:
                 self._outbox.dropped["event"] += 1  # what happened while nobody could hear it is no news later
 
     async def _tell_changes(self) -> None:

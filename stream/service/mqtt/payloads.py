@@ -13,7 +13,6 @@ from pydantic import ConfigDict, Field, ValidationError
 from afterview.configs import UsageError
 from afterview.configs.wording import describe_problem
 from afterview.stream.ask.answerer import LONGEST_QUESTION
-from afterview.stream.service.access import Access
 from afterview.stream.service.events import Event
 from afterview.stream.service.http.schemas import AskRequest, Text
 from afterview.stream.service.questions import Ask
@@ -178,19 +177,10 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def shown_event(event: Event, access: Access) -> dict[str, Any] | None:
-    """An event as the account may see it; None for one that it may not know of. `event_type`: for Home Assistant."""
+def shown_event(event: Event) -> dict[str, Any]:
+    """An event as it is published. `event_type`: for Home Assistant. Of a camera only what its attributes say, too."""
     document = event.to_dict()
     if event.kind == "camera":
-        if not access.sees(str(document.get("camera"))):
-            return None
         kept = ("number", "kind", "time", "camera", *_ATTRIBUTES, "change")
         document = {name: document[name] for name in kept if name in document}
-    elif event.kind == "job" and not access.sees(str(document["job"].get("camera"))):
-        return None
-    elif event.kind == "answer":
-        if access.cameras is not None and not (set(document["cameras"]) and set(document["cameras"]) <= access.cameras):
-            return None
-    elif event.kind == "configuration" and access.cameras is not None:
-        document["cameras"] = {}
     return {"event_type": event.kind, **document}

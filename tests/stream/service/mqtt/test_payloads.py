@@ -8,8 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from afterview.configs import UsageError
-from afterview.stream.service.access import Access
-from afterview.stream.service.events import Event, Kind
+from afterview.stream.service.events import Event
 from afterview.stream.service.mqtt.payloads import (
     LARGEST_QUESTION,
     Asked,
@@ -154,24 +153,13 @@ def test_attributes_hold_no_address() -> None:
     assert not {"source", "video_streams"} & found.keys()
 
 
-@pytest.mark.parametrize(
-    ("kind", "data", "seen"),
-    [
-        ("camera", {"camera": "hall", "state": "online", "source": "rtsp://h/"}, True),
-        ("camera", {"camera": "vault", "state": "online"}, False),
-        ("job", {"job": {"camera": "hall"}}, True),
-        ("job", {"job": {"camera": "vault"}}, False),
-        ("answer", {"id": "a", "cameras": ["hall"]}, True),
-        ("answer", {"id": "a", "cameras": ["hall", "vault"]}, False),
-        ("answer", {"id": "a", "cameras": []}, False),
-        ("configuration", {"cameras": {"vault": "added"}}, True),
-        ("model", {"state": "ready"}, True),
-    ],
-)
-def test_events_are_those_of_the_cameras_of_the_account(kind: Kind, data: dict[str, Any], seen: bool) -> None:
-    event = Event(1, kind, 2.0, data)
-    found = shown_event(event, Access("mqtt", cameras=frozenset({"hall"})))
-    assert (found is not None) is seen
-    assert "vault" not in json.dumps(found)
-    assert "rtsp" not in json.dumps(found)
-    assert (shown_event(event, Access("mqtt", cameras=None)) or {})["event_type"] == kind
+def test_an_event_of_a_camera_holds_no_address() -> None:
+    found = shown_event(
+        Event(1, "camera", 2.0, {"camera": "hall", "state": "online", "source": "rtsp://h/", "change": "online"})
+    )
+    assert found["event_type"] == found["kind"] == "camera"
+    assert found["change"] == "online"
+    assert "source" not in found
+    assert shown_event(Event(1, "model", 2.0, {"state": "ready"})) == {
+        "event_type": "model", "number": 1, "kind": "model", "time": 2.0, "state": "ready",
+    }  # fmt: skip

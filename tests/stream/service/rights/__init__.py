@@ -7,9 +7,9 @@ A door's module has
     def names(world) -> set[str]           the ways in that the running service has: the test fails for one that is not in RULES
     def attempt(world, role, name, target) -> Outcome      use it once, as a role; target: one of world.TARGETS, or None
 
-and, where something must be installed for it, need(world), which skips the test. Nothing else is needed: the test finds the module by its file. A door that is part of the HTTP application (OpenAI, MCP) names its
-routes in its own RULES, as http.py does ("POST /v1/chat/completions", "MOUNT /mcp"), and its tools beside them; http.py then leaves them
-to it.
+and, where something must be installed for it, need(world), which skips the test. Nothing else is needed: the test finds the module by its
+file. A door that is part of the HTTP application (OpenAI, MCP) names its routes in its own RULES, as http.py does ("POST
+/v1/chat/completions", "MOUNT /mcp"), and its tools beside them; http.py then leaves them to it.
 """
 
 from dataclasses import dataclass

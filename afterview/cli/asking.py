@@ -1,7 +1,7 @@
 """Questions and searches of a command by way of the service that holds the memory.
 
-Nothing heavy is imported before the service has the question; what reads and prints answers is imported while it works. Together that is
-half of the time of an `ask` (`python -m tests.bench startup`).
+`ask` comes here before anything heavy is imported, and what reads and prints answers, without NumPy and pydantic, is imported while the
+service works (`python -m tests.bench service`).
 """
 
 import argparse
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from afterview import __version__
 from afterview.cli.imports import without_collection
 from afterview.cli.models import for_a_question
 from afterview.configs.errors import AfterviewError, UsageError
@@ -62,7 +63,14 @@ def service_for(arguments: argparse.Namespace, memory: Path) -> "ByService | Non
 
 def _loaded(client: ServiceClient, arguments: argparse.Namespace) -> Mapping[str, str]:
     """The service's model once it is loaded. Raises ModelNotReady, TimeoutError, ServiceGone."""
-    model: Mapping[str, str] = client.get("/service")["model"]
+    said = client.get("/service")
+    if said["version"] != __version__:
+        _LOGGER.warning(
+            "note: the service of this memory is afterview %s, this command %s; restart the service",
+            said["version"],
+            __version__,
+        )
+    model: Mapping[str, str] = said["model"]
     if model["state"] == "loading":
         announce = for_a_question(as_json=arguments.json)
         with announce("waiting for the service of this memory, which is loading its model"):
@@ -147,12 +155,13 @@ class ByService:
 
 
 def _prepare(memory: Path, cameras: Sequence[str]) -> None:
-    """While the service works: import what prints its answer, and look at the cameras as a command without a service does."""
+    """While the service works: import what prints its answer, and say which cameras are meant, as a command without a service does."""
     with without_collection():
         from afterview.cli.output import records  # noqa: F401
-        from afterview.memory.directory import Memory
+        from afterview.memory.base.camera_names import find_camera
 
-    Memory(memory).each(lambda reader: reader, cameras)
+    for name in cameras:
+        find_camera(memory, name)
 
 
 @contextmanager

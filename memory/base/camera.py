@@ -19,6 +19,7 @@ from afterview.memory.base.errors import DamagedMemory, RepositoryError
 _FIRST_DAY, _LAST_DAY = -62_135_510_400.0, 253_402_214_399.0
 LONGEST_ID = 120  # bytes; a file name has at most 255
 _LOCALTIME, _TIMEZONE = Path("/etc/localtime"), Path("/etc/timezone")
+SETTINGS = "settings.json"  # a camera's, and a memory's: memory.base.settings
 ANSWERS = "answers"  # a memory's directory for evidence frames; no camera may have this id
 
 _LOGGER = logging.getLogger(__name__)

@@ -20,10 +20,9 @@ from pathlib import Path
 from afterview.configs import UsageError
 from afterview.configs.suggestions import did_you_mean
 from afterview.configs.system_errors import is_misplaced, reason
-from afterview.memory.base.camera import ANSWERS, camera_id, read_camera
+from afterview.memory.base.camera import ANSWERS, SETTINGS, camera_id, read_camera
 from afterview.memory.base.documents import exists
 from afterview.memory.base.errors import DamagedMemory, MemoryNotFound, NameTaken, RepositoryError, Unreadable
-from afterview.memory.base.settings import FILE as SETTINGS
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -1,17 +1,18 @@
-"""The records of one camera: frames, and the gaps between them."""
+"""The records of one camera: frames, and the gaps between them. Loads NumPy only where frames are stored: answers name gaps, too."""
 
 import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-from afterview.memory.base.feature_spec import Storage
-from afterview.memory.base.int8_tokens import Codes, dequantise, quantise
+    from afterview.memory.base.feature_spec import Storage
+    from afterview.memory.base.int8_tokens import Codes
 
 SEAL_FRAMES = 64  # frames; 9.4 MB of published tokens: large enough to write once, small enough for the journal
 
@@ -53,11 +54,11 @@ class FrameRecord:
     time: float  # canonical: strictly ascending within a camera
     arrival_time: float
     image: bytes
-    tokens: NDArray[np.floating]
-    embedding: NDArray[np.float32]
+    tokens: "NDArray[np.floating]"
+    embedding: "NDArray[np.float32]"
     source_time: float = math.nan  # NaN if the source gave none
     time_basis: TimeBasis = TimeBasis.ARRIVAL
-    codes: Codes | None = None
+    codes: "Codes | None" = None
     picture_damaged: bool = (
         False  # parts of the picture were lost on the way, or parts of one that it is predicted from
     )
@@ -68,8 +69,10 @@ class FrameRecord:
         """The time basis as it is stored in `time_basis`, with PICTURE_DAMAGED."""
         return int(self.time_basis) | (PICTURE_DAMAGED if self.picture_damaged else 0)
 
-    def stored_as(self, storage: Storage) -> "FrameRecord":
+    def stored_as(self, storage: "Storage") -> "FrameRecord":
         """The record as a memory with this storage holds it. Existing codes are kept."""
+        from afterview.memory.base.int8_tokens import dequantise, quantise
+
         if storage == "float16":
             return replace(self, codes=None) if self.codes else self
         if self.codes:
@@ -78,8 +81,10 @@ class FrameRecord:
         return replace(self, codes=codes, tokens=dequantise(codes))
 
     @property
-    def stored(self) -> Mapping[str, NDArray[np.generic]]:
+    def stored(self) -> "Mapping[str, NDArray[np.generic]]":
         """The stored form of the tokens, by array."""
+        import numpy as np
+
         tokens = self.codes.arrays if self.codes else {"tokens": self.tokens}
         return tokens if self.clip is None else {**tokens, "clips": np.array(self.clip, dtype=np.uint8)}
 
@@ -113,7 +118,7 @@ class Gap:
         }
 
 
-def frame_crc(image: bytes, tokens: NDArray[np.generic], embedding: NDArray[np.float32]) -> int:
+def frame_crc(image: bytes, tokens: "NDArray[np.generic]", embedding: "NDArray[np.float32]") -> int:
     """CRC-32 of a frame's content. An acknowledgement names it, so that the frame can be checked later."""
     crc = zlib.crc32(tokens.tobytes(), zlib.crc32(image))
     return zlib.crc32(embedding.tobytes(), crc)

@@ -6,10 +6,10 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from afterview.configs import ConfigError, Schema, load_mapping
+from afterview.memory.base.camera import SETTINGS
 from afterview.memory.base.documents import exists, read_json, write_json
 from afterview.memory.base.errors import DamagedMemory
 
-FILE = "settings.json"
 _REMEDY = (
     "`afterview fsck --repair` replaces it: recording is paused and nothing is evicted until limits, kept spans and "
     "privacy masks are set again"
@@ -58,7 +58,7 @@ class MemorySettings(Schema):
 
 def read_settings(camera: Path) -> CameraSettings:
     """A camera's settings; the defaults if it has none. Raises DamagedMemory: a lost privacy mask must not go unnoticed."""
-    path = camera / FILE
+    path = camera / SETTINGS
     if not exists(path):
         return CameraSettings()
     try:
@@ -69,7 +69,7 @@ def read_settings(camera: Path) -> CameraSettings:
 
 def has_settings(camera: Path) -> bool:
     """Whether a person has set anything for this camera."""
-    return exists(camera / FILE)
+    return exists(camera / SETTINGS)
 
 
 def write_settings(camera: Path, settings: CameraSettings) -> None:
@@ -78,12 +78,12 @@ def write_settings(camera: Path, settings: CameraSettings) -> None:
     for key in ("image_size", "key_frames", "dense"):
         if not values[key]:
             del values[key]  # so that versions without it, which refuse unknown keys, read these settings
-    write_json(camera / FILE, values)
+    write_json(camera / SETTINGS, values)
 
 
 def read_memory_settings(memory: Path) -> MemorySettings:
     """The settings of a whole memory. Raises DamagedMemory."""
-    path = memory / FILE
+    path = memory / SETTINGS
     if not exists(path):
         return MemorySettings()
     try:
@@ -95,4 +95,4 @@ def read_memory_settings(memory: Path) -> MemorySettings:
 
 def write_memory_settings(memory: Path, settings: MemorySettings) -> None:
     """Replace the settings, durably."""
-    write_json(memory / FILE, settings.model_dump(mode="json"))
+    write_json(memory / SETTINGS, settings.model_dump(mode="json"))

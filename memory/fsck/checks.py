@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.configs import why_unreadable
-from afterview.memory.base.camera import read_camera
+from afterview.memory.base.camera import SETTINGS, read_camera
 from afterview.memory.base.durable import unfinished_files
 from afterview.memory.base.errors import (
     DamagedMemory,
@@ -24,7 +24,6 @@ from afterview.memory.base.errors import (
     require_content,
 )
 from afterview.memory.base.records import SEAL_FRAMES
-from afterview.memory.base.settings import FILE as SETTINGS
 from afterview.memory.base.settings import read_memory_settings, read_settings
 from afterview.memory.format.arrays import ZarrArrays
 from afterview.memory.format.feature_spec_file import read_spec, spec_path

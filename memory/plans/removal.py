@@ -1,17 +1,21 @@
 """Ranges of frame ids that a memory no longer holds, and why: evicted, forgotten, or lost to damage. Pure.
 
 A range is never dropped, so that "no longer remembered" is not mistaken for "not seen". It keeps the times of its first and last frame and
-nothing of their content.
+nothing of their content. Loads NumPy only to compute: answers name removals, too.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from afterview.memory.base.counts import counted, were
 from afterview.memory.base.records import SEAL_FRAMES
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from afterview.memory.base.camera import CameraInfo
 
 RemovalReason = Literal["evicted", "forgotten", "damaged"]
 Limit = Literal["days", "gigabytes"]
@@ -63,8 +67,10 @@ class Removal:
         }
 
 
-def present(frames: int, removals: Sequence[Removal], *, first: int = 0) -> NDArray[np.int64]:
+def present(frames: int, removals: Sequence[Removal], *, first: int = 0) -> "NDArray[np.int64]":
     """Ids in [first, frames) that no removal covers, ascending: int64."""
+    import numpy as np
+
     if not removals:
         return np.arange(first, frames, dtype=np.int64)
     kept = np.ones(max(0, frames - first), dtype=bool)
@@ -78,8 +84,10 @@ def evicted_before(removals: Sequence[Removal]) -> int:
     return removals[0].end if removals and removals[0].first == 0 else 0
 
 
-def runs(ids: NDArray[np.int64]) -> list[tuple[int, int]]:
+def runs(ids: "NDArray[np.int64]") -> list[tuple[int, int]]:
     """Ascending ids as half-open ranges: [3, 4, 5, 9] -> [(3, 6), (9, 10)]."""
+    import numpy as np
+
     if not len(ids):
         return []
     breaks = np.flatnonzero(np.diff(ids) != 1) + 1
@@ -121,9 +129,24 @@ def cuts(removal: Removal, removed: Sequence[Removal]) -> bool:
     return removal.reason == "forgotten" or not covered_frames(removed, end)[first:].all()
 
 
-def covered_frames(removed: Sequence[Removal], frames: int) -> NDArray[np.bool_]:
+def covered_frames(removed: Sequence[Removal], frames: int) -> "NDArray[np.bool_]":
     """Which of the frames below `frames` are removed: bool [frames]."""
+    import numpy as np
+
     covered = np.zeros(frames, dtype=bool)
     for gone in removed:
         covered[gone.first : gone.end] = True
     return covered
+
+
+def describe_removal(gone: Removal, info: "CameraInfo") -> str:
+    """What is no longer remembered and why, for people."""
+    why = {
+        "evicted": "evicted by its retention",
+        "forgotten": "forgotten on request",
+        "damaged": "lost to damage on the disk",
+    }[gone.reason]
+    return (
+        f"{info.show(gone.start)} to {info.show(gone.stop)} is no longer remembered: "
+        f"{counted(gone.frames, 'frame')} {were(gone.frames)} {why} on {info.show(gone.at)}"
+    )

@@ -8,10 +8,10 @@ import numpy as np
 
 from afterview.configs import UsageError
 from afterview.memory.base.errors import DamagedFrames, NoLongerRemembered, NothingRecorded
-from afterview.memory.plans.removal import Removal, touching
+from afterview.memory.plans.removal import Removal, describe_removal, touching
 from afterview.memory.reading.reader import frames_between, gaps_touching
 from afterview.memory.reading.snapshot import MemorySnapshot
-from afterview.stream.ask.span import describe_removal, find_span
+from afterview.stream.ask.span import find_span
 
 _SAME_S = 0.001  # times are printed to the millisecond: a printed time finds its frame
 

@@ -23,7 +23,6 @@ from afterview.memory.format.answer_files import (
     saved_directories,
     write_answer,
 )
-from afterview.memory.format.manifest import Manifest
 from afterview.memory.plans.removal import Removal
 from afterview.stream.ask.answer_record import Images, Record, opened
 
@@ -100,6 +99,8 @@ def find_saved(memory: Path, given: str) -> SavedDirectory:
 
 def changes_since(record: Record, memory: Path) -> list[str]:
     """What became of the frames that an answer showed, in sentences. What was forgotten is not among them: it is in `about.forgotten`."""
+    from afterview.memory.format.manifest import Manifest  # late: opening an answer does not need it
+
     found = []
     for camera, info in record.about.cameras.items():
         try:
@@ -171,6 +172,8 @@ def _erase_forgotten(record: Record, memory: Path) -> bool:
 
 
 def _removed(memory: Path, camera: str) -> Sequence[Removal]:
+    from afterview.memory.format.manifest import Manifest
+
     try:
         return Manifest.read(memory / camera).removed
     except RepositoryError:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from afterview.configs import UsageError
 from afterview.memory.base.errors import RepositoryError, SpecMismatch, UnreachableFrames, in_words
-from afterview.memory.base.feature_spec import require_same
-from afterview.memory.directory import Memory, none_left
-from afterview.memory.reading.reader import frames_between
 
-if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
+if (
+    TYPE_CHECKING
+):  # a model is handed in: importing this module must not load torch; and what was found is printed without NumPy
+    from afterview.memory.directory import Memory
     from afterview.memory.reading.snapshot import MemorySnapshot
     from afterview.model.checkpoint.models import Encoders
 
@@ -71,7 +71,7 @@ class SearchResult:
 
 
 def search(
-    memory: Memory,
+    memory: "Memory",
     encoders: "Encoders",
     text: str,
     spans: Mapping[str, TimeRange],
@@ -84,6 +84,9 @@ def search(
     skip_others: leave out cameras that another model recorded or that cannot be read; otherwise they raise the reason. Raises it also if
     every camera was left out because it cannot be read. Raises UsageError for a text that is longer than the index reads.
     """
+    from afterview.memory.base.feature_spec import require_same
+    from afterview.memory.directory import none_left
+
     if surplus := encoders.index.surplus_tokens(text):
         raise UsageError(
             f"the text is too long to search for: the index reads {encoders.index.longest_text - 1} tokens, and it has {surplus} more; "
@@ -124,5 +127,7 @@ def search(
 
 def _frames(snapshot: "MemorySnapshot", span: TimeRange) -> tuple[int, int]:
     """Frame ids [first, end) of the span."""
+    from afterview.memory.reading.reader import frames_between
+
     first, end = frames_between(snapshot.times, *span)
     return (int(snapshot.ids[first]), int(snapshot.ids[end - 1]) + 1) if end > first else (0, 0)

@@ -4,11 +4,9 @@ import math
 from typing import Protocol
 
 from afterview.configs import UsageError
-from afterview.memory.base.camera import CameraInfo
-from afterview.memory.base.counts import counted, were
 from afterview.memory.base.errors import NoLongerRemembered, NothingRecorded
 from afterview.memory.base.records import Gap
-from afterview.memory.plans.removal import Removal, touching
+from afterview.memory.plans.removal import describe_removal, touching
 from afterview.memory.reading.reader import frames_between, gaps_touching
 from afterview.memory.reading.snapshot import MemorySnapshot
 
@@ -46,19 +44,6 @@ def find_span(snapshot: MemorySnapshot, question: TimeSpan, now: float) -> tuple
     raise NothingRecorded(
         f"camera '{info.id}': nothing was recorded in that span; its frames lie between "
         f"{info.show(times[0])} and {info.show(times[-1])}"
-    )
-
-
-def describe_removal(gone: Removal, info: CameraInfo) -> str:
-    """What is no longer remembered and why, for people."""
-    why = {
-        "evicted": "evicted by its retention",
-        "forgotten": "forgotten on request",
-        "damaged": "lost to damage on the disk",
-    }[gone.reason]
-    return (
-        f"{info.show(gone.start)} to {info.show(gone.stop)} is no longer remembered: "
-        f"{counted(gone.frames, 'frame')} {were(gone.frames)} {why} on {info.show(gone.at)}"
     )
 
 

@@ -13,7 +13,7 @@ from tests.bench.table import Table
 
 NAMES = [
     "startup", "ingest", "decode", "many_cameras", "cost", "gpu", "loading", "memaug", "cameras", "recall_cost", "memory", "store",
-    "recall", "service", "size", "training",
+    "recall", "service", "mqtt", "size", "training",
 ]  # fmt: skip
 RESULTS = Path(__file__).parent / "RESULTS.md"
 

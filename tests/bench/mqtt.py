@@ -21,7 +21,6 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from afterview.model.checkpoint.loading import load_pretrained
 from tests.bench.service import SOURCE
-from tests.bench.service import _sum as total
 from tests.bench.table import Table
 from tests.support.mosquitto import Client, Mosquitto
 from tests.support.servers import wait_until
@@ -104,7 +103,7 @@ def _row(table: Table, name: str, payload: Payload | None, broker: Mosquitto, ht
         return _labelled(after, metric, label) - _labelled(before, metric, label)
 
     table.add(
-        name, f"{sent / lasted:.0f}", f"{grown('mqtt_messages_total', 'received') / lasted:.0f}", total(after, "loop_lag_seconds"),
+        name, f"{sent / lasted:.0f}", f"{grown('mqtt_messages_total', 'received') / lasted:.0f}", _labelled(after, "loop_lag_seconds"),
         f"{grown('frames_recorded_total') / lasted:.2f}", f"{grown('frames_dropped_total'):.0f}",
         f"{grown('mqtt_questions_refused_total'):.0f}", f"{grown('mqtt_dropped_total'):.0f}", sorted(asked)[2],
         f"{psutil.Process(process.pid).memory_info().rss / 1e6:.0f}",
@@ -136,7 +135,7 @@ def _away(table: Table, broker: Mosquitto, http: Any) -> None:
         ("stands still", broker.freeze, broker.thaw),
     ):
         time.sleep(SETTLE_S)
-        dropped = total(http.get("/metrics").text, "frames_dropped_total")
+        dropped = _labelled(http.get("/metrics").text, "frames_dropped_total")
         leave()
         time.sleep(SECONDS)
         text = http.get("/metrics").text
@@ -145,10 +144,10 @@ def _away(table: Table, broker: Mosquitto, http: Any) -> None:
         with Client(broker.port, topic="afterview/#") as client:
             client.wait("afterview/available", b"online", 120)
             client.wait("afterview/live-0/state", b"online", 120)
-        lost = total(text, "frames_dropped_total") - dropped
-        table.add(state, total(text, "loop_lag_seconds"), f"{lost:.0f}", f"{time.monotonic() - began:.1f}")
+        lost = _labelled(text, "frames_dropped_total") - dropped
+        table.add(state, _labelled(text, "loop_lag_seconds"), f"{lost:.0f}", f"{time.monotonic() - began:.1f}")
 
 
-def _labelled(metrics: str, name: str, label: str) -> float:
+def _labelled(metrics: str, name: str, label: str = "") -> float:
     lines = [line for line in metrics.splitlines() if line.startswith(f"afterview_{name}") and label in line]
     return sum(float(line.rpartition(" ")[2]) for line in lines)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from afterview import __version__
 from afterview.cli.arguments import default_memory, memory_path, require_model
 from afterview.cli.first_run import tell_what_it_knows
+from afterview.cli.imports import without_collection
 from afterview.cli.logs import show_times
 from afterview.cli.models import require_weights
 from afterview.cli.output.documents import dump
+from afterview.cli.torch_libraries import load_torch_libraries
 from afterview.configs import ExitStatus, UsageError, missing_extra
 from afterview.memory.base.errors import RepositoryError
 from afterview.memory.directory import Memory
@@ -83,6 +85,12 @@ def _ready(url: str, memory: Path, *, as_json: bool) -> None:
 
 
 def _load_model(name: str, index: str | None) -> "AfterviewModel":
-    from afterview.model.checkpoint.loading import load_pretrained  # late: it loads torch
+    """In a thread, while the service answers already: the loop must not stand still meanwhile."""
+    load_torch_libraries()
+    # A collection of a million new objects would hold the loop for a second, again and again.
+    with without_collection(freeze="torch" not in sys.modules):
+        from afterview.model.checkpoint.loading import load_pretrained  # late: it loads torch
 
-    return load_pretrained(name, recorded_index=index)
+        model = load_pretrained(name, recorded_index=index)
+        _ = model.encoders  # they are loaded on first use
+    return model

@@ -15,7 +15,7 @@ from afterview.cli.output.stores import describe_published, describe_store
 from afterview.cli.progress import progress
 from afterview.configs import ConfigError, ExitStatus, UsageError, load_mapping
 from afterview.configs.system_errors import describe
-from afterview.memory.base.camera import ANSWERS
+from afterview.memory.base.camera import ANSWERS, SETTINGS
 from afterview.memory.base.camera_names import camera_ids
 from afterview.memory.base.counts import counted, spell_bytes
 from afterview.memory.base.durable import fsync_directory, unlink
@@ -28,7 +28,6 @@ from afterview.memory.base.errors import (
     StoreRefused,
     StoreUnreachable,
 )
-from afterview.memory.base.settings import FILE as SETTINGS
 from afterview.memory.directory import EachCamera, Memory
 from afterview.memory.format.upload_state import UploadState
 from afterview.memory.fsck.fsck import fsck

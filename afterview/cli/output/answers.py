@@ -10,7 +10,7 @@ from afterview.memory.base.camera import CameraInfo, local_timezone
 from afterview.memory.base.counts import counted, were
 from afterview.memory.base.records import Gap
 from afterview.memory.base.typed_times import spell_duration
-from afterview.stream.ask.span import describe_removal
+from afterview.memory.plans.removal import describe_removal
 
 if TYPE_CHECKING:
     from afterview.stream.ask.answer_record import AnswerRecord, Images, Origin, SearchRecord

@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiomqtt
@@ -26,6 +27,7 @@ ANSWERS_WITHIN_S = 10.0  # the broker, to anything
 KEEPALIVE_S = 30
 _FAREWELL_S = 2.0
 _HEAD = 64  # bytes of a packet beside topic, payload and correlation data, at most
+_MOST_AT_ONCE = 50  # messages that are looked at in one round of the loop
 _ERROR = 0x08  # paho's level of its log
 
 _SILENT = logging.getLogger(
@@ -126,6 +128,18 @@ class Connection(aiomqtt.Client):
         codes = await self.subscribe(topic, qos=1)
         bad = [code for code in codes if (code.value if isinstance(code, ReasonCode) else int(code)) >= 0x80]
         return str(bad[0]) if bad else None
+
+    async def received(self) -> AsyncIterator[aiomqtt.Message]:
+        """What comes, until the connection breaks. Raises MqttError then.
+
+        The library needs three rounds of the loop for a message, and reads one in each: what waits already is taken at once.
+        """
+        async for message in self.messages:
+            yield message
+            for _ in range(_MOST_AT_ONCE):
+                if self._queue.empty():
+                    break
+                yield self._queue.get_nowait()
 
     async def send(self, *messages: Message) -> list[BaseException | None]:
         """Publish, and wait until the broker has all of them, or is silent for too long; why each was not sent, or None.

@@ -232,7 +232,7 @@ class Door:
     # --- what comes ---
 
     async def _receive(self, connection: Connection) -> None:
-        async for message in connection.messages:
+        async for message in connection.received():
             self.counts["received"] += 1
             meaning = self.topics.meaning(message.topic.value)
             if meaning is None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-MOST_ANSWERS = 256
+MOST_ANSWERS = 1000
 MOST_EVENTS = 256
 ANSWER_LASTS_S = 60.0
 

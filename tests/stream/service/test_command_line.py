@@ -43,6 +43,12 @@ def service(memory: Path, tiny: Any) -> Iterator[ServiceHere]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of ServiceHere."""
+    monkeypatch.setattr("afterview.cli.asking.__version__", "test")
+
+
 @pytest.fixture
 def loaded(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Commands get the tiny model at once; which names they loaded."""
@@ -65,7 +71,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
 
     def command(*arguments: str | Path) -> tuple[int, str, str]:
         status = main([str(argument) for argument in arguments])
-        return status, *capsys.readouterr()
+        output, errors = capsys.readouterr()
+        return status, output, re.sub(r"(answering|searching).* \.\.\. [\d.]+ s\n", "", errors)  # of a busy machine
 
     return command
 
@@ -130,6 +137,17 @@ def test_images_and_the_saved_answer_are_those_of_the_memory(
         assert Path(item["image"]).read_bytes() == make_frame(item["frame"], spec).image
     again = json.loads(run("answers", answer["id"], "--memory", service.memory, "--json")[1])
     assert (again["answer"], again["evidence"]) == (answer["answer"], answer["evidence"])
+
+
+def test_a_service_of_another_version_is_a_note(
+    service: ServiceHere, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("afterview.cli.asking.__version__", "9.9")
+    status, _, errors = run("ask", RING, "--camera", "yard", "--memory", service.memory)
+    assert (status, errors) == (
+        0,
+        "note: the service of this memory is afterview test, this command 9.9; restart the service\n",
+    )
 
 
 def test_a_search_by_http_is_opened_by_the_command_line(service: ServiceHere, run: Callable[..., Any]) -> None:
@@ -323,7 +341,7 @@ def test_a_service_that_dies_in_the_middle_is_one_line(
 
     def answer(connection: socket.socket, line: str) -> None:
         if line.startswith("GET"):
-            respond(connection, {"model": READY})
+            respond(connection, {"version": "test", "model": READY})
         elif reply:
             connection.sendall(reply)
 

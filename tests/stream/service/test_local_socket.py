@@ -32,7 +32,8 @@ LIGHT = """
 import sys
 from afterview.cli.main import main
 status = main(sys.argv[1:])
-heavy = {"torch", "transformers", "fastapi", "starlette", "httpx", "httpx2", "uvicorn", "zarr", "faiss", "av", "asyncio"} & set(sys.modules)
+heavy = "torch transformers numpy pydantic fastapi starlette httpx httpx2 uvicorn zarr faiss av asyncio".split()
+heavy = set(heavy) & set(sys.modules)
 sys.exit(f"it imported {heavy}" if heavy else status)
 """
 

@@ -11,7 +11,7 @@ from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.reading.reader import CameraReader
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.service.config import CameraConfig
-from afterview.stream.source.address.address import parse_source
+from afterview.stream.source.address.address import SourceAddress, parse_source
 from afterview.stream.source.address.redact import hide_values, redact, redact_address
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.decoding.hardware import require_decoder
@@ -34,9 +34,7 @@ def plan_camera(
     memory: Path, name: str, camera: CameraConfig, zone: str | None, environment: Mapping[str, str]
 ) -> PlannedCamera:
     """Raises UsageError, BadUrl and others for a source that cannot be recorded, NameTaken, and what reading the camera raises."""
-    address = parse_source(camera.source, environment)
-    if not address.live:
-        raise UsageError(f"{address.redacted}: is a file; the service records live sources, `afterview replay` files")
+    address = live_address(camera, environment)
     require_decoder(camera.decode)
     directory = directory_to_record(memory, name)
     try:
@@ -78,6 +76,14 @@ def require_literal(camera: CameraConfig) -> None:
     user, at, _ = rest.rpartition("@")
     if separator and at:
         hide_values([user.partition(":")[2], user])
+
+
+def live_address(camera: CameraConfig, environment: Mapping[str, str]) -> SourceAddress:
+    """Where a camera is. Raises BadUrl, SourceNotFound, and UsageError for a file."""
+    address = parse_source(camera.source, environment)
+    if not address.live:
+        raise UsageError(f"{address.redacted}: is a file; the service records live sources, `afterview replay` files")
+    return address
 
 
 def shown_source(camera: CameraConfig) -> str:

@@ -14,6 +14,7 @@ from afterview.configs import ConfigError, Schema, UsageError, load_mapping, rea
 from afterview.memory.base.camera import camera_id
 from afterview.memory.base.settings import Polygon
 from afterview.memory.base.typed_times import find_zone
+from afterview.stream.service.host_names import require_host
 from afterview.stream.service.mqtt_config import MqttConfig
 from afterview.stream.service.openai_config import OpenAiConfig
 from afterview.stream.source.address.redact import redact
@@ -107,6 +108,11 @@ class HttpConfig(Schema):
     most_connections: int = Field(default=512, ge=8, le=65535, description="Connections at once.")
     header_timeout_s: float = Field(default=10.0, gt=0, le=600, description="For the whole head of a request.")
     body_timeout_s: float = Field(default=20.0, gt=0, le=600, description="For the whole body of a request.")
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _host_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(require_host(host) for host in hosts)
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -20,8 +20,8 @@ import httpx2
 from afterview.configs import UsageError
 from afterview.configs.system_errors import reason
 from afterview.stream.errors import SourceUnreachable
+from afterview.stream.service.openai_config import ANY_PUBLIC
 
-ANY_PUBLIC = "*"
 _MOST_REDIRECTS = 3
 _LONGEST_S = 30.0
 _PORTS = {"http": 80, "https": 443}

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from afterview.configs import Schema
 from afterview.memory.base.camera import camera_id
+from afterview.stream.service.host_names import require_host
 
 Protocol = Literal["5", "3.1.1"]
 _LONGEST_PREFIX = 64  # characters
@@ -70,7 +71,14 @@ class MqttConfig(Schema):
             raise ValueError(
                 "password: must be text; write it in quotes"
             )  # here, because a field's error quotes the value
+        if isinstance(values, dict) and isinstance(host := values.get("host"), str) and "@" in host:
+            raise ValueError("host: holds a user or a password; give them as mqtt.username and mqtt.password")
         return values
+
+    @field_validator("host")
+    @classmethod
+    def _host_name(cls, host: str) -> str:
+        return require_host(host, "the port as mqtt.port")
 
     @field_validator("protocol", mode="before")
     @classmethod

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from afterview.configs import Schema
+from afterview.stream.service.host_names import require_host
+
+ANY_PUBLIC = "*"  # in allow_urls: every host that is not of a private network
 
 
 class OpenAiConfig(Schema):
@@ -22,6 +25,11 @@ class OpenAiConfig(Schema):
     largest_bytes: int = Field(
         default=32 << 20, ge=1024, le=1 << 30, description="Of the pictures and videos of one question."
     )
+
+    @field_validator("allow_urls")
+    @classmethod
+    def _host_names(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(host if host == ANY_PUBLIC else require_host(host) for host in hosts)
 
     def from_directory(self, directory: Path) -> "OpenAiConfig":
         """With relative folders under a directory."""

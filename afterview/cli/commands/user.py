@@ -49,6 +49,10 @@ def _add(memory: Path, arguments: argparse.Namespace) -> None:
     )  # what is wrong is said before a password is asked for
     cameras = tuple(_ids(memory, arguments.camera)) or None
     password = _hashed(_password(arguments))
+    if not memory.is_dir():
+        _LOGGER.warning(
+            "note: there is nothing at %s yet; a service must be started with this memory to know the user", memory
+        )
     user = User(arguments.name, arguments.role, password, cameras, time.time())
     change_users(memory, lambda users: users.with_user(user))
     _done(memory, user, "added", arguments)

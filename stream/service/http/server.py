@@ -5,9 +5,7 @@ import contextlib
 import errno
 import logging
 import socket
-import ssl
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -15,10 +13,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from afterview.configs import ConfigError
 from afterview.configs.system_errors import reason
-from afterview.stream.service.config import HttpConfig, TlsConfig
+from afterview.stream.service.config import HttpConfig
 from afterview.stream.service.errors import ServiceBusy
 from afterview.stream.service.http.exchange import App
 from afterview.stream.service.http.guard import LONGEST_HEAD, Guard
+from afterview.stream.service.tls import server_context
 
 GRACE_S = 5  # that requests in progress have at the end
 _KEEP_ALIVE_S = 15
@@ -59,7 +58,7 @@ def make_server(app: Guard, http: HttpConfig, socket_in_memory: socket.socket | 
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # what fails is logged by the guard, without secrets
     protocol = _protocol(http.header_timeout_s, http.most_connections)
     config, local = (_config(one, protocol) for one in (app, app.for_this_user()))
-    config.ssl = _tls(http.tls)
+    config.ssl = server_context(http.tls)
     return Server(config, local, socket_in_memory)
 
 
@@ -93,6 +92,8 @@ def listen(http: HttpConfig) -> socket.socket:
             raise ServiceBusy(
                 f"{where}: another program listens there; stop it, or set http.port (0: a free one)"
             ) from None
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise ConfigError(f"http.bind {http.bind}: not an address of this machine") from None
         raise ConfigError(f"{where}: {reason(error)}") from None
     return listener
 
@@ -103,29 +104,6 @@ def url_of(http: HttpConfig, listener: socket.socket) -> str:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     scheme = "http" if http.tls.certificate is None else "https"
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _tls(tls: TlsConfig) -> ssl.SSLContext | None:
-    if tls.certificate is None and tls.key is None:
-        return None
-    if tls.certificate is None or tls.key is None:
-        raise ConfigError("http.tls: give both certificate and key, or neither")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(_readable(tls.certificate, "certificate"), _readable(tls.key, "key"), password="")
-    except (ssl.SSLError, OSError, ValueError):
-        raise ConfigError(
-            f"http.tls: {tls.certificate} and {tls.key} are not a PEM certificate and its key without a password"
-        ) from None
-    return context
-
-
-def _readable(path: Path, name: str) -> Path:
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise ConfigError(f"http.tls.{name}: {path}: {reason(error)}") from None
-    return path
 
 
 def _protocol(header_timeout_s: float, most_connections: int) -> type[asyncio.Protocol]:

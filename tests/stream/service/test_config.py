@@ -57,6 +57,15 @@ def test_the_whole_file(tmp_path: Path) -> None:
         ("cameras:\n  a: {source: rtsp://h/}\n  a: {source: rtsp://g/}", "home.yaml: key 'a' is given twice, again in line 3"),
         ("cameras:\n\ta: 1", "home.yaml: not valid YAML in line 2; indent by blanks, not by tabs"),
         ("- a", "home.yaml: must hold keys with values"),
+        ("mqtt: {host: 'mqtt://broker:1884'}", "line 1: mqtt.host: must be the name or address of a host alone, without scheme, port "
+         "and path; write broker, and the port as mqtt.port"),
+        ("mqtt: {host: 'broker:1884'}", "write broker, and the port as mqtt.port"),
+        ("mqtt: {host: 'mqtt://u:pw@broker'}", "mqtt: host: holds a user or a password; give them as mqtt.username and mqtt.password"),
+        ("http:\n  allowed_hosts: ['https://nvr.home:8443/']", "line 2: http.allowed_hosts: must be the name or address of a host alone, "
+         "without scheme, port and path; write nvr.home"),
+        ("http: {allowed_hosts: ['*']}", "http.allowed_hosts: must be the name or address of a host alone"),
+        ("openai: {allow_urls: ['*', 'http://nvr.home/']}", "openai.allow_urls: must be the name or address of a host alone"),
+        ("cameras: {1: {source: rtsp://h/}}", "line 1: cameras.1: a name must be text: write it in quotes"),
         ("mqtt: {hosts: broker}", "home.yaml, line 1: mqtt.hosts: unknown key; did you mean 'host'?"),
     ],
 )  # fmt: skip
@@ -85,6 +94,44 @@ def test_what_is_left_out_changes_no_setting() -> None:
     assert settings_of(CameraConfig(source="rtsp://h/")) == {}
     limited = CameraConfig.model_validate({"source": "rtsp://h/", "retain": {"days": None}})
     assert settings_of(limited) == {"days": None}
+
+
+def test_hosts_are_names_and_addresses(tmp_path: Path) -> None:
+    for host in ("nvr.home", "10.0.0.7", "::1", "küche_2"):
+        path = write(tmp_path, f"mqtt: {{host: '{host}'}}\nopenai: {{allow_urls: ['*', '{host}']}}")
+        config = load_service_config(path)
+        assert config.mqtt is not None
+        assert (config.mqtt.host, config.openai.allow_urls) == (host, ("*", host))
+
+
+def test_an_address_of_a_broker_with_a_password_is_not_quoted(tmp_path: Path) -> None:
+    for host in ("mqtt://u:hunter2@broker", "u:hunter2@broker", "u:hunter2@broker:1883"):
+        with pytest.raises(ConfigError) as error:
+            load_service_config(write(tmp_path, f"mqtt: {{host: '{host}'}}"))
+        assert "hunter2" not in str(error.value)
+
+
+def test_the_check_finds_what_would_stop_the_service_or_surprise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    for text, said in (
+        ("http: {tls: {certificate: none.pem}}", "http.tls: give both certificate and key"),
+        ("http: {tls: {certificate: none.pem, key: none.pem}}", "none.pem: no such file"),
+        (f"cameras: {{film: {{source: '{__file__}'}}}}", "home.yaml: cameras.film.source: "),
+        ("model: tinny", "did you mean 'tiny'?"),
+        (
+            "cameras: {hall: {source: 'rtsp://h/'}, yard: {source: '{AFTERVIEW_NONE}'}}",
+            "home.yaml: cameras.yard.source: ",
+        ),
+    ):
+        assert main(["config", "check", str(write(tmp_path, text))]) == 2, text
+        assert said in capsys.readouterr().err
+    path = write(
+        tmp_path, "openai: {folders: [films]}\nmqtt: {host: h, cameras: [yrd]}\ncameras: {yard: {source: 'rtsp://h/'}}"
+    )
+    assert main(["config", "check", str(path)]) == 0
+    assert f"openai.folders: there is no directory {tmp_path / 'films'} yet" in caplog.text
+    assert "mqtt.cameras: there is no camera 'yrd' in the file" in caplog.text
 
 
 def test_the_schema_and_the_check(

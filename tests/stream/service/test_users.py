@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from afterview.cli.main import main
 from afterview.configs import UsageError
 from afterview.memory.base.errors import DamagedMemory
 from afterview.stream.service.access import Access
@@ -74,6 +75,15 @@ def test_what_is_refused(tmp_path: Path) -> None:
 
 KING = {"name": "a", "role": "king", "password": "", "cameras": None, "created": 1}
 DAMAGED = ("", "{", "[]", '{"users": [], "tokens": 3}', '{"users": [{"name": "a"}], "tokens": []}')
+
+
+def test_a_user_of_a_memory_that_is_not_there_yet_is_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (password := tmp_path / "pw").write_text(PASSWORD)
+    for name, memory, noted in (("ann", tmp_path / "typo", True), ("ben", tmp_path / "typo", False)):
+        caplog.clear()
+        command = ["user", "add", name, "--role", "admin", "--memory", str(memory), "--password-file", str(password)]
+        assert main(command) == 0
+        assert (f"there is nothing at {memory} yet" in caplog.text) == noted
 
 
 @pytest.mark.parametrize("text", [*DAMAGED, json.dumps({"users": [KING], "tokens": []})])

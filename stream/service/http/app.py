@@ -33,7 +33,7 @@ _DESCRIPTION = """Ask about anything that the cameras of this service have seen.
 
 Every error has one shape, `{"error": {"kind": "...", "message": "..."}}`. Times are Unix seconds; beside each stands `KEY_iso`, in the zone
 of the camera."""
-_EVERY = {
+EVERY_STATUS = {
     400: "What is asked for is impossible.",
     401: "The token or the cookie is missing, wrong, or counts no longer.",
     403: "The user may not do this, the CSRF token is missing, or the request comes from a page of another site.",
@@ -66,7 +66,9 @@ def make_app(parts: Parts, rules: Rules) -> Guard:
         redoc_url=None, openapi_url="/api/v1/openapi.json", redirect_slashes=False,
     )  # fmt: skip
     add_error_handlers(app, parts.engine.path)
-    responses: Responses = {status: {"model": ErrorDocument, "description": text} for status, text in _EVERY.items()}
+    responses: Responses = {
+        status: {"model": ErrorDocument, "description": text} for status, text in EVERY_STATUS.items()
+    }
     api = APIRouter(prefix="/api/v1", responses=responses)
     for routes in (
         camera_routes(parts.engine, parts.audit),

@@ -38,7 +38,7 @@ from afterview.stream.service.http_address import OWN_SOCKET
 from afterview.stream.source.address.redact import redact
 
 # The first class that fits counts.
-_STATUS: tuple[tuple[type[AfterviewError], int], ...] = (
+STATUS: tuple[tuple[type[AfterviewError], int], ...] = (
     (NotFound, 404),
     (MemoryNotFound, 404),
     (NoLongerRemembered, 410),
@@ -81,7 +81,7 @@ def response_of(error: AfterviewError | OSError) -> JSONResponse:
     """What a client gets for an error of this project, or of the system."""
     if not isinstance(error, AfterviewError):
         return error_response(503, "system", describe(error))
-    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+    status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
     headers = {}
     if isinstance(error, TooManyQuestions | TooManyJobs | TooManySignIns):
         headers["Retry-After"] = str(error.retry_after_s)

@@ -1,6 +1,7 @@
 """The OpenAPI document, and the API held against it by schemathesis: nothing that comes back contradicts it, and nothing breaks."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,3 +129,16 @@ def _try(
         check()
     except Unsatisfiable:
         pass  # an operation that has no wrong requests
+
+
+def test_every_address_is_in_the_documents(document: dict[str, Any]) -> None:
+    """In docs/api.md or docs/openai.md: whole, or its end behind `.../`, or its last word beside others of its kind."""
+    docs = Path(__file__).parents[4] / "docs"
+    text = "".join((docs / name).read_text(encoding="utf-8") for name in ("api.md", "openai.md"))
+    rows = "\n".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| "))
+    named = {found.partition("?")[0].split()[-1] for found in re.findall(r"`([^`]+)`", rows)}
+    placeholders = {"camera": "CAMERA", "frame": "NUMBER"}
+    for path in document["paths"]:
+        parts = re.sub(r"\{(\w+)\}", lambda match: placeholders.get(match[1], "ID"), path).split("/")
+        ends = {"/".join(["...", *parts[start:]]) for start in range(2, len(parts))}
+        assert named & {"/".join(parts), parts[-1], *ends}, path

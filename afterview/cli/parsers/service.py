@@ -14,8 +14,8 @@ def _add_serve(commands: Commands) -> None:
     parser = add_command(
         commands, "serve", "stay up: record cameras, and answer over HTTP",
         "Records the cameras of a configuration file, and\nthose that are added over HTTP, and answers questions, with one model for all. "
-        "Without a file it begins empty. Listens on\n127.0.0.1:8077; any other address needs a token or an admin. Ctrl-C or SIGTERM ends it cleanly; "
-        "SIGHUP reads the file\nagain. docs/service.md begins with the first camera, docs/api.md has the HTTP API. --json prints the "
+        "Without a file it begins empty. Listens on\n127.0.0.1:8077; any other address needs a token or an admin. "
+        "Ctrl-C or SIGTERM ends it cleanly; SIGHUP reads the file\nagain. docs/service.md begins with the first camera, docs/api.md has the HTTP API. --json prints the "
         "address once it listens.\n\nexamples:\n  afterview serve --memory ./cameras\n  afterview serve home.yaml",
     )  # fmt: skip
     parser.add_argument("config", nargs="?", metavar="CONFIG.yaml", help="configuration file (default: none)")

@@ -16,7 +16,8 @@ def _add_serve(commands: Commands) -> None:
         "Records the cameras of a configuration file, and\nthose that are added over HTTP, and answers questions, with one model for all. "
         "Without a file it begins empty. Listens on\n127.0.0.1:8077; any other address needs a token or an admin. "
         "Ctrl-C or SIGTERM ends it cleanly; SIGHUP reads the file\nagain. docs/service.md begins with the first camera, "
-        "docs/api.md has the HTTP API. --json prints the address once it listens.\n\nexamples:\n  afterview serve --memory ./cameras\n  afterview serve home.yaml",
+        "docs/api.md has the HTTP API. --json prints the address once it listens.\n\n"
+        "examples:\n  afterview serve --memory ./cameras\n  afterview serve home.yaml",
     )  # fmt: skip
     parser.add_argument("config", nargs="?", metavar="CONFIG.yaml", help="configuration file (default: none)")
     add_memory(parser, "directory to record into, unless the file names it", instead="config")

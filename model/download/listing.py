@@ -12,7 +12,6 @@ from urllib.parse import quote
 import httpx2
 import huggingface_hub
 from huggingface_hub.errors import OfflineModeIsEnabled
-from huggingface_hub.utils import build_hf_headers
 
 from afterview.model.base.errors import HubUnreachable, PullFailed
 from afterview.model.download.cache import is_safe_name
@@ -82,11 +81,21 @@ def _files(repo: str, siblings: list[Any]) -> Iterator[tuple[str, RemoteFile]]:
             yield name, RemoteFile(name, size, checksum)
 
 
+def request_headers() -> dict[str, str]:
+    """Of every request: who asks, and the token if there is one.
+
+    The client's own build_hf_headers first asks the hub which programs are agents, and waits for an answer without an end.
+    """
+    headers = {"User-Agent": f"afterview; huggingface_hub/{huggingface_hub.__version__}"}
+    token = None if huggingface_hub.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else huggingface_hub.get_token()
+    return headers | ({} if token is None else {"Authorization": f"Bearer {token}"})
+
+
 def _ask(url: str, repo: str) -> tuple[int, httpx2.Headers, bytes]:
     """Status, headers and body of an answer that comes within ANSWER_S."""
-    deadline, body = time.monotonic() + ANSWER_S, b""
+    deadline, body = time.monotonic() + ANSWER_S, bytearray()
     session = huggingface_hub.get_session()
-    with session.stream("GET", url, params={"blobs": True}, headers=build_hf_headers(), timeout=ANSWER_S) as response:
+    with session.stream("GET", url, params={"blobs": True}, headers=request_headers(), timeout=ANSWER_S) as response:
         for piece in response.iter_bytes():
             body += piece
             if time.monotonic() > deadline:
@@ -95,7 +104,7 @@ def _ask(url: str, repo: str) -> tuple[int, httpx2.Headers, bytes]:
                 )
             if len(body) > _MOST_BYTES:
                 raise PullFailed(f"{repo}: the answer of {endpoint()} has no end; if HF_ENDPOINT is set, check it")
-        return response.status_code, response.headers, body
+        return response.status_code, response.headers, bytes(body)
 
 
 @contextmanager

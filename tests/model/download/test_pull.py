@@ -187,6 +187,13 @@ def test_an_answer_without_an_end(hub: HubServer, monkeypatch: pytest.MonkeyPatc
         fetched()
 
 
+def test_redirects_whose_bodies_have_no_end(hub: HubServer) -> None:
+    hub.faults.endless_redirects = True
+    fetched()
+    assert {one.state for one in check(find_preset(MODEL))} == {"ok"}
+    assert set(hub.told) == {""}
+
+
 def test_names_and_revisions(hub: HubServer, cache: Path) -> None:
     with pytest.raises(HubUnreachable, match="own/modle: the hub has no such model; check the spelling"):
         fetched("own/modle")

@@ -106,6 +106,14 @@ def test_a_question_loads_only_what_it_needs_and_keeps_it_from_the_collector(tmp
     assert not heavy & set(loaded)
 
 
+def test_the_sdk_of_mcp_is_loaded_when_an_assistant_comes() -> None:
+    """It takes most of a second, and most services have no assistant."""
+    assert "mcp" not in loaded_after("import afterview.stream.service.serve, afterview.cli.commands.serve")
+    program = "import sys, afterview.cli.main as m\nm.main(['mcp', '--memory', 'nowhere'])\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "torch" not in done.stdout.split()
+
+
 def test_public_names_are_all_there() -> None:
     import afterview
 

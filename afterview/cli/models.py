@@ -1,5 +1,6 @@
 """Models for commands: torch is loaded here, not before the arguments are known to make sense, and what takes long is said."""
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from afterview.cli.imports import without_collection
 from afterview.cli.progress import announced
+from afterview.configs import UsageError
 
 if TYPE_CHECKING:
     from afterview.memory.base.feature_spec import FeatureSpec
@@ -20,10 +22,14 @@ Announce = Callable[[str], AbstractContextManager[object]]
 def require_weights(
     name: str, index: str | None = None, recorded: "FeatureSpec | None" = None, *, with_index: bool = True
 ) -> None:
-    """Raise NotPulled, which names the command, if weights are not on this machine: before torch is loaded, and without asking the hub."""
+    """Raise NotPulled, which names the command, if weights are not on this machine: before torch is loaded, and without asking the hub.
+
+    What else is wrong with a model, loading it says.
+    """
     from afterview.model.download.needed import require_pulled  # late: commands that use no model must not wait for it
 
-    require_pulled(name, index, _recorded_index(recorded), with_index=with_index)
+    with contextlib.suppress(UsageError):
+        require_pulled(name, index, _recorded_index(recorded), with_index=with_index)
 
 
 def load_model(

@@ -6,13 +6,15 @@ them, because the whole of a large one may not fit this machine's memory.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from afterview.model.base.errors import BackendUnavailable
 from afterview.model.catalogue.catalogue import Entry, LanguageShape
 from afterview.model.catalogue.measured import Speed
 from afterview.model.checkpoint.loading import choose_target, load_encoders
@@ -33,10 +35,10 @@ Step = Callable[[str], object]  # told what is measured now
 
 
 def measure(name: str, entry: Entry, *, device: str | None = None, step: Step = lambda text: None) -> Speed:
-    """Measure a preset's geometry. Raises BackendUnavailable; RuntimeError or MemoryError where it does not fit."""
+    """Measure a preset's geometry. Raises BackendUnavailable, also where a part does not fit the memory of the device."""
     load = os.getloadavg()[0]
     target = choose_target(device, None)
-    with torch.inference_mode():
+    with torch.inference_mode(), _fitting(name, target):
         if entry.bundled:
             step("encoders")
             encode_s = _time_bundled(name, target)
@@ -60,6 +62,18 @@ def measure(name: str, entry: Entry, *, device: str | None = None, step: Step = 
         load=round(load, 2),
         at=time.time(),
     )
+
+
+@contextmanager
+def _fitting(name: str, target: Target) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError for a CPU without room
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise BackendUnavailable(
+            f"{name}: its vision tower, or a part of its decoder, does not fit the free memory of {target.device}; close other programs"
+        ) from None
 
 
 def _time_bundled(name: str, target: Target) -> float:

@@ -27,6 +27,7 @@ from afterview.model.download.cache import CachedModel, cache_directory
 
 Part = Literal["checkpoint", "adapter", "vision", "tower", "language", "index encoder"]
 
+_SMALLEST_WEIGHTS = 4096  # bytes; a file of less holds no model
 _SHARD = r"{stem}-\d{{5}}-of-\d{{5}}\.{kind}"
 
 
@@ -169,17 +170,41 @@ def require_pulled(
     if not lacks:
         return
     own = {needed.name for needed in needed_models(preset)}
+    local = preset.checkpoint is not None and os.path.isdir(preset.checkpoint)
+    if (
+        local
+        and all(lack.needed.part == "index encoder" for lack in lacks)
+        and not _is_plausible(Path(preset.checkpoint or ""))
+    ):
+        return  # the directory itself is wrong: loading it says what
     other = next((f" --index-encoder {lack.needed.name}" for lack in lacks if lack.needed.name not in own), "")
-    shown = "; ".join(_describe(lack) for lack in lacks)
+    shown = "; ".join(_describe(lack, preset) for lack in lacks)
+    instead = ""
+    if any(lack.needed.part == "index encoder" for lack in lacks) and local:
+        instead = "; or give --index-encoder, or index_encoder in a preset file"
     them = "it" if len(lacks) == 1 else "them"
     raise NotPulled(
         f"model '{name}': weights are not on this machine: {shown}; `afterview models pull {name}{other}` fetches {them} into "
-        f"{cache_directory()}"
+        f"{cache_directory()}{instead}"
     )
 
 
-def _describe(lack: Lack) -> str:
+def _describe(lack: Lack, preset: ModelPreset) -> str:
     """For people: what is missing; some of the shards, or everything."""
+    if lack.needed.part == "index encoder":
+        default = "" if "index_encoder" in preset.model_fields_set else ", the default"
+        return f"index_encoder ({lack.needed.name}{default})"
     shards = [file for file in lack.files if "-of-" in file]
-    some = f", {len(shards)} of its shards" if shards else ""
-    return f"{lack.needed.name} ({lack.needed.part}{some})"
+    return f"{lack.needed.part} ({lack.needed.name}{f', {len(shards)} of its shards' if shards else ''})"
+
+
+def _is_plausible(checkpoint: Path) -> bool:
+    """Whether a directory looks like a checkpoint, as far as that can be told at a glance."""
+    try:
+        config = json.loads((checkpoint / CONFIG_FILE).read_text(encoding="utf-8"))
+        tower, width = config["mm_vision_tower"], config["hidden_size"]
+        sizes = [(checkpoint / name).stat().st_size for name in WEIGHTS if (checkpoint / name).is_file()]
+        whole = not tower.startswith(".") or (checkpoint / tower).is_dir()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return whole and isinstance(width, int) and width > 0 and max(sizes, default=0) > _SMALLEST_WEIGHTS

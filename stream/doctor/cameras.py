@@ -8,7 +8,7 @@ from itertools import pairwise
 import av
 
 from afterview.memory.base.typed_times import spell_duration
-from afterview.stream.doctor.findings import Finding, State
+from afterview.stream.doctor.findings import Finding, State, from_error
 from afterview.stream.errors import SourceError
 from afterview.stream.service.config import CameraConfig
 from afterview.stream.source.address.address import SourceAddress, parse_source
@@ -43,7 +43,7 @@ def check_camera(name: str, camera: CameraConfig, seconds: float, environment: M
         apart_s = None if pictures else key_frames_apart(address, config, seconds)
         yield from _watch(check, name, address, config, seconds, fps=camera.fps or 1.0, apart_s=apart_s)
     except SourceError as error:
-        yield Finding(check, "problem", str(error), values={"camera": name})
+        yield from_error(check, str(error), {"camera": name})
 
 
 def key_frames_apart(address: SourceAddress, config: SourceConfig, seconds: float) -> float | None:

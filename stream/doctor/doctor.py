@@ -9,7 +9,7 @@ from afterview.memory.base.counts import counted
 from afterview.model.base.machine import this_machine
 from afterview.stream.doctor import machine, places
 from afterview.stream.doctor.cameras import check_camera
-from afterview.stream.doctor.findings import Check, Finding, start
+from afterview.stream.doctor.findings import Check, Finding, from_error, start
 from afterview.stream.service.config import ServiceConfig, load_service_config
 from afterview.stream.service.http_address import is_loopback
 from afterview.stream.service.secrets import SecretVariables, read_token, require_token
@@ -28,7 +28,7 @@ def read_configuration(file: Path) -> tuple[ServiceConfig, Finding]:
     try:
         require_token(read_token(config.http.token_file), config.http.bind, loopback=is_loopback(config.http.bind))
     except AfterviewError as error:
-        return config, Finding("configuration", "problem", str(error))
+        return config, from_error("configuration", str(error))
     text = f"{file}: {counted(len(config.cameras), 'camera')}"
     return config, Finding("configuration", "ok", text, values={"cameras": len(config.cameras)})
 

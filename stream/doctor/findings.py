@@ -35,6 +35,12 @@ class Finding:
         return redact_values(f"{self.state:8} {self.check}: {self.text}" + (f"; {self.remedy}" if self.remedy else ""))
 
 
+def from_error(check: str, text: str, values: dict[str, Any] | None = None) -> Finding:
+    """A problem from the text of an error, which is what failed and, after a semicolon, the remedy."""
+    what, _, remedy = text.partition("; ")
+    return Finding(check, "problem", what, remedy, values or {})
+
+
 Check = Callable[[], Iterable[Finding]]
 
 
@@ -49,9 +55,9 @@ def start(name: str, check: Check) -> Callable[[float], list[Finding]]:
         try:
             results.put(list(check()))
         except AfterviewError as error:
-            results.put([Finding(name, "problem", str(error))])
+            results.put([from_error(name, str(error))])
         except OSError as error:
-            results.put([Finding(name, "problem", describe(error))])
+            results.put([from_error(name, describe(error))])
         except Exception as error:  # a check that fails must not end the others
             results.put([Finding(name, "warning", f"could not be checked ({type(error).__name__})")])
 

@@ -95,9 +95,8 @@ def check_ffmpeg() -> Iterator[Finding]:
     protocols = {name: _has_protocol(url) for name, url in _PROTOCOLS.items()}
     absent = [name for name, there in protocols.items() if not there]
     text = ", ".join(name for name, there in protocols.items() if there) or "none of those beyond TCP and UDP"
-    missing = f"; lacks {', '.join(absent)}" if absent else ""
-    remedy = "cameras by these need a converter (such as MediaMTX) or another FFmpeg" if absent else ""
-    yield Finding("protocols", "warning" if absent else "ok", f"{text}{missing}", remedy, {"lacking": absent})
+    missing = f"; lacks {', '.join(absent)} (cameras by it need a converter, such as MediaMTX)" if absent else ""
+    yield Finding("protocols", "ok", f"{text}{missing}", values={"lacking": absent})
     devices = sorted(hwdevices_available())
     built = f"FFmpeg is built for {', '.join(devices) or 'none'}; `decode: cuda` shows whether a device is there"
     yield Finding("hardware decoding", "ok", built, values={"devices": devices})

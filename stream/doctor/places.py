@@ -19,7 +19,7 @@ from afterview.memory.directory import Memory
 from afterview.memory.fsck.fsck import camera_directories, fsck
 from afterview.model.base.errors import ModelError, NotPulled
 from afterview.model.download.needed import require_pulled
-from afterview.stream.doctor.findings import Finding, State
+from afterview.stream.doctor.findings import Finding, State, from_error
 from afterview.stream.service.config import HttpConfig
 
 _WRITE_BYTES, _PIECE = 32 << 20, 1 << 20
@@ -58,7 +58,7 @@ def check_disk(memory: Path) -> Iterator[Finding]:
     try:
         speed, sync_s = _write(place)
     except OSError as error:
-        yield Finding("disk speed", "problem", f"{place}: cannot be written: {reason(error, place, action='written')}")
+        yield from_error("disk speed", f"{place}: cannot be written: {reason(error, place, action='written')}")
         return
     slow = speed < _SLOW_BYTES or sync_s > _SLOW_SYNC_S
     yield Finding(
@@ -129,7 +129,7 @@ def check_weights(name: str, recorded_index: str | None) -> Iterator[Finding]:
     try:
         require_pulled(name, recorded=recorded_index)
     except NotPulled as error:
-        yield Finding("weights", "problem", str(error), values={"model": name})
+        yield from_error("weights", str(error), {"model": name})
     except (ModelError, ValueError) as error:
         yield Finding("weights", "problem", str(error), "afterview models lists the presets", {"model": name})
     else:

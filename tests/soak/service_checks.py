@@ -26,7 +26,8 @@ EXPECTED = {
 # service.md, "How time and memory grow".
 WARM_S, RECALLED, ASKED_S = 120.0, 128, 60.0
 LEVEL_S = 60.0  # after that, whose levels are compared between lives
-JUDGED_S, LONG_S = 120.0, 540.0  # a part that is shorter says nothing; one that is longer has a slope
+JUDGED_S = 120.0  # a part that is shorter says nothing
+SETTLED_S, LONG_S = 600.0, 600.0  # a life has a slope from so long after it was ready, if that lasts so long
 READY_WITHIN_S = 60.0
 
 
@@ -229,7 +230,7 @@ def _dropped(camera: Camera, run: Run) -> Iterator[str]:
 @dataclass(frozen=True)
 class Grown:
     """One number in one life. level: its low level at first, warm. part: its growth from the first third to the last. slope: of the low
-    levels of its minutes, per hour."""
+    levels of its minutes, per hour, once it has settled."""
 
     life: Life
     name: str
@@ -252,10 +253,11 @@ def grown(run: Run, name: str) -> list[Grown]:
         part = slope = None
         if long_s >= JUDGED_S:
             part = _low(values[times >= times[-1] - long_s / 3]) - _low(values[times <= times[0] + long_s / 3])
-        if long_s >= LONG_S:
-            minutes = (times - times[0]) // 60
-            low = [_low(values[minutes == minute]) for minute in np.unique(minutes)]
-            slope = float(np.polyfit(np.unique(minutes) / 60, low, 1)[0])
+        settled = times >= (life.ready or 0.0) + SETTLED_S
+        if settled.any() and times[-1] - times[settled][0] >= LONG_S:
+            minutes = times[settled] // 60
+            low = [_low(values[settled][minutes == minute]) for minute in np.unique(minutes)]
+            slope = float(np.polyfit(np.unique(minutes) / 60 - minutes[0] / 60, low, 1)[0])
         found.append(Grown(life, name, level, part, slope))
     return found
 

@@ -21,6 +21,7 @@ from tests.soak.service_checks import (
     LEVEL_S,
     LONG_S,
     RECALLED,
+    SETTLED_S,
     WARM_S,
     dropped,
     grown,
@@ -228,9 +229,9 @@ def _growth(run: Run) -> Table:
             "allowed",
         ],
         f"A life counts from {WARM_S:.0f} s after it was ready; the first one when each camera has the {RECALLED} frames that a question "
-        "recalls. Levels are those below which a tenth of the samples lie, because a request "
-        "holds tasks, files and memory while it waits. Within a life: from its first third to its last. A slope needs "
-        f"{LONG_S / 60:.0f} minutes. From life to life: the first {LEVEL_S:.0f} s that count.",
+        "recalls. Levels are those below which a tenth of the samples lie, because a request holds tasks, files and memory while it waits. "
+        f"Within a life: from its first third to its last. Per hour: of a life that went on for {LONG_S / 60:.0f} minutes after it had "
+        f"settled, {SETTLED_S / 60:.0f} minutes after it was ready. From life to life: the first {LEVEL_S:.0f} s that count.",
     )
     for name, bound in BOUNDS.items():
         found = grown(run, name)

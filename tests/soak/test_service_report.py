@@ -197,11 +197,11 @@ DAMAGE: dict[str, Callable[[Events], Any]] = {
     "1 requests: streamed: wrong": lambda events: asked(events, "wrong", 900, said="ValueError"),
     "1 requests: streamed: too_many_questions": lambda events: asked(events, "too_many_questions", 900, status=400),
     "only 0 of 1 clients were answered after the last kill": lambda events: no_answers_after(events, 1500),
-    "life 3: 90.0 MB of resident memory more per hour": lambda events: rise(events, "rss_mb", 90, life=3),
+    "MB of resident memory more per hour; 60 at most": lambda events: rise(events, "rss_mb", 90, life=3),
     "life 1: 30.0 asyncio tasks more at its end": lambda events: [
         event.update(tasks=45) for event in events if event["kind"] == "sample" and 400 < event["t"] - START < 600
     ],
-    "life 2: 30.0 open files more per hour": lambda events: rise(events, "fds", 30, life=2),
+    "open files more per hour; 8 at most": lambda events: rise(events, "fds", 30, life=3),
     "harness: KeyError": lambda events: events.append({"kind": "harness", "t": START, "what": "KeyError"}),
     "its memory was not examined": lambda events: events.remove(the("camera", events)),
     "the run did not end by itself": lambda events: events.remove(the("end", events)),
@@ -346,5 +346,5 @@ def test_the_plan_has_each_outage_and_lets_each_camera_come_back(run_s: float) -
     moments = kills(run_s, 25)
     assert len(moments) == (10 if run_s == 3600 else 1)
     assert moments[0] > 10
-    assert moments[-1] < 0.75 * run_s
+    assert moments[-1] < 0.55 * run_s
     assert run_s == 180 or any(after - before < 25 for before, after in pairwise(moments))  # while it starts

@@ -42,11 +42,11 @@ def _of_camera(camera: str, place: int, run_s: float, share: float, seed: int) -
 
 
 def kills(run_s: float, seed: int) -> list[float]:
-    """When the service is killed: in the first 70 % of the run, two of ten soon after the one before, while it starts."""
+    """When the service is killed: in the first half of the run, two of ten soon after the one before, while it starts."""
     dice = random.Random(f"{seed} kills")
     count = max(1, round(KILLS_PER_HOUR * run_s / 3600))
     quick = round(count / 5)
-    first, last = max(0.05 * run_s, 30.0), 0.7 * run_s - 30.0
+    first, last = max(0.05 * run_s, 30.0), 0.5 * run_s - 30.0
     slack = (last - first) - _LEAST_LIFE_S * (count - quick - 1)
     if slack < 0:
         raise ValueError(f"{run_s:g} s are too short for {count} kills")

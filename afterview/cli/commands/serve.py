@@ -67,7 +67,8 @@ def _require_model_here(memory: Path, model: str | None) -> None:
         spec = None
     name = model or (spec.model if spec else "tiny")
     require_weights(name, recorded=spec)
-    tell_what_it_knows(memory, find_preset(name))
+    if spec is None:
+        tell_what_it_knows(memory, find_preset(name))
 
 
 def _with_options(http: HttpConfig, arguments: argparse.Namespace) -> HttpConfig:

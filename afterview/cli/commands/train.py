@@ -47,7 +47,4 @@ def _require_weights(config: Path) -> None:
         return
     model = found.get("model") if isinstance(found, dict) else None
     if isinstance(model, str):
-        try:
-            require_weights(model, with_index=False)
-        except UsageError:
-            return
+        require_weights(model, with_index=False)

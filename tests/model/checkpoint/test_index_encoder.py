@@ -50,7 +50,7 @@ def test_an_unreachable_hub_is_said_with_model_key_and_remedy(place: Path, capsy
     command = ["replay", str(place / "clip.mp4"), "--model", str(place / "model"), "--memory", str(place / "memory")]
     assert main(command) == HubUnreachable.exit_status
     said = capsys.readouterr().err
-    for part in (str(place / "model"), f"index_encoder ({DEFAULT_INDEX_ENCODER}, the default)", "the hub cannot be reached",
+    for part in (str(place / "model"), f"index_encoder ({DEFAULT_INDEX_ENCODER}, the default)", "`afterview models pull ",
                  "--index-encoder", "index_encoder in a preset file"):  # fmt: skip
         assert part in said
 

@@ -111,7 +111,7 @@ def test_weights_and_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     assert states(places.check_weights("tiny", None)) == {"weights": "ok"}
     (lacking,) = places.check_weights("hour-llava-3b", None)
-    assert (lacking.state, "afterview models pull hour-llava-3b" in lacking.text) == ("problem", True)
+    assert (lacking.state, "afterview models pull hour-llava-3b" in lacking.describe()) == ("problem", True)
     assert states(places.check_weights("hour-lava", None)) == {"weights": "problem"}
     assert states(places.check_hub("tiny")) == {"hub": "ok"}  # HF_HUB_OFFLINE
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")

@@ -43,6 +43,7 @@ def expected(rule: Rule, role: str, target: str | None) -> Verdict:
     return "ok"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", DOORS, ids=[door.__name__.rsplit(".", 1)[-1] for door in DOORS])
 def test_every_way_in_with_every_role(both: World, door: Any) -> None:
     getattr(door, "need", lambda world: None)(both)
@@ -96,6 +97,7 @@ def test_no_spelling_finds_a_hidden_camera(both: World, given: str) -> None:
     assert len(words) == 1, words
 
 
+@pytest.mark.slow
 def test_everything_looks_as_if_there_were_no_other_camera(tiny: Any, tmp_path: Path) -> None:
     """The same requests to a service that has no other camera give the same, but for times and ids."""
     with world(tmp_path / "both", tiny) as two, world(tmp_path / "alone", tiny, attic=False) as alone:

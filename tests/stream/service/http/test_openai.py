@@ -15,7 +15,8 @@ from tests.support.memory_world import START
 from tests.support.openai_client import client_of, user, video
 from tests.support.servers import wait_until
 from tests.support.service import ServiceHere, record_camera
-from tests.support.slow_session import SlowModel, answer_with
+from tests.support.slow_model import SlowModel
+from tests.support.slow_session import answer_with
 
 FRAMES = 60
 QUESTION = "Did you see a red ring?"
@@ -302,9 +303,10 @@ def test_hostile_shapes_do_no_harm(service: ServiceHere) -> None:
     question = json.dumps([user(QUESTION)])
     for extra in ('"seed": 1e999', f'"seed": {"9" * 5000}', '"temperature": NaN', '"max_tokens": 1.5'):
         assert post(f'{{"model": "tiny", "messages": {question}, {extra}}}').status_code == 400, extra
-    odd = post(f'{{"model": "tiny", "stream": true, "messages": {question}, "\\ud800\\n": 1, "{"k" * 9999}": 2}}')
+    odd = post(f'{{"model": "tiny", "stream": true, "messages": {question}, "\\u0007\\n": 1, "{"k" * 9999}": 2}}')
     assert (odd.status_code, odd.text.rstrip().endswith("data: [DONE]")) == (200, True)
     assert len(odd.text) < 40_000
+    assert post(f'{{"model": "tiny", "messages": {question}, "\\ud800": 1}}').status_code == 400
 
 
 def test_errors_have_openais_shape_everywhere(service: ServiceHere) -> None:

@@ -78,6 +78,7 @@ def test_nothing_contradicts_it(service: ServiceHere, document: dict[str, Any]) 
     assert {"200", "202", "400", "404", "422"} <= statuses.keys(), statuses
 
 
+@pytest.mark.slow
 def test_nothing_contradicts_it_for_a_viewer_of_one_camera(
     service: ServiceHere, document: dict[str, Any], tiny: Any, tmp_path: Path
 ) -> None:

@@ -62,7 +62,7 @@ _VERDICTS: dict[int, Verdict] = {401: "stranger", 403: "forbidden", 404: "absent
 
 def names(world: World) -> set[str]:
     """Every route of the application, without those of doors that have a table of their own."""
-    return {name for name in routes(world) if not name.split()[1].startswith("/v1/")}
+    return {name for name in routes(world) if not name.split()[1].startswith(("/v1/", "/mcp"))}
 
 
 def routes(world: World) -> set[str]:

@@ -1,58 +1,68 @@
-"""The door for assistants: every tool with every role, by calls of the stateless era."""
+"""The door for assistants: every tool with every role, in each way that it can name a camera or an answer."""
 
 import json
 from typing import Any
 
 from afterview.stream.service.mcp.arguments import FORMS
-from tests.stream.service.mcp.test_door import post
 from tests.stream.service.rights import Outcome, Rule, Verdict
 from tests.stream.service.rights.http import routes
 from tests.stream.service.rights.world import ROLES, World
 
-_ASK = "Which scene do you see now?"
-_GIVEN: dict[str, dict[str, Any]] = {
-    "ask": {"question": _ASK, "cameras": ["{thing}"]},
-    "ask, follows": {"question": _ASK, "follows": "{thing}"},
-    "ask all": {"question": _ASK, "pictures": 1},
-    "search": {"text": "a red ring", "cameras": ["{thing}"]},
-    "cameras": {},
-    "timeline": {"camera": "{thing}"},
-    "frame": {"camera": "{thing}", "frame": 3, "picture": True},
-    "answer_status": {"handle": "nobody-has-this-one"},
-}
-RULES: dict[str, Rule] = {
-    "MOUNT /mcp": Rule(),
-    "MOUNT /mcp/": Rule(),
-    **{
-        f"tool {way}": Rule(about="camera" if "{thing}" in json.dumps(given) else None) for way, given in _GIVEN.items()
-    },
-    "tool ask, follows": Rule(about="answer"),
-}
-_VERDICTS: dict[str, Verdict] = {"memory_not_found": "absent", "not_found": "absent", "forbidden": "forbidden"}
+_QUESTION = "Which scene do you see now?"
+_CALLS: dict[str, tuple[Rule, dict[str, Any]]] = {
+    "tool ask": (Rule(), {"question": _QUESTION, "pictures": 1}),
+    "tool ask cameras": (Rule(about="camera"), {"question": _QUESTION, "cameras": ["THING"]}),
+    "tool ask follows": (Rule(about="answer"), {"question": _QUESTION, "follows": "THING"}),
+    "tool search": (Rule(), {"text": "a red ring"}),
+    "tool search cameras": (Rule(about="camera"), {"text": "a red ring", "cameras": ["THING"]}),
+    "tool cameras": (Rule(), {}),
+    "tool timeline": (Rule(about="camera"), {"camera": "THING"}),
+    "tool frame": (Rule(about="camera"), {"camera": "THING"}),
+    "tool frame at": (Rule(about="camera"), {"camera": "THING", "at": "now"}),
+    "tool frame number": (Rule(about="camera"), {"camera": "THING", "frame": 3, "picture": True}),
+    "tool answer_status": (Rule(about="answer", of_missing="ok"), {"handle": "THING"}),  # ids are no handles: see attempt
+}  # fmt: skip
+RULES = {name: rule for name, (rule, _) in _CALLS.items()} | {"tools/list": Rule()}
+_ENVELOPE = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {},
+}  # fmt: skip
+_ABSENT = ("memory_not_found", "not_found")
 
 
 def names(world: World) -> set[str]:
-    """The mounts, and the tools with the ways to use them."""
-    ways = {f"tool {way}" for way in _GIVEN}
-    tools = {f"tool {tool}" for tool in FORMS}
-    return {name for name in routes(world) if name.split()[1].startswith("/mcp")} | tools | ways
+    """Every tool, in every way of the table; and nothing else at /mcp."""
+    assert {name for name in routes(world) if "/mcp" in name} == {"MOUNT /mcp", "MOUNT /mcp/"}
+    ways = {name.split()[1]: {one for one in RULES if one.split()[1:2] == name.split()[1:2]} for name in _CALLS}
+    return {"tools/list", *(way for tool in FORMS for way in ways.get(tool, {f"tool {tool}"}))}
 
 
 def attempt(world: World, role: str, name: str, target: str | None) -> Outcome:
-    """One call."""
-    way = name.removeprefix("tool ") if name.startswith("tool ") else "cameras"
+    """One call, of the stateless era."""
     thing = world.things[RULES[name].about or "camera"][target] if target is not None else ""
-    given = json.loads(json.dumps(_GIVEN[way]).replace("{thing}", thing))
-    answer = post(world.service, way.replace(",", "").split()[0], given, **world.headers(role))
+    method = "tools/list" if name == "tools/list" else "tools/call"
+    params: dict[str, Any] = {"_meta": _ENVELOPE}
+    headers = {
+        "Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": method,
+        **world.headers(role),
+    }  # fmt: skip
+    if method == "tools/call":
+        headers["Mcp-Name"] = tool = name.split()[1]
+        params |= {"name": tool, "arguments": json.loads(json.dumps(_CALLS[name][1]).replace("THING", thing))}
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    answer = world.service.client.post("/mcp", json=body, headers=headers)
     shown = {key: value for key, value in answer.headers.items() if key not in ("date", "content-length")}
-    text = f"{answer.status_code} {json.dumps(shown)} {answer.text}"
-    if answer.status_code == 401:
-        return Outcome("stranger", text)
+    return Outcome(_verdict(name, answer), f"{answer.status_code} {json.dumps(shown)} {answer.text}")
+
+
+def _verdict(name: str, answer: Any) -> Verdict:
+    if answer.status_code != 200:
+        return "stranger" if answer.status_code == 401 else "other"
     result = answer.json()["result"]
     if not result.get("isError"):
-        return Outcome("ok", text)
-    kind = result["structuredContent"]["error"]["kind"]
-    return Outcome("ok" if way == "answer_status" else _VERDICTS.get(kind, "other"), text)
+        return "ok"
+    if name == "tool answer_status":  # everybody is told the same of what is no handle
+        return "ok" if "no answer has this handle" in answer.text else "other"
+    return "absent" if result["structuredContent"]["error"]["kind"] in _ABSENT else "other"
 
 
 __all__ = ["ROLES", "RULES", "attempt", "names"]

@@ -167,6 +167,18 @@ def test_only_proxies_that_are_named_say_who_comes(peer: str, given: str, seen: 
     assert scope["scheme"] == ("https" if peer.endswith("10.0.0.1") else "http")
 
 
+def test_what_a_client_adds_before_the_proxy_does_not_count() -> None:
+    headers = Headers(
+        raw=[
+            (b"x-forwarded-for", b"1.2.3.4"), (b"x-forwarded-for", b"9.9.9.9"),
+            (b"x-forwarded-proto", b"https"), (b"x-forwarded-proto", b"http"),
+        ]
+    )  # fmt: skip
+    scope: dict[str, Any] = {"client": ("10.0.0.1", 1), "scheme": "http"}
+    see_through(scope, headers, networks(["10.0.0.0/8"]))
+    assert (scope["client"][0], scope["scheme"]) == ("9.9.9.9", "http")
+
+
 async def _endless(session: Session, model: Any, question: Any, on_text: Any, on_cameras: Any, **more: Any) -> Any:
     import asyncio
 

@@ -1,7 +1,7 @@
 """The line in which questions wait for the one language model: bounded, and fair among clients.
 
-One task is served at a time. Clients take turns: a client with ten questions waits behind one with a single question. Belongs to one
-event loop.
+One task is served at a time. Clients take turns: a client with ten questions waits behind one with a single question, and where all places
+are taken, the newest question of the client with the most gives way to that of a client with fewer. Belongs to one event loop.
 """
 
 import asyncio
@@ -58,10 +58,8 @@ class QuestionLine:
         if not self._busy:
             self._busy = True
             return
-        if self.waiting >= self._longest:
-            self.refused += 1
-            wait = self.retry_after_s()
-            raise TooManyQuestions(f"{self.waiting} questions are waiting; try again in {wait} s", wait)
+        if self.waiting >= self._longest and not self._make_room(client):
+            raise self._full()
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(client, deque()).append(place)
         try:
@@ -72,6 +70,22 @@ class QuestionLine:
             else:
                 self._forget(client, place)
             raise
+
+    def _full(self) -> TooManyQuestions:
+        self.refused += 1
+        wait = self.retry_after_s()
+        return TooManyQuestions(f"{self.waiting} questions are waiting; try again in {wait} s", wait)
+
+    def _make_room(self, client: str) -> bool:
+        """Refuse the newest question of the client that has the most, if this one would still have fewer."""
+        own = len(self._waiting.get(client, ()))
+        greedy = max(self._waiting, key=lambda other: len(self._waiting[other]), default=client)
+        if len(self._waiting.get(greedy, ())) <= own + 1:
+            return False
+        refusal, place = self._full(), self._waiting[greedy].pop()
+        if not place.done():
+            place.set_exception(refusal)
+        return True
 
     def _forget(self, client: str, place: asyncio.Future[None]) -> None:
         own = self._waiting.get(client)

@@ -111,30 +111,35 @@ class Questions:
         ask: Callable[..., Coroutine[Any, Any, Answer]] = session.ask
         if asked.given is not None:
             ask = partial(session.ask, times_since_start=True)
-        async with engine.line.turn(access.client):
-            began = loop.time()
-            task = engine.spawn(
-                ask(
+        began: list[float] = []
+
+        async def generate() -> Answer:
+            # The turn ends with the generation, however slowly the client reads.
+            async with engine.line.turn(access.client):
+                began.append(loop.time())
+                answer = await ask(
                     model, question, lambda text: put(Piece("text", {"text": text})),
                     lambda cameras, skipped: put(Piece("cameras", {"cameras": list(cameras), "skipped": dict(skipped)})),
                     memory=seen,
-                )
-            )  # fmt: skip
-            task.add_done_callback(lambda _: pieces.put_nowait(None))
-            try:
-                while (piece := await pieces.get()) is not None:
-                    yield piece
-                if task.cancelled():
-                    raise Stopping("the service is ending")
-                answer = task.result()
-            except Exception:
-                self._measured.questions["failed"] += 1
-                raise
-            finally:
-                if not task.done():
-                    self._measured.questions["cancelled"] += 1
-                task.cancel()  # a client that left: the generation ends within a token
-            self._measured.answered(loop.time() - began, answer)
+                )  # fmt: skip
+                self._measured.answered(loop.time() - began[0], answer)
+                return answer
+
+        task = engine.spawn(generate())
+        task.add_done_callback(lambda _: pieces.put_nowait(None))
+        try:
+            while (piece := await pieces.get()) is not None:
+                yield piece
+            if task.cancelled():
+                raise Stopping("the service is ending")
+            answer = task.result()
+        except Exception:
+            self._measured.questions["failed"] += bool(began)
+            raise
+        finally:
+            if not task.done():
+                self._measured.questions["cancelled"] += bool(began)
+            task.cancel()  # a client that left: the generation ends within a token
         if asked.given is not None:
             yield Piece("answer", self._given_document(answer, question, came, asked.given))
             return
@@ -180,14 +185,8 @@ class Questions:
         memory = self._engine.view(access)
         infos = {part.coverage.camera: memory.camera(part.coverage.camera).info for part in answer.parts}
         record = AnswerRecord.of(
-            answer,
-            question,
-            asked=asked,
-            memory=memory.path,
-            cameras=infos,
-            version=self._engine.version,
-            user=access.saved_as,
-        )
+            answer, question, asked=asked, memory=memory.path, cameras=infos, version=self._engine.version, user=access.saved_as
+        )  # fmt: skip
         saved = save(record, memory.held.path)
         document = self.document(record, access)
         return self._told(document, record, saved, access)

@@ -42,9 +42,11 @@ _SHOWN = 60  # characters of a wrong value that a message quotes
 
 
 def describe_problem(problem: Mapping[str, Any]) -> str:
-    """One entry of `ValidationError.errors()`: what the value must be, and what it is."""
+    """One entry of `ValidationError.errors()`: what the value must be, and what it is, unless `input` is left out of the entry."""
     kind, context, value = problem["type"], problem.get("ctx") or {}, problem.get("input")
-    if kind == "value_error":
+    if problem["loc"][-1:] == ("[key]",):
+        said = "a name must be text: write it in quotes"
+    elif kind == "value_error":
         said = problem["msg"].removeprefix("Value error, ")
     elif isinstance(value, float) and math.isnan(value):
         said = "must be a number"
@@ -61,14 +63,20 @@ def describe_problem(problem: Mapping[str, Any]) -> str:
         said = _KINDS["int"]
     else:
         said = next((text for start, text in _KINDS.items() if kind.startswith(start)), "is not accepted here")
-    shown = isinstance(value, str | int | float | bool | None) and kind not in ("missing", "extra_forbidden")
+    quotable = "input" in problem and isinstance(value, str | int | float | bool | None)
+    shown = quotable and kind not in ("missing", "extra_forbidden")
     return f"{said} (got {_short(value)})" if shown else said
+
+
+def describe_secret_problem(problem: Mapping[str, Any]) -> str:
+    """The same without what it is: what came from outside may be a secret."""
+    return describe_problem({key: value for key, value in problem.items() if key != "input"})
 
 
 def place_of(problem: Mapping[str, Any]) -> list[str]:
     """Keys and list positions that lead to the value, without pydantic's names for branches of a union."""
     parts = [str(part) for part in problem["loc"]]
-    return [part for part in parts if not (part in _TYPE_NAMES or part.startswith(_BRANCHES))]
+    return [part for part in parts if not (part in _TYPE_NAMES or part.startswith((*_BRANCHES, "[key]")))]
 
 
 def first_problem(error: "ValidationError") -> str:
@@ -96,5 +104,5 @@ def why_unreadable(error: Exception) -> str:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    text = "nothing" if value is None else repr(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

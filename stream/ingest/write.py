@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from afterview.memory.base.counts import counted
 from afterview.memory.base.durable import DISK_FULL
 from afterview.memory.base.errors import DamagedMemory, NotWritable, Unreadable
 from afterview.memory.base.records import FrameRecord
@@ -182,8 +183,8 @@ class CameraWriter:
             return
         if self._forgotten and (count := self._forgotten.frames(self._clip)):
             _LOGGER.warning(
-                "%s: %d frames that were on their way when their span was forgotten are not recorded",
-                self._repository.info.id, count,
+                "%s: on their way when their span was forgotten, so not recorded: %s",
+                self._repository.info.id, counted(count, "frame"),
             )  # fmt: skip
             self._clip = [Dropped(count)]
         while self._clip:

@@ -8,6 +8,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from afterview.configs import ConfigError, Schema, first_problem, load_mapping, why_unreadable
+from afterview.configs.wording import describe_secret_problem
 
 
 class Part(Schema):
@@ -42,6 +43,8 @@ class Every(Schema):
         ({"names": ["a", "b", "c"]}, "names: must have at most 2 items, has 3"),
         ({"names": "a"}, "names: must be a list (got 'a')"),
         ({"rates": 3}, "rates: must be keys with values (got 3)"),
+        ({"rates": {7: 1.0}}, "rates.7: a name must be text: write it in quotes (got 7)"),
+        ({"part": None}, "part: must be keys with values (got nothing)"),
         ({"rates": {"memaug": "x"}}, "rates.memaug: must be a number (got 'x')"),
         ({"part": 3}, "part: must be keys with values (got 3)"),
         ({"part": {"count": 9}}, "part.count: must be below 9 (got 9)"),
@@ -68,6 +71,12 @@ def test_the_first_problem_names_its_place() -> None:
     with pytest.raises(ValidationError) as caught:
         Part.model_validate(3)
     assert first_problem(caught.value) == "must be keys with values (got 3)"
+
+
+def test_what_may_be_a_secret_is_neither_quoted_nor_said_to_be_nothing() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Every.model_validate({"names": "hunter2"})
+    assert describe_secret_problem(caught.value.errors()[0]) == "must be a list"
 
 
 def test_why_a_file_cannot_be_read(tmp_path: Path) -> None:

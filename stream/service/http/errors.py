@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from afterview.configs import AfterviewError, UsageError
 from afterview.configs.errors import error_kind
 from afterview.configs.system_errors import describe
-from afterview.configs.wording import describe_problem
+from afterview.configs.wording import describe_secret_problem
 from afterview.memory.base.errors import (
     CameraBusy,
     MemoryNotFound,
@@ -116,13 +116,13 @@ def add_error_handlers(app: FastAPI, memory: Path) -> None:
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         problems = error.errors()
-        said = [f"{'.'.join(map(str, problem['loc']))}: {_problem(problem)}" for problem in problems[:_MOST_PROBLEMS]]
+        said = [_problem(problem, request.headers.get("content-type", "")) for problem in problems[:_MOST_PROBLEMS]]
         return error_response(422, "invalid_request", "; ".join(said))
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         kind = _KINDS.get(error.status_code, "invalid_request")
-        return error_response(error.status_code, kind, f"{request.url.path}: {error.detail}", error.headers)
+        return error_response(error.status_code, kind, _nothing_there(error, request), error.headers)
 
     app.add_exception_handler(AfterviewError, own)
     app.add_exception_handler(OSError, own)
@@ -130,7 +130,24 @@ def add_error_handlers(app: FastAPI, memory: Path) -> None:
     app.add_exception_handler(HTTPException, http)
 
 
-def _problem(problem: Mapping[str, Any]) -> str:
+def _problem(problem: Mapping[str, Any], content_type: str) -> str:
+    """What is wrong with a request. What came may be a secret: it is not quoted."""
     if problem["type"] == "json_invalid":
-        return "not JSON"
-    return describe_problem({**problem, "input": None})  # what came may be a secret: it is not quoted
+        return f"body: not JSON, at character {problem['loc'][-1]}"
+    if problem["loc"] == ("body",) and not _is_json(content_type):
+        return "body: must be JSON, with the header Content-Type: application/json"
+    return f"{'.'.join(map(str, problem['loc']))}: {describe_secret_problem(problem)}"
+
+
+def _is_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def _nothing_there(error: HTTPException, request: Request) -> str:
+    path = request.url.path
+    if error.status_code == 405 and (allowed := (error.headers or {}).get("Allow")):
+        return f"{path}: {request.method} is not possible here; use {allowed}"
+    if error.status_code == 404:
+        return f"{path}: there is nothing here; /api/v1/openapi.json lists all addresses"
+    return f"{path}: {error.detail}"

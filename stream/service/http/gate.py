@@ -41,6 +41,8 @@ class Gate:
                 return error_response(429, "too_many_guesses", why, {"Retry-After": str(wait_s)})
             if came not in OPEN_TO_ALL:
                 why = "this service needs a token (Authorization: Bearer TOKEN) or a sign-in (POST /api/v1/session)"
+                if headers.get("authorization"):
+                    why += "; the one that came is wrong, revoked or expired"
                 return error_response(401, "token_required", why, {"WWW-Authenticate": "Bearer"})
             visit = Visit(nobody(), nobody)
         client = visit.access.client or address

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from afterview.configs import UsageError
-from afterview.configs.wording import describe_problem
+from afterview.configs.wording import describe_secret_problem
 from afterview.stream.ask.answerer import LONGEST_QUESTION
 from afterview.stream.service.events import Event
 from afterview.stream.service.http.schemas import AskRequest, Text
@@ -118,7 +118,7 @@ def _checked(values: Mapping[str, Any]) -> MqttQuestion:
         said = []
         for problem in error.errors()[:3]:
             where = ".".join(str(part)[:40] for part in problem["loc"])
-            said.append(f"{where}: {describe_problem({**problem, 'input': None})}")
+            said.append(f"{where}: {describe_secret_problem(problem)}")
         raise UsageError("; ".join(said)) from None
     except RecursionError:
         raise UsageError("the message is nested too deeply") from None

@@ -402,7 +402,7 @@ def test_frames_that_wait_for_their_clip_are_forgotten_too(tmp_path: Path, caplo
     assert result.result()["frames"] == 4
     late = replace(frames[8], arrival_time=time.time() + 1)
     writer._store([*frames[6:8], late, *frames[9:12], *frames[12:]])
-    assert "4 frames that were on their way when their span was forgotten are not recorded" in caplog.text
+    assert "on their way when their span was forgotten, so not recorded: 4 frames" in caplog.text
     outbox.close()
     writer.run()
     snapshot = CameraReader(tmp_path / "a").snapshot()

@@ -100,6 +100,19 @@ def test_wrong_questions_are_refused_in_one_shape(
     assert str(service.memory) not in sent.text
 
 
+def test_refusals_say_what_to_do_instead(service: ServiceHere) -> None:
+    def said(method: str, path: str, **arguments: Any) -> str:
+        return str(service.client.request(method, path, **arguments).json()["error"]["message"])
+
+    question = json.dumps({"question": QUESTION, "cameras": "yard"})
+    as_json = {"Content-Type": "application/json"}
+    assert said("POST", f"{API}/ask", content=question).endswith("with the header Content-Type: application/json")
+    assert said("POST", f"{API}/ask", content=question, headers=as_json) == "body.cameras: must be a list"
+    assert said("POST", f"{API}/ask", content='{"question"', headers=as_json) == "body: not JSON, at character 11"
+    assert said("GET", f"{API}/ask") == f"{API}/ask: GET is not possible here; use POST"
+    assert said("GET", "/") == "/: there is nothing here; /api/v1/openapi.json lists all addresses"
+
+
 def test_search_finds_frames_with_their_pictures(service: ServiceHere) -> None:
     found = service.json("POST", "/search", {"text": "a red ring", "top": 3, "last": "36500d"})
     assert len(found["hits"]) == 3

@@ -91,6 +91,7 @@ def test_without_the_token_only_health(with_token: ServiceHere) -> None:
         for headers in ({}, {"Authorization": "Bearer wrong-token-wrong-token"}, {"Authorization": f"Basic {TOKEN}"}):
             answer = client.get(path, headers=headers)
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+            assert ("the one that came is wrong" in answer.text) == bool(headers)
             assert TOKEN not in answer.text
         if path != "/nothing":
             assert client.get(path, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200

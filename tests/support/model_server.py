@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import json
 import re
 import threading
@@ -220,7 +221,7 @@ def _chat(body: bytes, headers: dict[str, str]) -> Chat:
     document = json.loads(body)
     content = document["messages"][-1]["content"]
     frames = []
-    for before, part in zip(content, content[1:], strict=False):
+    for before, part in itertools.pairwise(content):
         if part["type"] == "image_url":
             head, _, data = part["image_url"]["url"].partition(",")
             assert head == "data:image/jpeg;base64"

@@ -99,7 +99,7 @@ class Exchange:
         headers = {"Accept-Encoding": "identity", "User-Agent": "afterview"}
         if self._server.key:
             headers["Authorization"] = f"Bearer {self._server.key}"
-        secure = self._server.tls or ssl.create_default_context()
+        secure = self._server.tls or _authorities(self._server)
         async with httpx2.AsyncClient(
             timeout=limits, headers=headers, trust_env=False, follow_redirects=False, verify=secure
         ) as client:
@@ -304,6 +304,11 @@ _THERE = f"check that it runs, and its address: {SETTINGS}"
 _ADDRESS = f"check that the address is that of an API and not of a web page (most end with /v1): {SETTINGS}"
 _LOG = "see its log, or ask again"
 _PARTIAL = "; what it said before is no answer"
+
+
+def _authorities(server: ModelServer) -> ssl.SSLContext:
+    """Those of this machine. Reading them takes long, and without TLS nobody vouches for anything."""
+    return ssl.create_default_context() if server.base.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _short(error: Exception) -> str:

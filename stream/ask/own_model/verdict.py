@@ -18,7 +18,7 @@ _BEGINS = re.compile(
 _CHOICE = re.compile(r"\bor\b(?!\s+not\b)", re.IGNORECASE)
 _SAID = re.compile(
     r"[\s*_#>`\"'(\[]*(?:verdict\W+|answer\W+)?"
-    r"(confirmed|rejected|unverified|unconfirmed|not confirmed|not verified|yes|no)\b[\s*_`\"')\].,:;!–—-]*",
+    r"(confirmed|rejected|unverified|unconfirmed|not confirmed|not verified|(?:yes|no)(?=\s*(?:[,.:;!*–—-]|$)))\b[\s*_`\"')\].,:;!–—-]*",
     re.IGNORECASE,
 )
 _MEANS: dict[str, Verdict] = {"confirmed": "confirmed", "yes": "confirmed", "rejected": "rejected", "no": "rejected"}

@@ -14,14 +14,19 @@ from afterview.stream.ask.saved_answers import Saved, save
 
 if TYPE_CHECKING:
     from afterview.model.checkpoint.models import AfterviewModel
+    from afterview.stream.ask.own_model.answerer import OwnModelAnswerer
 
 
 class Here:
     """Answers, and saves the answers in the memory. notice: what to know about the model."""
 
-    def __init__(self, memory: Memory, model: "AfterviewModel") -> None:
-        self._memory, self._answerer = memory, Answerer(memory, model)
-        self.notice = model.notice
+    def __init__(self, memory: Memory, answerer: "Answerer | OwnModelAnswerer", notice: str | None) -> None:
+        self._memory, self._answerer, self.notice = memory, answerer, notice
+
+    @classmethod
+    def of(cls, memory: Memory, model: "AfterviewModel") -> "Here":
+        """With a whole model."""
+        return cls(memory, Answerer(memory, model), model.notice)
 
     def ask(
         self,

@@ -22,6 +22,7 @@ from afterview.cli.parsers.looking import add_looking_commands, add_pictures
 from afterview.cli.parsers.mcp import add_mcp_command
 from afterview.cli.parsers.memory import add_memory_commands
 from afterview.cli.parsers.models import add_doctor_command, add_models_command
+from afterview.cli.parsers.own_model import add_own_model
 from afterview.cli.parsers.parser import Parser, WrongArguments
 from afterview.cli.parsers.recording import add_recording_commands
 from afterview.cli.parsers.service import add_service_commands
@@ -104,6 +105,7 @@ def _add_ask(commands: Commands) -> None:
         help="maximum number of evidence frames per camera (default: 8)",
     )
     add_pictures(parser, "question, answer and evidence")
+    add_own_model(parser)
     add_generation(parser)
 
 

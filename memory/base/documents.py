@@ -55,7 +55,7 @@ def decode_json(data: bytes, *, where: str, remedy: str = REPAIR) -> dict[str, A
     """What `encode_json` made. Raises DamagedMemory. A file without a checksum is accepted: earlier versions wrote none."""
     try:
         value = json.loads(data.decode())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedMemory(f"{where}: cannot be read ({why_unreadable(error)}); {remedy}") from None
     if not isinstance(value, dict):
         raise DamagedMemory(f"{where}: not a JSON object; {remedy}")

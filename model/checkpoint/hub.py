@@ -14,6 +14,7 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
 )
+from huggingface_hub.utils import validate_repo_id
 
 from afterview.model.base.errors import CheckpointError, HubUnreachable
 
@@ -54,16 +55,13 @@ class HubModel:
 
     def find(self, file: str) -> Path | None:
         """The file's path in the hub's cache, downloaded if necessary. Raises HubUnreachable if neither cache nor hub can answer."""
-        if (
-            _cached(self.name, file) is _CACHED_NO_EXIST
-        ):  # the hub said so when it was asked; offline it must not count as unreachable
+        cached = _cached(self.name, file)
+        if isinstance(cached, str):  # asked of the cache itself: the hub's client would ask the hub who runs it
+            return Path(cached)
+        if cached is _CACHED_NO_EXIST:  # the hub said so when it was asked; offline it must not count as unreachable
             return None
         try:
-            return Path(
-                huggingface_hub.hf_hub_download(self._repo, file, revision=self._revision, local_files_only=True)
-            )
-        except LocalEntryNotFoundError:
-            pass
+            validate_repo_id(self._repo)
         except ValueError:
             raise CheckpointError(f"model '{self.name}': the hub has no names like this; write owner/name") from None
         if self._unreachable:

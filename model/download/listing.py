@@ -11,13 +11,14 @@ from urllib.parse import quote
 
 import httpx2
 import huggingface_hub
+from huggingface_hub import constants
 from huggingface_hub.errors import OfflineModeIsEnabled
-from huggingface_hub.utils import build_hf_headers
 
 from afterview.model.base.errors import HubUnreachable, PullFailed
 from afterview.model.download.cache import is_safe_name
 
 ANSWER_S = 15.0  # for a whole answer of the hub's interface
+_MOST_REDIRECTS = 10
 _MOST_BYTES = 32 << 20  # of such an answer
 _COMMIT, _SHA256, _BLOB_ID = (re.compile(rf"[0-9a-f]{{{digits}}}") for digits in (40, 64, 40))
 
@@ -42,7 +43,7 @@ class Listing:
 
 def endpoint() -> str:
     """Address of the hub: HF_ENDPOINT, else the public one."""
-    return huggingface_hub.constants.ENDPOINT
+    return constants.ENDPOINT
 
 
 def list_model(repo: str, revision: str) -> Listing:
@@ -82,11 +83,41 @@ def _files(repo: str, siblings: list[Any]) -> Iterator[tuple[str, RemoteFile]]:
             yield name, RemoteFile(name, size, checksum)
 
 
+def request_headers() -> dict[str, str]:
+    """Of every request: who asks, and the token if there is one.
+
+    The client's own build_hf_headers first asks the hub which programs are agents, and waits for an answer without an end.
+    """
+    headers = {"User-Agent": f"afterview; huggingface_hub/{huggingface_hub.__version__}"}
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else huggingface_hub.get_token()
+    return headers | ({} if token is None else {"Authorization": f"Bearer {token}"})
+
+
+@contextmanager
+def answer_to(url: str, headers: Mapping[str, str], silence_s: float) -> Iterator[httpx2.Response]:
+    """The answer to a GET, its body not read yet. Redirects are followed here: httpx reads their bodies whole, which may have no end.
+
+    A redirect to another host does not get the token. silence_s: for each step of the connection. Raises what httpx raises.
+    """
+    session = huggingface_hub.get_session()
+    request: httpx2.Request | None = session.build_request("GET", url, headers=dict(headers), timeout=silence_s)
+    for _ in range(_MOST_REDIRECTS + 1):
+        assert request is not None, "a redirect has a next request"
+        response = session.send(request, stream=True, follow_redirects=False)
+        try:
+            request = response.next_request
+            if request is None:
+                yield response
+                return
+        finally:
+            response.close()
+    raise httpx2.TooManyRedirects("too many redirects", request=request)
+
+
 def _ask(url: str, repo: str) -> tuple[int, httpx2.Headers, bytes]:
     """Status, headers and body of an answer that comes within ANSWER_S."""
-    deadline, body = time.monotonic() + ANSWER_S, b""
-    session = huggingface_hub.get_session()
-    with session.stream("GET", url, params={"blobs": True}, headers=build_hf_headers(), timeout=ANSWER_S) as response:
+    deadline, body = time.monotonic() + ANSWER_S, bytearray()
+    with answer_to(f"{url}?blobs=true", request_headers(), ANSWER_S) as response:
         for piece in response.iter_bytes():
             body += piece
             if time.monotonic() > deadline:
@@ -95,7 +126,7 @@ def _ask(url: str, repo: str) -> tuple[int, httpx2.Headers, bytes]:
                 )
             if len(body) > _MOST_BYTES:
                 raise PullFailed(f"{repo}: the answer of {endpoint()} has no end; if HF_ENDPOINT is set, check it")
-        return response.status_code, response.headers, body
+        return response.status_code, response.headers, bytes(body)
 
 
 @contextmanager

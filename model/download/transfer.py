@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
-import huggingface_hub
-from huggingface_hub.utils import build_hf_headers
 
 from afterview.configs.system_errors import describe
 from afterview.memory.base.lock import file_lock
 from afterview.model.base.errors import PullFailed
 from afterview.model.download.cache import INCOMPLETE, CachedModel
-from afterview.model.download.listing import RemoteFile, explained, refusal
+from afterview.model.download.listing import RemoteFile, answer_to, explained, refusal, request_headers
 
 PIECE_BYTES = 1 << 20
 _LOGGER = logging.getLogger(__name__)
@@ -129,9 +127,9 @@ def _transfer(
         start = 0
     if start == file.size and partial.exists():
         return
-    headers = {**build_hf_headers(), "Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    headers = {**request_headers(), "Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
-        with huggingface_hub.get_session().stream("GET", url, headers=headers, timeout=patience.silence_s) as response:
+        with answer_to(url, headers, patience.silence_s) as response:
             begins = _require_answer(model, file, response, start)
             with partial.open("ab" if begins else "wb", buffering=0) as out:
                 report(begins - start)

@@ -29,15 +29,14 @@ from afterview.memory.base.errors import (
 from afterview.memory.directory import Memory
 from afterview.memory.plans.clips import ClipLayout
 from afterview.memory.plans.positions import VideoLayout
-from afterview.memory.plans.removal import touching
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.model.base.generation import Generated, GenerationSettings
 from afterview.model.language.moments import clock, onset
 from afterview.stream.ask.cameras import choose_cameras
 from afterview.stream.ask.context import Context, Planner, require_wanted
+from afterview.stream.ask.covered import coverage_of
 from afterview.stream.ask.merging import OnText, OrderedMerger
 from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, Question, Tokens
-from afterview.stream.ask.span import span_gaps, span_start
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
     from afterview.model.checkpoint.models import AfterviewModel
@@ -94,7 +93,7 @@ class Answerer:
         when all frames of it are out of reach, SpecMismatch, DamagedMemory, Cancelled.
         """
         began, now = time.perf_counter(), time.time()
-        text = _checked(question, self.model.preset.suggestion)
+        text = checked_question(question, self.model.preset.suggestion)
         settings = self.model.generation.changed(question.generation)
         choice = choose_cameras(self.memory, question, self._embed, self.model.encoders.feature_spec, now)
         if (scope := self.model.preset.scope) is not None and scope.declines(text, self.memory.camera_ids()):
@@ -117,11 +116,11 @@ class Answerer:
             if sum(item.context.features.nbytes for item in asked) > FEATURES_HELD:
                 inputs += self._take_in(asked, len(inputs))
         if not asked:
-            raise _with_others(nothing, choice.skipped) if nothing else UsageError("no camera was named")
+            raise with_others(nothing, choice.skipped) if nothing else UsageError("no camera was named")
         if on_cameras is not None:
             on_cameras([item.context.snapshot.info.id for item in asked], skipped)
         inputs += self._take_in(asked, len(inputs))
-        texts = OrderedMerger(_titles(asked), on_text)
+        texts = OrderedMerger(titles([item.name for item in asked]), on_text)
         took = self._generate(question.seed, settings, asked, inputs, texts, began, cancel)
         parts = tuple(
             CameraAnswer(
@@ -229,33 +228,11 @@ class Answerer:
         )
 
     def _coverage(self, context: Context, question: Question, now: float) -> Coverage:
-        snapshot = context.snapshot
-        first_time, last_time = snapshot.time_of(int(context.ids[0])), snapshot.time_of(int(context.ids[-1]))
-        moment = now if question.at is None else question.at
-        start = (
-            first_time
-            if question.start is None and question.last_s is None
-            else min(first_time, span_start(question, now))
-        )
-        return Coverage(
-            camera=snapshot.info.id,
-            frames=context.span_frames,
-            first_time=first_time,
-            last_time=last_time,
-            gaps=span_gaps(snapshot, start, moment),
-            removed=touching(snapshot.removed, start, moment),
-            damaged=int(np.count_nonzero((snapshot.damaged >= context.ids[0]) & (snapshot.damaged <= context.ids[-1]))),
-            unreachable=len(snapshot.unreachable),
-            unreachable_why=snapshot.unreachable_why,
-            lag_s=max(0.0, moment - last_time),
-            time_basis=snapshot.time_bases(context.ids),
-            recall=context.recall.mode,
-            search=context.search,
-            positions=self._positions(context),
-            recalled=len(context.recall.frames),
-            visible=len(np.unique(context.visible_frames)),
-            in_no_whole_clip=context.left_out,
-        )
+        return coverage_of(
+            context.snapshot, context.ids, question, now, recall=context.recall.mode, search=context.search,
+            positions=self._positions(context), recalled=len(context.recall.frames),
+            visible=len(np.unique(context.visible_frames)), left_out=context.left_out,
+        )  # fmt: skip
 
     def _positions(self, context: Context) -> str:
         """The position policy in force. Without MemAug the decoder counts its own tokens."""
@@ -280,7 +257,7 @@ class Answerer:
         }
 
 
-def _with_others(error: RepositoryError, skipped: dict[str, str]) -> RepositoryError:
+def with_others(error: RepositoryError, skipped: dict[str, str]) -> RepositoryError:
     """The error, which also names the cameras that were left out before: what was asked for may lie there."""
     if skipped:
         error.args = (f"{error}; left out: " + "; ".join(f"{name}: {why}" for name, why in skipped.items()),)
@@ -294,8 +271,9 @@ def _weights(context: Context, made: "VideoInputs") -> NDArray[np.float64] | Non
     return made.attention.frame_weights(context.layout)
 
 
-def _titles(asked: Sequence[_Asked]) -> list[str]:
-    return [f"{item.name}: " if len(asked) > 1 else "" for item in asked]
+def titles(names: Sequence[str]) -> list[str]:
+    """What precedes the text of each camera; nothing where there is one."""
+    return [f"{name}: " if len(names) > 1 else "" for name in names]
 
 
 def _image(snapshot: MemorySnapshot, frame: int) -> bytes:
@@ -306,7 +284,7 @@ def _image(snapshot: MemorySnapshot, frame: int) -> bytes:
         return b""
 
 
-def _checked(question: Question, suggestion: str) -> str:
+def checked_question(question: Question, suggestion: str) -> str:
     """The text without white space around it. Raises UsageError for one that cannot be asked, with a suggestion if it is empty."""
     text = question.text.strip()
     if question.evidence < 0:

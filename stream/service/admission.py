@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from afterview.configs import AfterviewError
-from afterview.configs.system_errors import describe
 from afterview.stream.service.access import Access, owner
+from afterview.stream.service.aside import in_one_line
 from afterview.stream.service.attempts import Attempts, network_of
 from afterview.stream.service.errors import TooManySignIns, WrongSignIn
 from afterview.stream.service.passwords import Passwords
@@ -149,8 +148,8 @@ class Admission:
             if found == self._signature and not self.problem:
                 return
             self._take(read_users(self._memory), found, "")
-        except (AfterviewError, OSError) as error:
-            self._take(Users(), None, describe(error) if isinstance(error, OSError) else str(error))
+        except Exception as error:  # whatever it is: looking goes on, and until it is mended nobody comes in
+            self._take(Users(), None, in_one_line(error))
 
     def _take(self, users: Users, found: Signature, problem: str) -> None:
         if problem and problem != self.problem:

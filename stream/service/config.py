@@ -14,6 +14,7 @@ from afterview.configs import ConfigError, Schema, UsageError, load_mapping, rea
 from afterview.memory.base.camera import camera_id
 from afterview.memory.base.settings import Polygon
 from afterview.memory.base.typed_times import find_zone
+from afterview.stream.service.answer_with_config import AnswerWithConfig
 from afterview.stream.service.host_names import require_host
 from afterview.stream.service.mqtt_config import MqttConfig
 from afterview.stream.service.openai_config import OpenAiConfig
@@ -135,6 +136,9 @@ class ServiceConfig(Schema):
     http: HttpConfig = HttpConfig()
     openai: OpenAiConfig = OpenAiConfig()
     mqtt: MqttConfig | None = Field(default=None, description="Left out: no MQTT.")
+    answer_with: AnswerWithConfig | None = Field(
+        default=None, description="Left out: the built-in model answers, and no frame leaves this machine."
+    )
 
     @field_validator("zone")
     @classmethod
@@ -191,7 +195,9 @@ def _from_directory(config: ServiceConfig, directory: Path) -> ServiceConfig:
     http = config.http.model_copy(update={"token_file": absolute(config.http.token_file), "tls": tls})
     mqtt = config.mqtt and config.mqtt.from_directory(directory)
     openai = config.openai.from_directory(directory)
-    return config.model_copy(update={"memory": absolute(config.memory), "http": http, "openai": openai, "mqtt": mqtt})
+    own = config.answer_with and config.answer_with.from_directory(directory)
+    changed = {"memory": absolute(config.memory), "http": http, "openai": openai, "mqtt": mqtt, "answer_with": own}
+    return config.model_copy(update=changed)
 
 
 def _lines(path: Path) -> Callable[[Sequence[str]], str]:
@@ -246,7 +252,8 @@ def camera_changes(before: Mapping[str, CameraConfig], after: Mapping[str, Camer
 
 def needs_restart(before: ServiceConfig, after: ServiceConfig) -> list[str]:
     """The keys whose new values count only after a restart. Pure."""
-    names = [name for name in ("memory", "model", "zone", "openai") if getattr(before, name) != getattr(after, name)]
+    keys = ("memory", "model", "zone", "openai", "answer_with")
+    names = [name for name in keys if getattr(before, name) != getattr(after, name)]
     http = [
         f"http.{name}" for name in HttpConfig.model_fields if getattr(before.http, name) != getattr(after.http, name)
     ]

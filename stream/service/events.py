@@ -16,6 +16,7 @@ KEPT = 256  # events for listeners that come back
 CAPACITY = 256  # events that wait for one listener
 MOST_LISTENERS = 64
 _MOST_GONE = 1000
+_STAMPS_PER_S = 1_000_000  # so many that no two events of a burst share one: the second would be later than its time
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class EventHub:
         """Tell everybody who listens."""
         self._number += 1
         now = time.time()
-        self._stamp = max(self._stamp + 1, int(now * 1000))
+        self._stamp = max(self._stamp + 1, int(now * _STAMPS_PER_S))
         event = Event(self._number, kind, now, data, self._stamp)
         if len(self._kept) == KEPT:
             gone = self._kept[0]

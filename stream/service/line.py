@@ -1,7 +1,8 @@
-"""The line in which questions wait for the one language model: bounded, and fair among clients.
+"""The line in which questions wait for a language model: bounded, and fair among clients.
 
-One task is served at a time. Clients take turns: a client with ten questions waits behind one with a single question. Belongs to one
-event loop.
+One task is served at a time, or as many as the model takes at once. Clients take turns: a client with ten questions waits behind one with
+a single question, and where all places are taken, the newest question of the client with the most gives way to that of a client with fewer.
+Belongs to one event loop.
 """
 
 import asyncio
@@ -19,10 +20,10 @@ _WEIGHT = 0.3  # of the newest answer in the mean
 class QuestionLine:
     """Gives out turns. waiting: how many wait now. refused: how many found it full."""
 
-    def __init__(self, longest: int) -> None:
-        self._longest = longest
+    def __init__(self, longest: int, *, at_once: int = 1) -> None:
+        self._longest, self._at_once, self._free = longest, at_once, at_once
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        self._busy = self._closed = False
+        self._closed = False
         self._mean_s = _FIRST_GUESS_S
         self.refused = 0
 
@@ -34,7 +35,7 @@ class QuestionLine:
     @property
     def busy(self) -> bool:
         """Whether a question is being answered."""
-        return self._busy
+        return self._free < self._at_once
 
     def retry_after_s(self) -> int:
         """When a place may be free again, whole seconds."""
@@ -55,13 +56,11 @@ class QuestionLine:
     async def _enter(self, client: str) -> None:
         if self._closed:
             raise Stopping("the service is ending")
-        if not self._busy:
-            self._busy = True
+        if self._free:
+            self._free -= 1
             return
-        if self.waiting >= self._longest:
-            self.refused += 1
-            wait = self.retry_after_s()
-            raise TooManyQuestions(f"{self.waiting} questions are waiting; try again in {wait} s", wait)
+        if self.waiting >= self._longest and not self._make_room(client):
+            raise self._full()
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(client, deque()).append(place)
         try:
@@ -72,6 +71,22 @@ class QuestionLine:
             else:
                 self._forget(client, place)
             raise
+
+    def _full(self) -> TooManyQuestions:
+        self.refused += 1
+        wait = self.retry_after_s()
+        return TooManyQuestions(f"{self.waiting} questions are waiting; try again in {wait} s", wait)
+
+    def _make_room(self, client: str) -> bool:
+        """Refuse the newest question of the client that has the most, if this one would still have fewer."""
+        own = len(self._waiting.get(client, ()))
+        greedy = max(self._waiting, key=lambda other: len(self._waiting[other]), default=client)
+        if len(self._waiting.get(greedy, ())) <= own + 1:
+            return False
+        refusal, place = self._full(), self._waiting[greedy].pop()
+        if not place.done():
+            place.set_exception(refusal)
+        return True
 
     def _forget(self, client: str, place: asyncio.Future[None]) -> None:
         own = self._waiting.get(client)
@@ -90,7 +105,7 @@ class QuestionLine:
             if not place.done():
                 place.set_result(None)
                 return
-        self._busy = False
+        self._free += 1
 
     def close(self) -> None:
         """Refuse everybody who waits, and who comes."""

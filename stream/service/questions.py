@@ -30,7 +30,9 @@ from afterview.stream.service.audit import Audit
 from afterview.stream.service.degraded import notes_on, notes_on_unread
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import ModelNotReady, NotFound, Stopping
+from afterview.stream.service.image_urls import image_url
 from afterview.stream.service.measured import Measured
+from afterview.stream.service.own_model import OwnModel
 from afterview.stream.service.saved import find_visible, is_visible
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
@@ -78,8 +80,11 @@ class Piece:
 class Questions:
     """Asks the engine's model, saves what it answers, and opens it again."""
 
-    def __init__(self, engine: Engine, measured: Measured, audit: Audit | None = None) -> None:
-        self._engine, self._measured, self._audit = engine, measured, audit
+    def __init__(
+        self, engine: Engine, measured: Measured, audit: Audit | None = None, own_model: OwnModel | None = None
+    ) -> None:
+        """own_model: answers instead of the engine's model, or what that one declines."""
+        self._engine, self._measured, self._audit, self._own_model = engine, measured, audit, own_model
 
     async def stream(self, asked: Ask, access: Access) -> AsyncIterator[Piece]:
         """The parts of an answer as they come. Closing the iterator cancels the generation.
@@ -109,32 +114,40 @@ class Questions:
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         ask: Callable[..., Coroutine[Any, Any, Answer]] = session.ask
+        line, own = engine.line, self._own_model
+        if own is not None and await engine.read(lambda: own.answers(asked.text, model, seen)):
+            ask, line = own.ask, own.line
         if asked.given is not None:
-            ask = partial(session.ask, times_since_start=True)
-        async with engine.line.turn(access.client):
-            began = loop.time()
-            task = engine.spawn(
-                ask(
+            ask = partial(ask, times_since_start=True)
+        began: list[float] = []
+
+        async def generate() -> Answer:
+            # The turn ends with the generation, however slowly the client reads.
+            async with line.turn(access.client):
+                began.append(loop.time())
+                answer = await ask(
                     model, question, lambda text: put(Piece("text", {"text": text})),
                     lambda cameras, skipped: put(Piece("cameras", {"cameras": list(cameras), "skipped": dict(skipped)})),
                     memory=seen,
-                )
-            )  # fmt: skip
-            task.add_done_callback(lambda _: pieces.put_nowait(None))
-            try:
-                while (piece := await pieces.get()) is not None:
-                    yield piece
-                if task.cancelled():
-                    raise Stopping("the service is ending")
-                answer = task.result()
-            except Exception:
-                self._measured.questions["failed"] += 1
-                raise
-            finally:
-                if not task.done():
-                    self._measured.questions["cancelled"] += 1
-                task.cancel()  # a client that left: the generation ends within a token
-            self._measured.answered(loop.time() - began, answer)
+                )  # fmt: skip
+                self._measured.answered(loop.time() - began[0], answer)
+                return answer
+
+        task = engine.spawn(generate())
+        task.add_done_callback(lambda _: pieces.put_nowait(None))
+        try:
+            while (piece := await pieces.get()) is not None:
+                yield piece
+            if task.cancelled():
+                raise Stopping("the service is ending")
+            answer = task.result()
+        except Exception:
+            self._measured.questions["failed"] += bool(began)
+            raise
+        finally:
+            if not task.done():
+                self._measured.questions["cancelled"] += bool(began)
+            task.cancel()  # a client that left: the generation ends within a token
         if asked.given is not None:
             yield Piece("answer", self._given_document(answer, question, came, asked.given))
             return
@@ -180,14 +193,8 @@ class Questions:
         memory = self._engine.view(access)
         infos = {part.coverage.camera: memory.camera(part.coverage.camera).info for part in answer.parts}
         record = AnswerRecord.of(
-            answer,
-            question,
-            asked=asked,
-            memory=memory.path,
-            cameras=infos,
-            version=self._engine.version,
-            user=access.saved_as,
-        )
+            answer, question, asked=asked, memory=memory.path, cameras=infos, version=self._engine.version, user=access.saved_as
+        )  # fmt: skip
         saved = save(record, memory.held.path)
         document = self.document(record, access)
         return self._told(document, record, saved, access)
@@ -316,13 +323,6 @@ class Questions:
     def infos(self, memory: Memory) -> dict[str, CameraInfo]:
         """Of all cameras that can be read, for times in their zones."""
         return {reader.info.id: reader.info for reader in memory.cameras()}
-
-
-def image_url(camera: str, frame: int) -> str:
-    """Where the API has the image of a frame."""
-    from urllib.parse import quote
-
-    return f"/api/v1/cameras/{quote(camera, safe='')}/frames/{frame}/image"
 
 
 def span_of(about: Origin) -> tuple[float | None, float | None]:

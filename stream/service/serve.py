@@ -27,6 +27,7 @@ from afterview.stream.service.jobs import Jobs
 from afterview.stream.service.local_socket import local_socket
 from afterview.stream.service.measured import Measured
 from afterview.stream.service.mqtt.service import Mqtt, broker_of
+from afterview.stream.service.own_model import OwnModel
 from afterview.stream.service.places import ServiceLock
 from afterview.stream.service.questions import Questions
 from afterview.stream.service.secrets import SecretVariables, Token, read_token, require_token
@@ -51,6 +52,7 @@ class Service:
         self._local = is_loopback(config.http.bind)
         require_token(self._token, config.http.bind, loopback=self._local, admins=read_users(memory).admins)
         self._broker = broker_of(config.mqtt, SecretVariables())
+        self._own_model = OwnModel.of(config.answer_with, SecretVariables())
         self._server: Server | None = None
         self._mqtt: Mqtt | None = None
         self._supervisor = Supervisor({})  # that of the environment while it runs
@@ -83,9 +85,13 @@ class Service:
         measured, jobs = Measured(), Jobs(engine.hub, audit)
         admission = Admission(self._memory, self._token, local=self._local, session_s=3600 * http.session_hours)
         gate = Gate(admission, networks(http.trusted_proxies))
-        parts = Parts(engine, Questions(engine, measured, audit), jobs, measured, gate, audit, self.url)
+        questions = Questions(engine, measured, audit, self._own_model)
+        parts = Parts(engine, questions, jobs, measured, gate, audit, self.url)
         mqtt = self._mqtt = Mqtt(engine, parts.questions, jobs, measured)
         measured.doors.append(mqtt)
+        if self._own_model is not None:
+            measured.doors.append(self._own_model)
+            _LOGGER.info("%s", self._own_model.summary)
         rules = Rules.of(http.bind, http.allowed_hosts, body_timeout_s=http.body_timeout_s)
         server = self._server = make_server(make_app(parts, rules), http, local)
         engine.start()
@@ -105,6 +111,8 @@ class Service:
                 await asyncio.sleep(0.1)
             self._supervisor.stopping()
             _LOGGER.info("stopping: cameras end, and what was decoded is written")
+            if self._own_model is not None:
+                self._own_model.stop()
             await asyncio.gather(engine.stop(), jobs.close(), mqtt.stop())
             await serving
         finally:

@@ -5,14 +5,16 @@ reads the file again when it changes.
 """
 
 import hashlib
+import logging
 import os
 import secrets
+import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from afterview.configs import UsageError
 from afterview.configs.suggestions import did_you_mean
@@ -28,10 +30,13 @@ LONGEST_NAME, MOST_USERS, MOST_TOKENS = 64, 1000, 5000
 LONGEST_PASSWORD, SHORTEST_PASSWORD = 1024, 8  # characters
 _RESERVED = (OWNER, NOBODY, "mqtt", "service", "unknown")  # words of the audit
 _PREFIX = "avt_"  # of tokens, so that scanners for secrets find them
+_Found = TypeVar("_Found")
 _REMEDY = "restore it from a copy, or delete it and add the users again"
 
+_LOGGER = logging.getLogger(__name__)
+
 Role = Literal["admin", "viewer"]
-Signature = tuple[int, int, int] | None
+Signature = tuple[int, int, int, int] | None
 
 
 @dataclass(frozen=True)
@@ -172,29 +177,61 @@ def signature(memory: Path) -> Signature:
         status = os.stat(memory / FILE)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_size, stat.S_IMODE(status.st_mode)
 
 
 def read_users(memory: Path) -> Users:
-    """All users and tokens; none without a file. Raises DamagedMemory, Unreadable."""
+    """All users and tokens; none without a file. Raises DamagedMemory, also for a file that others may write; Unreadable."""
     path = memory / FILE
     if not exists(path):
         return Users()
+    _require_own(path)
     values = read_json(path, missing=str(path), remedy=_REMEDY)
     try:
         users = [_user(value) for value in values["users"]]
-        tokens = [NamedToken(**value) for value in values["tokens"]]
+        tokens = [_token(value) for value in values["tokens"]]
     except (KeyError, TypeError, ValueError):
         raise DamagedMemory(f"{path}: does not describe users; {_REMEDY}") from None
     return Users({user.name: user for user in users}, {token.name: token for token in tokens})
 
 
+def _require_own(path: Path) -> None:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return  # reading it says so
+    if mode & 0o022:
+        raise DamagedMemory(
+            f"{path}: has mode {mode:o}: other users of this machine may have added themselves; see `afterview user list` "
+            f"and `afterview token list` after: chmod 600 {path}"
+        )
+    if mode & 0o044:
+        _LOGGER.warning(
+            "%s: has mode %o: other users of this machine can read the hashes in it; chmod 600 it", path, mode
+        )
+
+
 def _user(value: Mapping[str, Any]) -> User:
     cameras = value["cameras"]
     user = User(**{**value, "cameras": None if cameras is None else tuple(cameras)})
-    if user.role not in get_args(Role):
+    texts = (user.name, user.password, *(user.cameras or ()))
+    if user.role not in get_args(Role) or not isinstance(cameras, list | None):
         raise ValueError(user.role)
-    return user
+    return _typed(user, texts, (user.created,))
+
+
+def _token(value: Mapping[str, Any]) -> NamedToken:
+    token = NamedToken(**value)
+    moments = (token.created,) if token.expires is None else (token.created, token.expires)
+    return _typed(token, (token.name, token.user, token.digest), moments)
+
+
+def _typed(found: _Found, texts: Sequence[object], moments: Sequence[object]) -> _Found:
+    """Raises TypeError: a value of another type would fail later, when somebody comes in."""
+    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in moments)
+    if not numbers or not all(isinstance(one, str) for one in texts):
+        raise TypeError
+    return found
 
 
 def change_users(memory: Path, change: Callable[[Users], Users]) -> Users:

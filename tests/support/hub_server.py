@@ -33,6 +33,7 @@ class Faults:
     web_page: set[str] = field(default_factory=set)  # files, or "api"
     status: dict[str, int] = field(default_factory=dict)  # of files, or "api"
     redirect_loop: bool = False
+    endless_redirects: bool = False  # their bodies have no end
     no_ranges: bool = False
     token: str | None = None  # that is wanted
     gated: bool = False  # even with a token
@@ -148,8 +149,19 @@ class _Handler(BaseHTTPRequestHandler):
         etag = f'"{self.hub.checksum(repo, file)}"'
         if len(data) >= LARGE_BYTES and not self.hub.faults.web_page & {file}:
             linked = {"X-Linked-Etag": etag, "X-Linked-Size": str(len(data)), **commit}
+            if self.hub.faults.endless_redirects:
+                return self._redirect_without_end(f"http://localhost:{self.hub.port}/lfs/{repo}/{file}")
             return self._send(302, b"", Location=f"http://localhost:{self.hub.port}/lfs/{repo}/{file}", **linked)
         return self._send_file(repo, file, ETag=etag, **commit)
+
+    def _redirect_without_end(self, location: str) -> None:
+        self.send_response(302)
+        self.send_header("Location", location)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        while True:  # until the client has gone
+            self.wfile.write(b"x" * 65536)
 
     def _send_file(self, repo: str, file: str, **headers: str) -> None:
         faults, data = self.hub.faults, self.hub.models[repo][file]

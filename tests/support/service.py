@@ -42,10 +42,11 @@ class ServiceHere:
         openai: dict[str, Any] | None = None,
         cameras: dict[str, Any] | None = None,
         mqtt: dict[str, Any] | None = None,
+        answer_with: dict[str, Any] | None = None,
         wait: bool = True,
         **client: Any,
     ) -> None:
-        own = {"http": {"port": 0, **(http or {})}, "openai": openai or {}, "mqtt": mqtt}
+        own = {"http": {"port": 0, **(http or {})}, "openai": openai or {}, "mqtt": mqtt, "answer_with": answer_with}
         self.config = ServiceConfig.model_validate({"cameras": cameras or {}, **own})
         load: Callable[[str, str | None], Any] = model if callable(model) else lambda name, index: model
         self.service = Service(memory, self.config, load, version="test")

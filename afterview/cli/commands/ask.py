@@ -11,6 +11,7 @@ from afterview.cli.arguments import readable_memory, require_count, require_mode
 from afterview.cli.asking import service_for
 from afterview.cli.models import for_a_question, load_model
 from afterview.cli.output.documents import printable
+from afterview.cli.own_model import chosen_server, here_with
 from afterview.cli.parsers.generation import generation_options
 from afterview.cli.progress import announced
 from afterview.cli.spans import question_span
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from afterview.memory.directory import EachCamera, Memory
     from afterview.memory.reading.reader import CameraReader
     from afterview.stream.ask.answer_record import AnswerRecord
+    from afterview.stream.ask.own_model.server import ModelServer
     from afterview.stream.ask.saved_answers import Saved
 
 
@@ -43,11 +45,12 @@ def run(arguments: argparse.Namespace) -> int:
         sheet = picture_path("--sheet", arguments.sheet, force=arguments.force)
     require_question("the question", arguments.question)
     require_model(arguments.model)
+    server = chosen_server(arguments)
     path, now = readable_memory(arguments.memory), time.time()
     streamed = not arguments.json and sys.stdout.isatty()
-    service = service_for(arguments, path)
+    service = service_for(arguments, path) if server is None else None
     if service is None:
-        record, saved = _ask_here(arguments, path, now, streamed=streamed)
+        record, saved = _ask_here(arguments, path, now, server, streamed=streamed)
     else:
         zones = list(_opened(path, arguments)[1].results.values()) if arguments.start or arguments.at else []
         question = _question(arguments, zones, now)
@@ -82,8 +85,10 @@ def _question(arguments: argparse.Namespace, cameras: "list[CameraReader]", now:
     )
 
 
-def _ask_here(arguments: argparse.Namespace, path: Path, now: float, *, streamed: bool) -> "tuple[AnswerRecord, Saved]":
-    """Load the model, and answer with it."""
+def _ask_here(
+    arguments: argparse.Namespace, path: Path, now: float, server: "ModelServer | None", *, streamed: bool
+) -> "tuple[AnswerRecord, Saved]":
+    """Load the model, and answer with it, or with the user's server."""
     from afterview.cli.here import Here
     from afterview.stream.ask.span import find_span
 
@@ -92,15 +97,14 @@ def _ask_here(arguments: argparse.Namespace, path: Path, now: float, *, streamed
     question = _question(arguments, cameras, now)
     if len(cameras) == 1 and not opened.skipped:
         find_span(cameras[0].snapshot(), question, now)
-    spec = cameras[0].spec
-    model = load_model(
-        arguments.model or spec.model,
-        arguments.index_encoder,
-        recorded=spec,
-        announce=for_a_question(as_json=arguments.json),
-    )
+    spec, announce = cameras[0].spec, for_a_question(as_json=arguments.json)
+    if server is not None:
+        here = here_with(server, memory, spec, arguments, announce)
+    else:
+        model = load_model(arguments.model or spec.model, arguments.index_encoder, recorded=spec, announce=announce)
+        here = Here.of(memory, model)
     with announced("answering") as end:
-        return Here(memory, model).ask(question, asked=now, on_text=streamer(end) if streamed else None)
+        return here.ask(question, asked=now, on_text=streamer(end) if streamed else None)
 
 
 def streamer(before: Callable[[], None]) -> Callable[[str], None]:

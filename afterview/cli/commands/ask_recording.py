@@ -18,6 +18,7 @@ _OF_A_MEMORY = {
     "at": "--at",
     "sheet": "--sheet",
     "open": "--open",
+    "answer_with": "--answer-with",
 }
 
 

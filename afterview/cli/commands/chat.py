@@ -17,6 +17,7 @@ from afterview.cli.models import for_a_question, load_model
 from afterview.cli.output.chat import print_in_short, print_line
 from afterview.cli.output.documents import dump
 from afterview.cli.output.records import document_of
+from afterview.cli.own_model import chosen_server, here_with
 from afterview.cli.parsers.generation import generation_options
 from afterview.cli.progress import announced
 from afterview.cli.spans import question_span
@@ -34,6 +35,7 @@ from afterview.stream.errors import Cancelled
 def run(arguments: argparse.Namespace) -> int:
     """Answer questions until the input ends."""
     require_model(arguments.model)
+    server = chosen_server(arguments)
     path = readable_memory(arguments.memory)
     memory = Memory(path)
     cameras = list(memory.each(lambda reader: reader, arguments.camera).results.values())
@@ -48,7 +50,11 @@ def run(arguments: argparse.Namespace) -> int:
         evidence=require_count("--evidence", arguments.evidence, 0),
         **generation_options(arguments),
     )
-    answerer = service_for(arguments, path) or _here(arguments, memory, cameras[0].spec)
+    answerer: Here | ByService
+    if server is not None:
+        answerer = here_with(server, memory, cameras[0].spec, arguments, for_a_question(as_json=arguments.json))
+    else:
+        answerer = service_for(arguments, path) or _here(arguments, memory, cameras[0].spec)
     chat = _Chat(answerer, memory, Lines(as_json=arguments.json), arguments, Dialogue(about))
     if answerer.notice and not arguments.json:
         print(f"note: {answerer.notice}", file=sys.stderr, flush=True)
@@ -57,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _here(arguments: argparse.Namespace, memory: Memory, spec: FeatureSpec) -> Here:
     announce = for_a_question(as_json=arguments.json)
-    return Here(
+    return Here.of(
         memory, load_model(arguments.model or spec.model, arguments.index_encoder, recorded=spec, announce=announce)
     )
 

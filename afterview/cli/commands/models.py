@@ -1,11 +1,13 @@
 """`afterview models`: which presets there are, and the way of their weights to this machine. Loads torch for `measure` alone."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from afterview.cli.arguments import require_model
 from afterview.cli.confirm import Declined, confirm
@@ -60,6 +62,7 @@ def _pull(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"--revision {arguments.revision}: the checkpoint of '{arguments.name}' does not come from the hub"
         )
+    _require_endpoint(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
     with announced("asking the hub"):
         from afterview.model.download.pull import other_revisions, plan, pull, require_room  # late: the hub's client
 
@@ -98,6 +101,17 @@ def _pull(arguments: argparse.Namespace) -> int:
     else:
         print(f"use it: --model {arguments.name}")
     return ExitStatus.OK
+
+
+def _require_endpoint(address: str) -> None:
+    """Raise UsageError for an address of the hub that none can be: its client would fail while it is imported."""
+    try:
+        parts = urlsplit(address)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise UsageError(f"HF_ENDPOINT is {address!r}, which is no address of a hub; give https://HOST, or unset it")
 
 
 def _show_plan(arguments: argparse.Namespace, plans: Sequence[Any], lines: Sequence[str], missing: int) -> int:

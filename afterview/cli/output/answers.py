@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from afterview.cli.output.documents import columns_of, describe_gap, describe_time_basis, printable
+from afterview.cli.output.own_model import is_of_own_model, standing, verdict_lines
 from afterview.configs import UsageError
 from afterview.memory.base.camera import CameraInfo, local_timezone
 from afterview.memory.base.counts import counted, were
@@ -50,17 +51,19 @@ def print_answer(record: "AnswerRecord", images: "Images", *, text: bool = True)
     answer, zones = record.answer, record.about.cameras
     if text:
         print(printable(answer.text) or "(the model said nothing)")
+    for line in verdict_lines(answer):
+        print(f"\n{line}")
     if answer.notice:
         print(f"\nnote: {answer.notice}")
     if answer.evidence:
         print("\nevidence")
-    shown, rest = split_evidence(answer.evidence)
+    shown, rest = split_evidence(answer.evidence, all_of_them=is_of_own_model(answer))
     names = columns_of(item.camera for item in shown)
     for item in shown:
         when = zones[item.camera].show(item.time)
         image = images.get((item.camera, item.frame), "(no image)")
         print(
-            f"  {names[item.camera]}  {when}  frame {item.frame:<7} weight {item.weight:.3f}  {image}{damage_of(item)}"
+            f"  {names[item.camera]}  {when}  frame {item.frame:<7} {standing(item, answer)}  {image}{damage_of(item)}"
         )
     if rest:
         print(f"  {rest}")
@@ -84,8 +87,10 @@ def damage_of(frame: "Evidence | Hit") -> str:
     return f"  ({PICTURE_DAMAGED})" if frame.picture_damaged else ""
 
 
-def split_evidence(evidence: Sequence["Evidence"]) -> tuple[list["Evidence"], str]:
-    """The evidence to show, and what to say of the rest; all of it is in JSON."""
+def split_evidence(evidence: Sequence["Evidence"], *, all_of_them: bool = False) -> tuple[list["Evidence"], str]:
+    """The evidence to show, and what to say of the rest; all of it is in JSON. all_of_them: weights are no shares of attention."""
+    if all_of_them:
+        return list(evidence), ""
     heavy = [item for item in evidence if item.weight >= LEAST_WEIGHT]
     if heavy or not evidence:
         rest = len(evidence) - len(heavy)

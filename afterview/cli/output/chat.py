@@ -2,6 +2,7 @@
 
 from afterview.cli.output.answers import by_reason, damage_of, split_evidence
 from afterview.cli.output.documents import printable
+from afterview.cli.output.own_model import is_of_own_model, standing, verdict_lines
 from afterview.memory.base.counts import counted, were
 from afterview.memory.base.typed_times import spell_duration
 from afterview.stream.ask.answer_record import AnswerRecord
@@ -14,10 +15,13 @@ def print_in_short(record: AnswerRecord, *, text: bool) -> None:
     answer, zones = record.answer, record.about.cameras
     if text:
         print(printable(answer.text) or _NOTHING)
-    shown, _ = split_evidence(answer.evidence)
+    own_model = is_of_own_model(answer)
+    for line in verdict_lines(answer):
+        print(f"  {line}")
+    shown, _ = split_evidence(answer.evidence, all_of_them=own_model)
     for item in shown:
         when = zones[item.camera].show(item.time)
-        print(f"  {item.camera}  {when}  frame {item.frame}  weight {item.weight:.3f}{damage_of(item)}")
+        print(f"  {item.camera}  {when}  frame {item.frame}  {standing(item, answer)}{damage_of(item)}")
     for part in answer.parts:
         own, info = part.coverage, zones[part.coverage.camera]
         lost = "".join(
@@ -31,6 +35,8 @@ def print_in_short(record: AnswerRecord, *, text: bool) -> None:
         print(
             f"  {own.camera}: {counted(own.frames, 'frame')} until {info.show(own.last_time)} ({length}){gaps}{gone}{lost}"
         )
+    if own_model and answer.notice:
+        print(f"  note: {answer.notice}")
     for line in by_reason("not asked", answer.skipped.items()):
         print(f"  {printable(line)}")
     print(f"  {answer.total_s:.2f} s; answer {answer.id}")

@@ -2,6 +2,7 @@
 
 from afterview.cli.parsers.common import Commands, add_command, add_question
 from afterview.cli.parsers.generation import add_generation
+from afterview.cli.parsers.own_model import add_own_model
 
 
 def add_chat_command(commands: Commands) -> None:
@@ -19,4 +20,5 @@ def add_chat_command(commands: Commands) -> None:
     parser.add_argument(
         "--evidence", type=int, default=3, metavar="N", help="maximum number of evidence frames per camera (default: 3)"
     )
+    add_own_model(parser)
     add_generation(parser)

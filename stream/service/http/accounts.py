@@ -10,12 +10,13 @@ from afterview.stream.service.access import OWNER, Access
 from afterview.stream.service.admission import Admission, Visit
 from afterview.stream.service.audit import Audit, read_audit
 from afterview.stream.service.engine import Engine
-from afterview.stream.service.errors import NotFound, WrongSignIn
+from afterview.stream.service.errors import NotFound, TooManySignIns, WrongSignIn
 from afterview.stream.service.http import schemas
 from afterview.stream.service.http.account_schemas import AuditDocument, SessionDocument, SignIn
 from afterview.stream.service.http.errors import Json, Responses
 from afterview.stream.service.http.gate import COOKIE
 from afterview.stream.service.http.parameters import Admin, Visitor, access_of
+from afterview.stream.service.refusals import Refusals
 from afterview.stream.service.sessions import Session
 
 _WRONG: Responses = {
@@ -25,7 +26,7 @@ _WRONG: Responses = {
 _NONE: Responses = {404: {"model": schemas.ErrorDocument, "description": "The request has no cookie of a session."}}
 
 
-def account_routes(engine: Engine, admission: Admission, audit: Audit) -> APIRouter:
+def account_routes(engine: Engine, admission: Admission, audit: Audit, refusals: Refusals) -> APIRouter:
     """Routes of /session and /audit."""
     routes = APIRouter(tags=["users"])
 
@@ -38,6 +39,9 @@ def account_routes(engine: Engine, admission: Admission, audit: Audit) -> APIRou
             cookie, session = await admission.sign_in(body.name, body.password, came.address)
         except WrongSignIn:
             audit.note(who, "sign_in", outcome="refused")
+            raise
+        except TooManySignIns:
+            refusals.note(who, "sign_in", "too_many_tries")
             raise
         audit.note(who, "sign_in", outcome="done")
         user = admission.users.user(session.user)

@@ -28,6 +28,7 @@ from afterview.stream.service.mcp import door
 from afterview.stream.service.mcp.tools import Tools
 from afterview.stream.service.measured import Measured
 from afterview.stream.service.questions import Questions
+from afterview.stream.service.refusals import Refusals
 
 _DESCRIPTION = """Ask about anything that the cameras of this service have seen.
 
@@ -66,6 +67,7 @@ def make_app(parts: Parts, rules: Rules) -> Guard:
         redoc_url=None, openapi_url="/api/v1/openapi.json", redirect_slashes=False,
     )  # fmt: skip
     add_error_handlers(app, parts.engine.path)
+    refusals = Refusals(parts.audit)
     responses: Responses = {
         status: {"model": ErrorDocument, "description": text} for status, text in EVERY_STATUS.items()
     }
@@ -76,7 +78,7 @@ def make_app(parts: Parts, rules: Rules) -> Guard:
         frame_routes(parts.engine),
         change_routes(parts.engine, parts.jobs),
         event_routes(parts.engine),
-        account_routes(parts.engine, parts.gate.admission, parts.audit),
+        account_routes(parts.engine, parts.gate.admission, parts.audit, refusals),
     ):
         api.include_router(routes)
     app.include_router(api)
@@ -87,7 +89,7 @@ def make_app(parts: Parts, rules: Rules) -> Guard:
     app.include_router(health_routes(parts.engine, parts.measured, parts.audit))
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     bodies = Bodies(rules.body_timeout_s, larger_bodies(parts.engine.config.openai), parts.measured.given)
-    return Guard(app, rules, parts.gate, bodies)
+    return Guard(app, rules, parts.gate, bodies, refusals)
 
 
 def _document(app: FastAPI) -> dict[str, Any]:

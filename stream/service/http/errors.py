@@ -24,6 +24,7 @@ from afterview.memory.base.errors import (
     SpecMismatch,
     StoreError,
 )
+from afterview.stream.ask.own_model.errors import ModelServerBusy, ModelServerError
 from afterview.stream.service.errors import (
     Forbidden,
     ModelNotReady,
@@ -49,6 +50,8 @@ STATUS: tuple[tuple[type[AfterviewError], int], ...] = (
     (TooManySignIns, 429),
     (WrongSignIn, 401),
     (ModelNotReady, 503),
+    (ModelServerBusy, 503),
+    (ModelServerError, 502),
     (Stopping, 503),
     (StoreError, 503),
     (SpecMismatch, 409),
@@ -83,7 +86,7 @@ def response_of(error: AfterviewError | OSError) -> JSONResponse:
         return error_response(503, "system", describe(error))
     status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
     headers = {}
-    if isinstance(error, TooManyQuestions | TooManyJobs | TooManySignIns):
+    if isinstance(error, TooManyQuestions | TooManyJobs | TooManySignIns | ModelServerBusy):
         headers["Retry-After"] = str(error.retry_after_s)
     elif status == 401:
         headers["WWW-Authenticate"] = "Bearer"

@@ -36,7 +36,7 @@ def event_routes(engine: Engine) -> APIRouter:
         """Of the cameras that the user may see, and of their own answers."""
         if engine.hub.listeners >= MOST_LISTENERS:
             raise TooManyJobs(f"{MOST_LISTENERS} clients listen to events already")
-        after = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 16 else None
+        after = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 20 else None
 
         async def sent() -> AsyncIterator[str]:
             yield ": welcome\n\n"

@@ -25,10 +25,10 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Exchange:
-    """Sends an answer. begun: something was sent."""
+    """Sends an answer. begun: something was sent. status: of what was sent, else 0."""
 
     def __init__(self, send: Send) -> None:
-        self._send = send
+        self._send, self.status = send, 0
         self.begun = self._complete = self._closed = self._streams = False
 
     async def send(self, message: Message) -> None:
@@ -36,7 +36,7 @@ class Exchange:
         if self._closed:
             return
         if message["type"] == "http.response.start":
-            self.begun = True
+            self.begun, self.status = True, message["status"]
             headers = {name.lower(): value for name, value in message.get("headers", ())}
             self._streams = headers.get(b"content-type", b"").startswith(b"text/event-stream")
             message["headers"] = [*message.get("headers", ()), *(one for one in _HEADERS if one[0] not in headers)]

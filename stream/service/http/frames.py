@@ -20,7 +20,7 @@ from afterview.stream.service.errors import NotFound
 from afterview.stream.service.http import schemas
 from afterview.stream.service.http.errors import Json, Responses
 from afterview.stream.service.http.parameters import CameraName, FrameNumber, TimeText, Visitor, as_time
-from afterview.stream.service.questions import image_url
+from afterview.stream.service.image_urls import image_url
 from afterview.stream.service.saved import visible_answers
 from afterview.stream.service.timeline import evidence_of_answers, timeline
 

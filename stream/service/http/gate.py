@@ -45,12 +45,12 @@ class Gate:
                     why += "; the one that came is wrong, revoked or expired"
                 return error_response(401, "token_required", why, {"WWW-Authenticate": "Bearer"})
             visit = Visit(nobody(), nobody)
-        elif scope["method"] not in _SAFE and came not in OPEN_TO_ALL and not _shows_csrf(visit, headers):
-            why = f"a request with a cookie that changes something needs the header {CSRF}; GET /api/v1/session tells its value"
-            return error_response(403, "csrf_token_required", why)
         client = visit.access.client or address
         access = replace(visit.access, address=address, client=client, door=door)
         scope.setdefault("state", {}).update(access=access, visit=visit)
+        if scope["method"] not in _SAFE and came not in OPEN_TO_ALL and not _shows_csrf(visit, headers):
+            why = f"a request with a cookie that changes something needs the header {CSRF}; GET /api/v1/session tells its value"
+            return error_response(403, "csrf_token_required", why)
         return visit
 
     def enter_own(self, scope: MutableMapping[str, Any]) -> Visit:

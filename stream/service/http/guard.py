@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from afterview.stream.service.access import Access
 from afterview.stream.service.admission import Visit
 from afterview.stream.service.http.bodies import Bodies
 from afterview.stream.service.http.errors import error_response
@@ -22,8 +23,10 @@ from afterview.stream.service.http.exchange import App, Exchange, Message, Recei
 from afterview.stream.service.http.gate import Gate
 from afterview.stream.service.http.openai_errors import openai_shaped
 from afterview.stream.service.http_address import OWN_SOCKET, is_loopback
+from afterview.stream.service.refusals import Refusals
 
 LONGEST_HEAD = 16 << 10  # bytes
+_LONGEST_PATH = 200  # characters, in the audit
 _LOCAL = frozenset(("localhost", "127.0.0.1", "::1"))
 
 _LOGGER = logging.getLogger(__name__)
@@ -54,12 +57,12 @@ class Rules:
 class Guard:
     """Middleware around the API."""
 
-    def __init__(self, app: App, rules: Rules, gate: Gate, bodies: Bodies) -> None:
-        self._app, self._rules, self._gate, self._bodies = app, rules, gate, bodies
+    def __init__(self, app: App, rules: Rules, gate: Gate, bodies: Bodies, refusals: Refusals) -> None:
+        self._app, self._rules, self._gate, self._bodies, self._refusals = app, rules, gate, bodies, refusals
 
     def for_this_user(self) -> "Guard":
         """The same API for requests that come by the socket in the memory."""
-        return Guard(self._app, replace(self._rules, own_socket=True), self._gate, self._bodies)
+        return Guard(self._app, replace(self._rules, own_socket=True), self._gate, self._bodies, self._refusals)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """One request. Never raises: what goes wrong unexpectedly is logged, and answered with status 500."""
@@ -80,10 +83,10 @@ class Guard:
                     refusal = await self._answered(scope, visit, body, receive, exchange)
                 else:
                     refusal = body
-        if refusal is None:
-            return  # it was answered, or the client left
-        refusal.headers["Connection"] = "close"
-        await refusal(scope, receive, exchange.send)
+        if refusal is not None:  # else it was answered, or the client left
+            refusal.headers["Connection"] = "close"
+            await refusal(scope, receive, exchange.send)
+        self._note(scope, exchange.status)
 
     async def _answered(
         self, scope: MutableMapping[str, Any], visit: Visit, body: bytes, receive: Receive, exchange: Exchange
@@ -98,6 +101,15 @@ class Guard:
             if exchange.begun:
                 raise
         return error_response(500, "unexpected", "this is a bug; the service's log has more")
+
+    def _note(self, scope: MutableMapping[str, Any], status: int) -> None:
+        """Tell the audit of what was refused."""
+        access = scope.get("state", {}).get("access")
+        if status == 403:
+            asked = f"{scope['method']} {scope['path'][:_LONGEST_PATH]}"
+            self._refusals.note(access or _stranger(scope), "request", "forbidden", request=asked)
+        elif status == 429 and access is None:
+            self._refusals.note(_stranger(scope), "token", "too_many_guesses")
 
     def _enter(self, scope: MutableMapping[str, Any], headers: Headers) -> Visit | Response:
         """Who comes, or the refusal."""
@@ -130,6 +142,10 @@ class Guard:
         except ValueError:
             return False
         return bool(place) and (place.lower() == host.lower() or _name_of(place) in self._rules.hosts - _LOCAL)
+
+
+def _stranger(scope: MutableMapping[str, Any]) -> Access:
+    return Access("unknown", address=scope["client"][0] if scope.get("client") else "")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

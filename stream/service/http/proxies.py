@@ -28,7 +28,7 @@ def see_through(scope: MutableMapping[str, Any], headers: Headers, trusted: Sequ
         if not _is_one_of(hop, trusted):
             break
     scope["client"] = (address, 0)
-    scheme = headers.get("x-forwarded-proto", "").split(",")[-1].strip().lower()
+    scheme = ",".join(headers.getlist("x-forwarded-proto")).split(",")[-1].strip().lower()
     if scheme in ("http", "https"):
         scope["scheme"] = scheme
 

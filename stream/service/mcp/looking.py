@@ -20,7 +20,7 @@ from afterview.stream.ask.looking import Chosen, frame_at, frame_numbered, newes
 from afterview.stream.service.access import Access
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import NotFound
-from afterview.stream.service.questions import image_url
+from afterview.stream.service.image_urls import image_url
 from afterview.stream.service.timeline import timeline
 
 MOST_ENTRIES = 20  # of a timeline, of each kind

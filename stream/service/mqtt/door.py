@@ -109,7 +109,7 @@ class Door:
             connection.abort()
 
     async def _empty(self, connection: Connection) -> None:
-        while batch := self._outbox.take(_AT_ONCE):
+        while batch := self._outbox.take_errors(_AT_ONCE) or self._outbox.take(_AT_ONCE):
             await self._publish(connection, batch)
 
     # --- connections ---
@@ -150,7 +150,13 @@ class Door:
         self._outbox.begin()
         self._presence.begin()
         _LOGGER.info("MQTT broker %s: connected; topics begin with %s/", self.broker.config.place, self.topics.prefix)
-        works = (self._receive(connection), self._introduce(connection), self._send(connection), self._repeat())
+        works = (
+            self._receive(connection),
+            self._introduce(connection),
+            self._send(connection),
+            self._send_errors(connection),
+            self._repeat(),
+        )
         tasks = [asyncio.get_running_loop().create_task(work) for work in works]
         try:
             while True:
@@ -202,6 +208,11 @@ class Door:
         while True:
             await self._outbox.wait()
             await self._publish(connection, self._outbox.take(_AT_ONCE))
+
+    async def _send_errors(self, connection: Connection) -> None:
+        while True:
+            await self._outbox.wait_for_errors()
+            await self._publish(connection, self._outbox.take_errors(_AT_ONCE))
 
     async def _publish(self, connection: Connection, batch: list[Message]) -> None:
         batch = [fitting for message in batch if (fitting := self._fitting(connection, message)) is not None]

@@ -40,8 +40,11 @@ class Outbox:
         self._states: OrderedDict[str, Message] = OrderedDict()
         self._sent: dict[str, int] = {}  # hash of the newest payload, by topic
         self._answers: deque[Message] = deque()
+        self._errors: deque[Message] = (
+            deque()
+        )  # on a way of their own: they wait for no receipt of the broker, nor behind one
         self._events: deque[Message] = deque()
-        self._wake = asyncio.Event()
+        self._wake, self._error_wake = asyncio.Event(), asyncio.Event()
         self.dropped: Counter[str] = Counter()
 
     def put_state(self, topic: str, payload: bytes, *, qos: int = 1) -> None:
@@ -53,12 +56,13 @@ class Outbox:
         self._wake.set()
 
     def put_answer(self, message: Message) -> None:
-        """An answer to somebody, or an error."""
-        if len(self._answers) >= MOST_ANSWERS:
+        """An answer to somebody, or (QoS 0) an error."""
+        queue, wake = (self._answers, self._wake) if message.qos else (self._errors, self._error_wake)
+        if len(queue) >= MOST_ANSWERS:
             self.dropped["answer"] += 1
             return
-        self._answers.append(message)
-        self._wake.set()
+        queue.append(message)
+        wake.set()
 
     def put_event(self, message: Message) -> None:
         """Something that happened."""
@@ -88,15 +92,29 @@ class Outbox:
             self._wake.clear()
             await self._wake.wait()
 
-    def take(self, most: int) -> list[Message]:
-        """The next messages, answers first. Give them back with `unsent` if they could not be sent."""
+    async def wait_for_errors(self) -> None:
+        """Until there is one."""
+        while not self._errors:
+            self._error_wake.clear()
+            await self._error_wake.wait()
+
+    def take_errors(self, most: int) -> list[Message]:
+        """The next errors, as `take`."""
+        return self._take(self._errors, most)
+
+    def _take(self, queue: deque[Message], most: int) -> list[Message]:
         found: list[Message] = []
-        while self._answers and len(found) < most:
-            message = self._answers.popleft()
+        while queue and len(found) < most:
+            message = queue.popleft()
             if time.monotonic() - message.made > ANSWER_LASTS_S:
                 self.dropped["answer"] += 1
             else:
                 found.append(message)
+        return found
+
+    def take(self, most: int) -> list[Message]:
+        """The next messages without errors, answers first. Give them back with `unsent` if they could not be sent."""
+        found = self._take(self._answers, most)
         while self._states and len(found) < most:
             topic, message = self._states.popitem(last=False)
             self._sent[topic] = hash(message.payload)
@@ -107,5 +125,7 @@ class Outbox:
 
     def unsent(self, messages: Sequence[Message]) -> None:
         """The connection broke: answers wait for the next one; states are told anew there; events are lost."""
-        self._answers.extendleft(message for message in reversed(messages) if message.kind == "answer")
+        for message in reversed(messages):
+            if message.kind == "answer":
+                (self._answers if message.qos else self._errors).appendleft(message)
         self.dropped["event"] += sum(message.kind == "event" for message in messages)

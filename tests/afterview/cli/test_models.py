@@ -159,3 +159,12 @@ def test_at_a_terminal_it_asks(
     assert main(["models", "pull", "own/model", "-q"]) == 1
     assert "nothing was fetched" in capsys.readouterr().err
     assert not list(cache.rglob("blobs/*"))
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "ftp://hub", "nonsense", ""])
+def test_an_address_that_is_no_hub(
+    address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    assert main(["models", "pull", "own/model"]) == 2
+    assert "which is no address of a hub; give https://HOST" in capsys.readouterr().err

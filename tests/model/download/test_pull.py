@@ -55,6 +55,9 @@ def test_a_pull_fetches_what_is_read_and_nothing_twice(hub: HubServer, cache: Pa
 
 def test_offline_nothing_is_asked_and_nothing_warned(hub: HubServer, caplog: pytest.LogCaptureFixture) -> None:
     fetched()
+    assert not [path for path in hub.asked if "own/model" not in path and "siglip" not in path], (
+        "only what is fetched is asked for"
+    )
     asked = len(hub.asked)
     assert find_optional(HubModel(MODEL), "tokenizer.json", "special_tokens_map.json").keys() == {"tokenizer.json"}
     assert HubModel(MODEL).find("model.safetensors") is None
@@ -175,6 +178,20 @@ def test_a_hub_that_does_not_answer(hub: HubServer, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(HubUnreachable, match="HF_HUB_OFFLINE is set"):
         fetched()
+
+
+def test_an_answer_without_an_end(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_MOST_BYTES", 100_000)
+    hub.faults.junk = b"[" * 500_000
+    with pytest.raises(PullFailed, match="has no end; if HF_ENDPOINT is set, check it"):
+        fetched()
+
+
+def test_redirects_whose_bodies_have_no_end(hub: HubServer) -> None:
+    hub.faults.endless_redirects = True
+    fetched()
+    assert {one.state for one in check(find_preset(MODEL))} == {"ok"}
+    assert set(hub.told) == {""}
 
 
 def test_names_and_revisions(hub: HubServer, cache: Path) -> None:

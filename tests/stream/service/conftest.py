@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from afterview.stream.session import Session
 from tests.support.slow_model import SlowModel
 
 
@@ -17,6 +16,4 @@ def tiny() -> Any:
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> SlowModel:
-    made = SlowModel()
-    monkeypatch.setattr(Session, "ask", lambda session, *given, memory: made.ask(session, *given))
-    return made
+    return SlowModel.instead_of_the_model(monkeypatch)

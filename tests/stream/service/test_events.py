@@ -2,7 +2,9 @@
 
 import asyncio
 
+from afterview.stream.service.access import Access
 from afterview.stream.service.events import CAPACITY, KEPT, Event, EventHub
+from afterview.stream.service.seen_events import seen_by
 
 
 async def take(hub: EventHub, count: int, after: int | None = None) -> list[Event]:
@@ -61,3 +63,17 @@ async def test_pauses_and_the_end() -> None:
     hub.close()
     assert [event.number async for event in listening if event] == [1]
     assert hub.listeners == 0
+
+
+async def test_numbers_do_not_tell_that_others_happened_at_the_same_moment() -> None:
+    hub, access = EventHub(), Access("one", cameras=frozenset({"yard"}))
+    for number in range(100):
+        hub.publish("camera", {"camera": f"attic-{number}"})
+        hub.publish("camera", {"camera": "yard"})
+    found: list[Event] = []
+    async for event in hub.listen(0, see=seen_by(access)):
+        assert event is not None
+        found.append(event)
+        if len(found) == 100:
+            break
+    assert all(event.number == int(event.time * 1_000_000) for event in found)

@@ -42,6 +42,22 @@ async def test_one_too_many_is_told_when_to_come_again() -> None:
     await task
 
 
+async def test_a_client_that_fills_the_line_keeps_nobody_else_out() -> None:
+    line, served = QuestionLine(4), list[str]()
+    async with line.turn("z"):
+        greedy = [asyncio.create_task(waiting(line, served, f"a{number}")) for number in range(1, 5)]
+        await settle()
+        others = [asyncio.create_task(waiting(line, served, name)) for name in ("b1", "c1", "b2", "a5")]
+        await settle()
+        assert line.waiting == 4
+    ended = await asyncio.gather(*greedy, *others, return_exceptions=True)
+    refused = [place for place, error in enumerate(ended) if isinstance(error, TooManyQuestions)]
+    assert refused == [2, 3, 6, 7], "the newest of the greedy client, then who would have no fewer than the others"
+    assert served == ["a1", "b1", "c1", "a2"]
+    assert line.refused == 4
+    assert (line.waiting, line.busy) == (0, False)
+
+
 async def test_one_who_leaves_gives_the_place_or_the_turn_back() -> None:
     line, served = QuestionLine(10), list[str]()
     async with line.turn("z"):

@@ -74,7 +74,23 @@ def test_what_is_refused(tmp_path: Path) -> None:
 
 
 KING = {"name": "a", "role": "king", "password": "", "cameras": None, "created": 1}
-DAMAGED = ("", "{", "[]", '{"users": [], "tokens": 3}', '{"users": [{"name": "a"}], "tokens": []}')
+WELL = {"name": "a", "role": "viewer", "password": "x", "cameras": ["yard"], "created": 1}
+TOKEN = {"name": "t", "user": "a", "digest": "d", "created": 1, "expires": None}
+WRONG_TYPES = [
+    {"users": [{**WELL, **wrong}], "tokens": []}
+    for wrong in ({"name": 1}, {"password": None}, {"cameras": "yard"}, {"cameras": [1]}, {"created": "now"})
+] + [
+    {"users": [WELL], "tokens": [{**TOKEN, **wrong}]} for wrong in ({"expires": "x"}, {"digest": 1}, {"expires": True})
+]
+DAMAGED = (
+    *map(json.dumps, WRONG_TYPES),
+    "[" * 100_000,
+    "",
+    "{",
+    "[]",
+    '{"users": [], "tokens": 3}',
+    '{"users": [{"name": "a"}], "tokens": []}',
+)
 
 
 def test_a_user_of_a_memory_that_is_not_there_yet_is_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -100,6 +116,16 @@ def test_a_damaged_file_lets_nobody_in(tmp_path: Path, text: str) -> None:
     change_users(tmp_path, lambda users: users.with_user(user()))
     entry.read_again()
     assert (entry.problem, list(entry.users.users)) == ("", ["ann"])
+
+
+def test_a_file_that_others_may_write_lets_nobody_in(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    change_users(tmp_path, lambda users: users.with_user(user()))
+    entry = admission(tmp_path, Clock())
+    for mode, said in ((0o622, "added themselves"), (0o660, "added themselves"), (0o600, ""), (0o644, "")):
+        (tmp_path / FILE).chmod(mode)
+        entry.read_again()
+        assert (said in entry.problem, list(entry.users.users)) == (True, [] if said else ["ann"]), oct(mode)
+    assert "can read the hashes" in caplog.text
 
 
 def test_a_service_without_users_is_open_on_its_own_machine_alone(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from tests.support.memory_world import START
 from tests.support.openai_client import client_of, user, video
 from tests.support.servers import wait_until
 from tests.support.service import ServiceHere, record_camera
-from tests.support.slow_session import SlowModel, answer_with
+from tests.support.slow_model import SlowModel
+from tests.support.slow_session import answer_with
 
 FRAMES = 60
 QUESTION = "Did you see a red ring?"

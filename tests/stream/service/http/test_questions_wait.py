@@ -8,6 +8,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from afterview.stream.errors import Cancelled
+from afterview.stream.session import Session
 from tests.support.servers import wait_until
 from tests.support.service import API, ServiceHere, record_camera
 from tests.support.slow_model import SlowModel
@@ -41,6 +43,26 @@ def test_a_client_that_leaves_cancels_its_generation(service: ServiceHere, slow:
     assert 'afterview_questions_total{outcome="cancelled"} 1' in service.client.get("/metrics").text
     leave_early(service, stream=stream)  # the turn was given back
     assert wait_until(lambda: slow.asked == 2, 5)
+
+
+def test_a_client_that_does_not_read_keeps_nobody_waiting(
+    service: ServiceHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More text than the buffers of a connection hold, and a client that reads none of it."""
+
+    async def much(session: Session, model: Any, question: Any, on_text: Any, on_cameras: Any, **_: Any) -> Any:
+        on_cameras(["yard"], {})
+        for _ in range(32):
+            on_text("x" * 1_000_000)
+        raise Cancelled("told to")
+
+    monkeypatch.setattr(Session, "ask", much)
+    with (
+        httpx2.Client(base_url=service.url, timeout=20, trust_env=False) as client,
+        client.stream("POST", f"{API}/ask", json={**BODY, "stream": True}),
+    ):
+        answer = service.client.post(f"{API}/ask", json=BODY, timeout=5)
+        assert answer.json()["error"]["message"] == "told to"
 
 
 def test_a_full_queue_says_when_to_come_again(service: ServiceHere, slow: SlowModel) -> None:

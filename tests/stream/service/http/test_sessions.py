@@ -167,6 +167,18 @@ def test_only_proxies_that_are_named_say_who_comes(peer: str, given: str, seen: 
     assert scope["scheme"] == ("https" if peer.endswith("10.0.0.1") else "http")
 
 
+def test_what_a_client_adds_before_the_proxy_does_not_count() -> None:
+    headers = Headers(
+        raw=[
+            (b"x-forwarded-for", b"1.2.3.4"), (b"x-forwarded-for", b"9.9.9.9"),
+            (b"x-forwarded-proto", b"https"), (b"x-forwarded-proto", b"http"),
+        ]
+    )  # fmt: skip
+    scope: dict[str, Any] = {"client": ("10.0.0.1", 1), "scheme": "http"}
+    see_through(scope, headers, networks(["10.0.0.0/8"]))
+    assert (scope["client"][0], scope["scheme"]) == ("9.9.9.9", "http")
+
+
 async def _endless(session: Session, model: Any, question: Any, on_text: Any, on_cameras: Any, **more: Any) -> Any:
     import asyncio
 
@@ -262,6 +274,36 @@ def test_a_viewers_events_are_those_of_their_cameras(service: ServiceHere) -> No
     with service.client.stream("GET", f"{API}/events", headers={**ben, "Last-Event-ID": str(numbers[0])}) as response:
         again = [data["number"] for _, data in (next(sent_events(response.iter_lines())) for _ in range(1))]
     assert again == numbers[1:2], "who comes back goes on where they were"
+
+
+def test_the_audit_has_what_was_refused(service: ServiceHere) -> None:
+    ann, ben = add_token(service.memory, "ann", "looking"), add_token(service.memory, "ben", "trying")
+    assert wait_until(lambda: service.client.get(f"{API}/session", headers=ben).status_code == 200, 5)
+    for _ in range(3):
+        service.json("DELETE", "/cameras/yard", headers={**ben, "X-Forwarded-For": "10.66.0.2"}, status=403)
+    client, _ = signed_in(service, "ben")
+    without_csrf = client.post(
+        f"{API}/cameras/yard/pause", json={"paused": True}, headers={"X-Forwarded-For": "10.66.0.3"}
+    )
+    assert without_csrf.status_code == 403
+    assert sign_in(service, "ann", Origin="https://evil.example").status_code == 403
+    forwarded = {"X-Forwarded-For": "10.66.0.1"}
+    while sign_in(service, "nobody-here", "wrong", **forwarded).status_code != 429:
+        pass
+    for number in range(11):
+        service.client.get(f"{API}/session", headers={**forwarded, "Authorization": f"Bearer {number}"})
+    found: set[tuple[str, str, str, str | None]] = set()
+
+    def all_there() -> bool:
+        lines = service.json("GET", "/audit?limit=1000", headers=ann)["lines"]
+        found.update((line["user"], line["what"], line.get("outcome", ""), line.get("request")) for line in lines)
+        return ("unknown", "token", "too_many_guesses", None) in found
+
+    assert wait_until(all_there, 5), found
+    assert {
+        ("ben", "request", "forbidden", "DELETE /api/v1/cameras/yard"), ("ben", "request", "forbidden", "POST /api/v1/cameras/yard/pause"),
+        ("unknown", "request", "forbidden", "POST /api/v1/session"), ("unknown", "sign_in", "too_many_tries", None),
+    } <= found  # fmt: skip
 
 
 def test_the_audit_has_everything_and_no_secret(service: ServiceHere) -> None:

@@ -73,3 +73,16 @@ async def test_waiting_ends_when_there_is_something() -> None:
     assert not waiting.done()
     outbox.put_state("a", b"1")
     await asyncio.wait_for(waiting, 5)
+
+
+async def test_errors_do_not_wait_behind_answers() -> None:
+    outbox = Outbox()
+    outbox.put_answer(Message("answer", "a", b"answer"))
+    outbox.put_answer(Message("answer", "a", b"error", 0))
+    await asyncio.wait_for(outbox.wait_for_errors(), 5)
+    taken = outbox.take_errors(9)
+    assert [message.payload for message in taken] == [b"error"]
+    assert [message.payload for message in outbox.take(9)] == [b"answer"]
+    outbox.unsent(taken)
+    assert outbox.take(9) == []
+    assert outbox.take_errors(9) == taken

@@ -97,7 +97,7 @@ def _add_saved(routes: APIRouter, engine: Engine, questions: Questions, audit: A
     async def delete(access: Admin, answer: AnswerId) -> Response:
         def work() -> str:
             identity = questions.answer(answer, access).about.id
-            delete_answer(find_saved(engine.path, answer).path)
+            delete_answer(find_saved(engine.path, identity).path)
             return identity
 
         audit.note(access, "delete_answer", answer=await engine.read(work))

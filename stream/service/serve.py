@@ -83,7 +83,7 @@ class Service:
             self._memory, self._config, self._load_model, environment=SecretVariables(), version=self._version
         )
         audit = Audit(self._memory)
-        measured, jobs = Measured(), Jobs(engine.hub, audit)
+        measured, jobs = Measured(), Jobs(engine.hub, audit, self._memory)
         admission = Admission(self._memory, self._token, local=self._local, session_s=3600 * http.session_hours)
         gate = Gate(admission, networks(http.trusted_proxies))
         parts = Parts(engine, Questions(engine, measured, audit), jobs, measured, gate, audit, self.url)

@@ -85,6 +85,22 @@ def test_a_client_that_reads_nothing_loses_its_connection(
             response.read()
 
 
+def test_errors_of_streams_and_jobs_do_not_tell_where_the_memory_lies(
+    service: ServiceHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def damaged(session: Session, model: Any, question: Any, on_text: Any, on_cameras: Any, **_: Any) -> Any:
+        on_cameras(["yard"], {})
+        raise Cancelled(f"{service.memory}/yard: damaged")
+
+    monkeypatch.setattr(Session, "ask", damaged)
+    streamed = service.client.post(f"{API}/ask", json={**BODY, "stream": True}).text
+    (service.memory / "yard" / "committed").write_text("")
+    job = service.json("POST", "/cameras/yard/export?wait=20", {}, status=202)
+    for said in (streamed, job["error"]["message"]):
+        assert "the memory/yard" in said
+        assert str(service.memory) not in said
+
+
 def test_a_full_queue_says_when_to_come_again(service: ServiceHere, slow: SlowModel) -> None:
     asking = [
         threading.Thread(target=lambda: httpx2.post(f"{service.url}{API}/ask", json=BODY, timeout=20)) for _ in range(3)

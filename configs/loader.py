@@ -110,7 +110,9 @@ def load_mapping(values: Any, schema: type[S], *, source: str, place: Place | No
 def _describe(error: ValidationError, schema: type[BaseModel], source: str, place: Place | None) -> Iterator[str]:
     origin = source
     for problem in error.errors():
-        location = place_of(problem)
+        location = place_of(problem) or [
+            str(part) for part in problem["loc"][-1:]
+        ]  # a key may read like a type: `none`
         name = ".".join(location)
         if place is not None:
             source = f"{origin}{place(location)}"

@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from afterview.stream.service.errors import TooManyJobs
+
 Kind = Literal["camera", "job", "answer", "configuration", "model", "missed"]
 
 KEPT = 256  # events for listeners that come back
 CAPACITY = 256  # events that wait for one listener
-MOST_LISTENERS = 64
+MOST_LISTENERS, MOST_OF_ONE = 64, 32  # of all clients, and of one
 _MOST_GONE = 1000
 _STAMPS_PER_S = 1_000_000  # so many that no two events of a burst share one: the second would be later than its time
 
@@ -60,6 +62,13 @@ class EventHub:
         """How many listen now."""
         return len(self._listeners)
 
+    def require_room(self, client: str) -> None:
+        """Raise TooManyJobs for one listener too many. One client alone does not keep others out."""
+        if self.listeners >= MOST_LISTENERS:
+            raise TooManyJobs(f"{MOST_LISTENERS} clients listen to events already")
+        if sum(listener.client == client for listener in self._listeners) >= MOST_OF_ONE:
+            raise TooManyJobs(f"you listen to events {MOST_OF_ONE} times already")
+
     def publish(self, kind: Kind, data: dict[str, Any]) -> None:
         """Tell everybody who listens."""
         self._number += 1
@@ -77,13 +86,13 @@ class EventHub:
             listener.put(event)
 
     async def listen(
-        self, after: int | None = None, *, pause_s: float = 15.0, see: See | None = None
+        self, after: int | None = None, *, pause_s: float = 15.0, see: See | None = None, client: str = ""
     ) -> AsyncIterator[Event | None]:
         """Events from now on, or those after a number, as far as they are kept. None after every `pause_s` without one.
 
         see: an event as the listener may know it, None for one that they may not; `after` is one of the numbers that it gives.
         """
-        listener = _Listener(see)
+        listener = _Listener(see, client)
         if after is not None:
             if see is None:
                 oldest = self._kept[0].number if self._kept else self._number + 1
@@ -110,8 +119,8 @@ class EventHub:
 
 
 class _Listener:
-    def __init__(self, see: See | None) -> None:
-        self._see = see
+    def __init__(self, see: See | None, client: str) -> None:
+        self._see, self.client = see, client
         self.events: deque[Event] = deque()
         self.missed = 0
         self.wake = asyncio.Event()

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from afterview.configs import AfterviewError
@@ -71,8 +72,10 @@ class Job:
 class Jobs:
     """Executes jobs, and remembers the latest."""
 
-    def __init__(self, hub: EventHub, audit: Audit | None = None) -> None:
+    def __init__(self, hub: EventHub, audit: Audit | None = None, memory: Path | None = None) -> None:
+        """memory: its place on this machine, which errors do not tell: every user who may see the camera reads them."""
         self._hub, self._audit = hub, audit
+        self._place = str(memory) if memory is not None and memory.is_absolute() else ""
         self._jobs: dict[str, Job] = {}
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="job")
         self._tasks: set[asyncio.Task[None]] = set()
@@ -148,6 +151,8 @@ class Jobs:
             job.state, job.error = "failed", {"kind": "stopping", "message": "the service ended before"}
         except Exception as error:
             job.state, job.error = "failed", _describe(error)
+            if self._place:
+                job.error["message"] = job.error["message"].replace(self._place, "the memory")
             if not isinstance(error, AfterviewError | OSError):
                 _LOGGER.exception("job %s (%s of %s) failed", job.id, job.kind, job.camera or "the memory")
         job.ended = time.time()

@@ -78,11 +78,16 @@ def read_token(file: Path | None, environment: Mapping[str, str] = os.environ) -
     return Token(value)
 
 
-def require_token(token: Token | None, bind: str, *, loopback: bool, admins: Sequence[str] = ()) -> None:
-    """Raise TokenRequired for a service that other machines reach without a token or a user who is an admin."""
-    if token is None and not loopback and not admins:
+def require_token(
+    token: Token | None, bind: str, *, loopback: bool, admins: Sequence[str] = (), proxies: Sequence[str] = ()
+) -> None:
+    """Raise TokenRequired for a service that other machines reach, themselves or by a proxy, without a token or a user who is an admin."""
+    if token is None and (proxies or not loopback) and not admins:
+        where = f"http.bind {bind}: other machines can reach this address"
+        if loopback:
+            where = "http.trusted_proxies: other machines can reach the service by a proxy"
         raise TokenRequired(
-            f"http.bind {bind}: other machines can reach this address, so a token or a user is needed: put a token into a file (mode 600) "
+            f"{where}, so a token or a user is needed: put a token into a file (mode 600) "
             f"that http.token_file names, or into the variable {TOKEN_VARIABLE}; or `afterview user add NAME --role admin`"
         )
 

@@ -49,8 +49,11 @@ class Service:
         self._memory, self._config, self._load_model = memory, config, load_model
         self._version, self._reload = version, reload
         self._token: Token | None = read_token(config.http.token_file)
-        self._local = is_loopback(config.http.bind)
-        require_token(self._token, config.http.bind, loopback=self._local, admins=read_users(memory).admins)
+        loopback, proxies = is_loopback(config.http.bind), config.http.trusted_proxies
+        require_token(
+            self._token, config.http.bind, loopback=loopback, admins=read_users(memory).admins, proxies=proxies
+        )
+        self._local = loopback and not proxies
         self._broker = broker_of(config.mqtt, SecretVariables())
         self._own_model = OwnModel.of(config.answer_with, SecretVariables())
         self._server: Server | None = None
@@ -82,7 +85,7 @@ class Service:
             self._memory, self._config, self._load_model, environment=SecretVariables(), version=self._version
         )
         audit = Audit(self._memory)
-        measured, jobs = Measured(), Jobs(engine.hub, audit)
+        measured, jobs = Measured(), Jobs(engine.hub, audit, self._memory)
         admission = Admission(self._memory, self._token, local=self._local, session_s=3600 * http.session_hours)
         gate = Gate(admission, networks(http.trusted_proxies))
         questions = Questions(engine, measured, audit, self._own_model)

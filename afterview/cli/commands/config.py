@@ -40,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     admins = (
         read_users(memory_path(str(config.memory or default_memory(os.environ)[0]))).admins if token is None else ()
     )
-    require_token(token, config.http.bind, loopback=is_loopback(config.http.bind), admins=admins)
+    http = config.http
+    require_token(token, http.bind, loopback=is_loopback(http.bind), admins=admins, proxies=http.trusted_proxies)
     broker_of(config.mqtt, SecretVariables())
     for note in _notes(config):
         _LOGGER.warning("note: %s", note)

@@ -1,6 +1,7 @@
 """Routes of questions, searches and saved answers."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -55,9 +56,9 @@ def answer_routes(engine: Engine, questions: Questions, audit: Audit) -> APIRout
             return Json(await unless_left(request, questions.ask(asked, access)))
         pieces = questions.stream(asked, access)
         first = await unless_left(request, _next(pieces))  # what is wrong from the start has a status of its own
-        return StreamingResponse(
-            _events(first, pieces), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
-        )
+        memory = None if access.door == "socket" else engine.path
+        sent = _events(first, pieces, memory)
+        return StreamingResponse(sent, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     @routes.post("/search", response_model=schemas.SearchDocument, summary="Find frames by a text",
                  responses={**_NOTHING, **_OTHER_MODEL})  # fmt: skip
@@ -97,7 +98,7 @@ def _add_saved(routes: APIRouter, engine: Engine, questions: Questions, audit: A
     async def delete(access: Admin, answer: AnswerId) -> Response:
         def work() -> str:
             identity = questions.answer(answer, access).about.id
-            delete_answer(find_saved(engine.path, answer).path)
+            delete_answer(find_saved(engine.path, identity).path)
             return identity
 
         audit.note(access, "delete_answer", answer=await engine.read(work))
@@ -115,12 +116,12 @@ async def _next(pieces: AsyncIterator[Piece]) -> Piece:
     return await anext(pieces)
 
 
-async def _events(first: Piece, pieces: AsyncIterator[Piece]) -> AsyncIterator[str]:
+async def _events(first: Piece, pieces: AsyncIterator[Piece], memory: FilePath | None) -> AsyncIterator[str]:
     try:
         yield server_sent(first.kind, first.data)
         async for piece in pieces:
             yield server_sent(piece.kind, piece.data)
     except (AfterviewError, OSError) as error:
-        yield server_sent("error", document_of(error))
+        yield server_sent("error", document_of(error, memory))
     finally:
         await pieces.aclose()  # type: ignore[attr-defined]

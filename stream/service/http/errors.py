@@ -95,9 +95,11 @@ def response_of(error: AfterviewError | OSError) -> JSONResponse:
     return error_response(status, error_kind(error), str(error), headers)
 
 
-def document_of(error: AfterviewError | OSError) -> dict[str, Any]:
-    """The same as a document, for streams that have begun."""
+def document_of(error: AfterviewError | OSError, memory: Path | None = None) -> dict[str, Any]:
+    """The same as a document, for streams that have begun. memory: its place on this machine, which the client need not know."""
     found: dict[str, Any] = json.loads(bytes(response_of(error).body))
+    if memory is not None and memory.is_absolute():
+        found["error"]["message"] = found["error"]["message"].replace(str(memory), "the memory")
     return found
 
 

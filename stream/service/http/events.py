@@ -7,8 +7,6 @@ from fastapi import APIRouter, Header
 from fastapi.responses import StreamingResponse
 
 from afterview.stream.service.engine import Engine
-from afterview.stream.service.errors import TooManyJobs
-from afterview.stream.service.events import MOST_LISTENERS
 from afterview.stream.service.http import schemas
 from afterview.stream.service.http.parameters import Visitor, server_sent
 from afterview.stream.service.seen_events import seen_by
@@ -34,13 +32,12 @@ def event_routes(engine: Engine) -> APIRouter:
         ] = None,
     ) -> StreamingResponse:
         """Of the cameras that the user may see, and of their own answers."""
-        if engine.hub.listeners >= MOST_LISTENERS:
-            raise TooManyJobs(f"{MOST_LISTENERS} clients listen to events already")
+        engine.hub.require_room(access.client)
         after = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 20 else None
 
         async def sent() -> AsyncIterator[str]:
             yield ": welcome\n\n"
-            async for event in engine.hub.listen(after, see=seen_by(access)):
+            async for event in engine.hub.listen(after, see=seen_by(access), client=access.client):
                 yield ": still here\n\n" if event is None else server_sent(event.kind, event.to_dict(), event.number)
 
         return StreamingResponse(sent(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

@@ -21,6 +21,7 @@ from afterview.stream.service.tls import server_context
 
 GRACE_S = 5  # that requests in progress have at the end
 _KEEP_ALIVE_S = 15
+UNREAD_S = 60.0  # that a client may leave all buffers full: else it would hold its connection for ever
 _BACKLOG = 128
 
 
@@ -111,6 +112,7 @@ def _protocol(header_timeout_s: float, most_connections: int) -> type[asyncio.Pr
         """A connection that is closed if the head of a request takes too long, or if there are too many."""
 
         _head_timer: asyncio.TimerHandle | None = None
+        _unread_timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             """Refuse one connection too many."""
@@ -130,9 +132,20 @@ def _protocol(header_timeout_s: float, most_connections: int) -> type[asyncio.Pr
             if not self._idle:
                 self._end_timer()
 
+        def pause_writing(self) -> None:
+            """The buffers are full."""
+            super().pause_writing()
+            self._unread_timer = self.loop.call_later(UNREAD_S, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            """The client reads."""
+            super().resume_writing()
+            self._end_unread()
+
         def connection_lost(self, exc: Exception | None) -> None:
             """The end."""
             self._end_timer()
+            self._end_unread()
             if self.transport is not None:
                 super().connection_lost(exc)
 
@@ -142,6 +155,11 @@ def _protocol(header_timeout_s: float, most_connections: int) -> type[asyncio.Pr
 
         def _expect_head(self) -> None:
             self._head_timer = self.loop.call_later(header_timeout_s, self.transport.abort)
+
+        def _end_unread(self) -> None:
+            if self._unread_timer is not None:
+                self._unread_timer.cancel()
+                self._unread_timer = None
 
         def _end_timer(self) -> None:
             if self._head_timer is not None:

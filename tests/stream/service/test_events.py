@@ -2,8 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from afterview.stream.service.access import Access
-from afterview.stream.service.events import CAPACITY, KEPT, Event, EventHub
+from afterview.stream.service.errors import TooManyJobs
+from afterview.stream.service.events import CAPACITY, KEPT, MOST_OF_ONE, Event, EventHub
 from afterview.stream.service.seen_events import seen_by
 
 
@@ -77,3 +80,19 @@ async def test_numbers_do_not_tell_that_others_happened_at_the_same_moment() -> 
         if len(found) == 100:
             break
     assert all(event.number == int(event.time * 1_000_000) for event in found)
+
+
+async def test_one_client_does_not_keep_others_from_listening() -> None:
+    hub = EventHub()
+    tasks = [asyncio.create_task(_listen(hub, "user one")) for _ in range(MOST_OF_ONE)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooManyJobs):
+        hub.require_room("user one")
+    hub.require_room("user two")
+    hub.close()
+    await asyncio.gather(*tasks)
+
+
+async def _listen(hub: EventHub, client: str) -> None:
+    async for _ in hub.listen(client=client, pause_s=5):
+        pass

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from afterview.configs import ConfigError
+from afterview.stream.service.config import ServiceConfig
 from afterview.stream.service.errors import TokenRequired
 from afterview.stream.service.http.guard import Rules
 from afterview.stream.service.http_address import is_loopback
 from afterview.stream.service.secrets import SecretVariables, Token, read_token, require_token
+from afterview.stream.service.serve import Service
 from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.address.redact import redact
 
@@ -81,6 +83,14 @@ def test_other_machines_need_a_token(bind: str, local: bool) -> None:
         require_token(None, bind, loopback=local)
     assert Rules.of(bind, (), body_timeout_s=1).any_address
     return None
+
+
+def test_a_service_behind_a_proxy_needs_a_token_on_loopback_too(tmp_path: Path) -> None:
+    config = ServiceConfig.model_validate({"http": {"trusted_proxies": ["127.0.0.1"]}})
+    with pytest.raises(TokenRequired, match="by a proxy"):
+        Service(tmp_path, config, lambda *_: None, version="test")  # type: ignore[arg-type, return-value]
+    require_token(None, "127.0.0.1", loopback=True, admins=["ann"], proxies=["127.0.0.1"])
+    require_token(Token(GOOD), "127.0.0.1", loopback=True, proxies=["127.0.0.1"])
 
 
 def test_variables_from_files(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from afterview.stream.errors import Cancelled
+from afterview.stream.service.http import server
 from afterview.stream.session import Session
 from tests.support.servers import wait_until
 from tests.support.service import API, ServiceHere, record_camera
@@ -45,16 +46,17 @@ def test_a_client_that_leaves_cancels_its_generation(service: ServiceHere, slow:
     assert wait_until(lambda: slow.asked == 2, 5)
 
 
+async def much(session: Session, model: Any, question: Any, on_text: Any, on_cameras: Any, **_: Any) -> Any:
+    on_cameras(["yard"], {})
+    for _ in range(32):
+        on_text("x" * 1_000_000)
+    raise Cancelled("told to")
+
+
 def test_a_client_that_does_not_read_keeps_nobody_waiting(
     service: ServiceHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More text than the buffers of a connection hold, and a client that reads none of it."""
-
-    async def much(session: Session, model: Any, question: Any, on_text: Any, on_cameras: Any, **_: Any) -> Any:
-        on_cameras(["yard"], {})
-        for _ in range(32):
-            on_text("x" * 1_000_000)
-        raise Cancelled("told to")
 
     monkeypatch.setattr(Session, "ask", much)
     with (
@@ -63,6 +65,40 @@ def test_a_client_that_does_not_read_keeps_nobody_waiting(
     ):
         answer = service.client.post(f"{API}/ask", json=BODY, timeout=5)
         assert answer.json()["error"]["message"] == "told to"
+
+
+def test_a_client_that_reads_nothing_loses_its_connection(
+    service: ServiceHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "UNREAD_S", 0.3)
+    monkeypatch.setattr(Session, "ask", much)
+    found = service.service._server
+    assert found is not None
+    connections = found.server_state.connections
+    with (
+        httpx2.Client(base_url=service.url, timeout=20, trust_env=False) as client,
+        client.stream("POST", f"{API}/ask", json={**BODY, "stream": True}) as response,
+    ):
+        assert len(connections) == 2
+        assert wait_until(lambda: len(connections) == 1, 10)
+        with pytest.raises(httpx2.RemoteProtocolError):
+            response.read()
+
+
+def test_errors_of_streams_and_jobs_do_not_tell_where_the_memory_lies(
+    service: ServiceHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def damaged(session: Session, model: Any, question: Any, on_text: Any, on_cameras: Any, **_: Any) -> Any:
+        on_cameras(["yard"], {})
+        raise Cancelled(f"{service.memory}/yard: damaged")
+
+    monkeypatch.setattr(Session, "ask", damaged)
+    streamed = service.client.post(f"{API}/ask", json={**BODY, "stream": True}).text
+    (service.memory / "yard" / "committed").write_text("")
+    job = service.json("POST", "/cameras/yard/export?wait=20", {}, status=202)
+    for said in (streamed, job["error"]["message"]):
+        assert "the memory/yard" in said
+        assert str(service.memory) not in said
 
 
 def test_a_full_queue_says_when_to_come_again(service: ServiceHere, slow: SlowModel) -> None:

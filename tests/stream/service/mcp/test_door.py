@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 
+from afterview.configs import UsageError
 from afterview.stream.service.mcp import looking, tools
-from afterview.stream.service.mcp.arguments import FORMS
+from afterview.stream.service.mcp.arguments import FORMS, check
 from tests.stream.service.mcp.conftest import ERAS, call, text_of, with_client
 from tests.support.held_model import HeldModel
 from tests.support.memory_world import START
@@ -340,3 +341,9 @@ def test_the_service_ends_while_a_call_waits(tiny: Any, tmp_path: Path, held: He
                 assert "ending" in text_of(result)
 
         with_client(service.url, mode, work)
+
+
+@pytest.mark.parametrize("name", ["none", "str", "int"])
+def test_an_unknown_argument_may_be_called_like_a_type(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name}: unknown argument"):
+        check("cameras", {name: 1})

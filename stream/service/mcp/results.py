@@ -40,7 +40,7 @@ def answered(document: Document, base: str | None) -> Result:
     data: dict[str, Any] = {"status": "answered", **{key: document[key] for key in keys if key in document}}
     data["evidence"] = [_linked(item, base) for item in document["evidence"]]
     data["cameras"] = [
-        {key: part[key] for key in ("camera", "answer", "why", "coverage") if key in part} | _own_model(part)
+        {**{key: part[key] for key in ("camera", "answer", "why", "coverage") if key in part}, **_own_model(part)}
         for part in document["cameras"]
     ]
     shown = data["evidence"][:SHOWN_FRAMES]

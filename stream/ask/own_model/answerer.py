@@ -97,7 +97,7 @@ class OwnModelAnswerer:
         answer = "\n".join(
             title + part.text for title, part in zip(titles(list(asked)), parts, strict=True)
         )  # not what was streamed: a loop is cut from it
-        notice = "; ".join([_left(parts, self._server.host), *notes])
+        notice = "; ".join([_sent(parts, self._server), *notes])
         total_s = time.perf_counter() - began
         return Answer(uuid.uuid4().hex[:12], text, answer, tuple(parts), notice, skipped, total_s)
 
@@ -194,7 +194,8 @@ class OwnModelAnswerer:
         return {
             "model": reply.model,
             "answered_by": {"host": self._server.host, "model": reply.model, "reported_model": reply.reported},
-            "left_machine": {
+            "sent": {
+                "left_machine": not self._server.is_here,
                 "frames": len(chosen.frames),
                 "bytes": size,
                 "requests": reply.requests,
@@ -215,12 +216,15 @@ class OwnModelAnswerer:
         }
 
 
-def _left(parts: list[CameraAnswer], host: str) -> str:
-    """What left the machine, in a sentence."""
-    sent: list[Any] = [part.provenance["left_machine"] for part in parts]
+def _sent(parts: list[CameraAnswer], server: ModelServer) -> str:
+    """Who answered, and what left the machine for it, in a sentence."""
+    sent: list[Any] = [part.provenance["sent"] for part in parts]
     frames, size = sum(one["frames"] for one in sent), sum(one["bytes"] for one in sent)
     models = ", ".join(dict.fromkeys(str(part.provenance["model"]) for part in parts))
-    return f"answered by {models} at {host}, to which {counted(frames, 'frame')} ({_size(size)}) left this machine"
+    given = f"{counted(frames, 'frame')} ({_size(size)})"
+    if server.is_here:
+        return f"answered by {models} at {server.host}, an address of this machine, which was sent {given}"
+    return f"answered by {models} at {server.host}, to which {given} left this machine"
 
 
 def _size(size: int) -> str:

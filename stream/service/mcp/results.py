@@ -63,7 +63,7 @@ def answered(document: Document, base: str | None) -> Result:
 def _own_model(part: Document) -> Document:
     """What the answer of a user's own model server has more."""
     provenance = part.get("provenance") or {}
-    return {key: provenance[key] for key in ("answered_by", "left_machine", "verdict") if provenance.get(key)}
+    return {key: provenance[key] for key in ("answered_by", "sent", "verdict") if provenance.get(key)}
 
 
 def found(document: Document, base: str | None) -> Result:

@@ -46,7 +46,8 @@ def test_the_screen_says_who_answered_and_what_left_the_machine(
     assert out.startswith("CONFIRMED: the picture is brightest in [3]")
     assert "\nverdict: confirmed (the picture is brightest in [3]" in out
     assert re.search(
-        rf"note: answered by {MODEL} at {server.host}, to which 3 frames \(\d+ kB\) left this machine", out
+        rf"note: answered by {MODEL} at {server.host}, an address of this machine, which was sent 3 frames \(\d+ kB\)",
+        out,
     )
     cited, *sent = re.findall(r"frame (\d+) +(cited|sent) ", out)
     assert cited == ("4", "cited")
@@ -59,8 +60,8 @@ def test_json_has_it_too(memory: Path, server: ModelServer, capsys: pytest.Captu
     document = json.loads(capsys.readouterr().out)
     provenance = document["provenance"]
     assert provenance["answered_by"] == {"host": server.host, "model": "other", "reported_model": MODEL}
-    assert provenance["left_machine"]["frames"] == 5
-    assert provenance["left_machine"]["bytes"] == server.chats[0].size
+    assert provenance["sent"]["frames"] == 5
+    assert provenance["sent"]["bytes"] == server.chats[0].size
     assert document["evidence"][0]["frame"] == 4
 
 
@@ -110,7 +111,7 @@ def test_a_chat_with_a_server(
     monkeypatch.setattr(sys, "stdin", io.StringIO("Is it bright?\nWhere is it brightest?\n"))
     assert main(["chat", "--memory", str(memory), "--answer-with", server.url]) == 0
     said = capsys.readouterr()
-    assert f"questions go to {server.host}: up to 8 frames of each camera leave this machine" in said.err
+    assert f"questions go to {server.host}: up to 8 frames of each camera are sent" in said.err
     assert len(said.out.splitlines()) == len(server.chats) == 2
 
 
@@ -124,7 +125,7 @@ def test_real_footage(tmp_path: Path, server: ModelServer, capsys: pytest.Captur
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     (chat,) = server.chats
     snapshot = Memory(tmp_path).camera("hall").snapshot()
-    frames = document["provenance"]["left_machine"]["frame_ids"]
+    frames = document["provenance"]["sent"]["frame_ids"]
     assert frames == sorted(frames)
     labels = [
         f"Frame {place}, camera hall, {snapshot.info.show(snapshot.time_of(frame))}:"

@@ -78,9 +78,12 @@ def test_every_door_says_who_answered_and_what_left_the_machine(
     assert len([kind for kind, _ in events if kind == "text"]) > 3  # word by word
     for found in (document, by_openai["afterview"], events[-1][1]):
         assert found["provenance"]["answered_by"] == {"host": server.host, "model": MODEL, "reported_model": MODEL}
-        assert found["provenance"]["left_machine"]["frames"] == 4
+        assert found["provenance"]["sent"]["frames"] == 4
         assert found["provenance"]["verdict"]["verdict"] == "confirmed"
-        assert f"answered by {MODEL} at {server.host}, to which 4 frames" in found["notice"]
+        assert (
+            f"answered by {MODEL} at {server.host}, an address of this machine, which was sent 4 frames"
+            in found["notice"]
+        )
         assert found["coverage"]["last_time"] == START + 11
         assert len(found["evidence"]) == 4
 

@@ -57,8 +57,8 @@ def test_frames_are_sent_in_order_of_time_each_with_its_camera_and_time(memory: 
     assert (
         f"200 frames from {info.show(START)} to {info.show(START + FRAMES - 1)}; 6 of them are shown" in chat.question
     )
-    assert answer.parts[0].provenance["left_machine"] == {
-        "frames": 6, "bytes": chat.size, "requests": 1, "image_size": 512, "frame_ids": shown,
+    assert answer.parts[0].provenance["sent"] == {
+        "left_machine": False, "frames": 6, "bytes": chat.size, "requests": 1, "image_size": 512, "frame_ids": shown,
     }  # fmt: skip
 
 
@@ -105,7 +105,10 @@ def test_the_answer_is_the_servers_with_the_frames_that_it_cites_first(memory: M
         "verdict": "confirmed", "reason": f"the picture is brightest in [5], {chat.frames[-1].label}"
     }  # fmt: skip
     size = f"{round(chat.size / 1e3)} kB"
-    assert answer.notice == f"answered by {MODEL} at {server.host}, to which 5 frames ({size}) left this machine"
+    assert (
+        answer.notice
+        == f"answered by {MODEL} at {server.host}, an address of this machine, which was sent 5 frames ({size})"
+    )
     assert set(part.timing) == {"recall_s", "first_token_s", "total_s"}
 
 

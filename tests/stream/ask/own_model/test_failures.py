@@ -181,6 +181,13 @@ def test_a_busy_server_is_asked_again_when_it_says_so(memory: Memory, server: Mo
     assert (left["requests"], left["bytes"]) == (3, sum(sent))
 
 
+def test_a_server_that_is_busy_for_ever_does_not_get_the_frames_for_ever(memory: Memory, server: ModelServer) -> None:
+    server.wrong.busy = [(429, "0")] * 50
+    with pytest.raises(ModelServerError, match=r"is busy \(429"):
+        ask(memory, server.url)
+    assert len(server.chats) == 8
+
+
 def test_a_busy_server_says_for_how_long(memory: Memory, server: ModelServer) -> None:
     server.wrong.busy = [(429, "7")]
     with pytest.raises(ModelServerBusy) as failure:

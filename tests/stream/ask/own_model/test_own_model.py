@@ -164,6 +164,29 @@ def test_an_answer_is_saved_and_opened_again_unchanged(tmp_path: Path, server: M
     assert opened.answer.notice == answer.notice
 
 
+def test_forget_erases_the_reason_of_a_verdict_with_the_text(tmp_path: Path, server: ModelServer) -> None:
+    record_pictured(tmp_path, "door", 4)
+    memory, question = Memory(tmp_path), Question("Is there a burglar?")
+    server.answers = lambda chat: "CONFIRMED: the burglar wears a red hat in [2]."
+    record = AnswerRecord.of(
+        asking(memory, server).ask(question),
+        question,
+        asked=START,
+        memory=tmp_path,
+        cameras=_infos(memory),
+        version="test",
+    )
+    saved = save(record, tmp_path)
+    assert saved.directory is not None
+    with open_camera(tmp_path, "door", make_spec()) as repository:
+        repository.forget(START + 1, START + 1.5)
+    for path in saved.directory.iterdir():
+        assert b"red hat" not in path.read_bytes()
+    opened, _ = open_saved(saved.directory)
+    assert isinstance(opened, AnswerRecord)
+    assert opened.answer.parts[0].provenance["verdict"] is None
+
+
 def _infos(memory: Memory) -> dict[str, CameraInfo]:
     return {reader.info.id: reader.info for reader in memory.cameras()}
 

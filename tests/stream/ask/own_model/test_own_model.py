@@ -151,6 +151,22 @@ def test_each_camera_is_asked_about_its_own_frames(tmp_path: Path, server: Model
     assert f"7 frames ({round(sent / 1e3)} kB)" in str(answer.notice)
 
 
+def test_what_is_forgotten_while_another_camera_is_answered_is_not_sent(tmp_path: Path, server: ModelServer) -> None:
+    record_pictured(tmp_path, "door", 4)
+    record_pictured(tmp_path, "yard", 60)
+
+    def forget(chat: Chat) -> str:
+        if "door" in chat.frames[0].label:
+            with open_camera(tmp_path, "yard", make_spec()) as repository:
+                repository.forget(START + 10, START + 30)
+        return "Nothing."
+
+    server.answers = forget
+    asking(Memory(tmp_path), server, frames=60).ask(Question("What is there?"))
+    assert "yard" in server.chats[1].frames[0].label
+    assert not {round(one.gray) for one in server.chats[1].frames} & set(range(10, 30))
+
+
 def test_an_answer_is_saved_and_opened_again_unchanged(tmp_path: Path, server: ModelServer) -> None:
     record_pictured(tmp_path, "door", 4)
     memory, question = Memory(tmp_path), Question("Is it bright?")

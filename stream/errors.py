@@ -13,7 +13,7 @@ AfterviewError                         (configs.errors)
    |- Cancelled                        1: a question was cancelled
    |- ServerError                       1: the built-in test server cannot run on this machine
    `- WriterError                       1: a video file cannot be written as asked
-(stream.service.errors continues the tree)
+(stream.service.errors and stream.ask.own_model.errors continue the tree)
 
 The texts are one line, name the source in its redacted form, and say what to do. They are safe to print, log and publish.
 """

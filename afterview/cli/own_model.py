@@ -73,5 +73,5 @@ def here_with(
 
     model = arguments.model or spec.model
     encoders = load_model_encoders(model, arguments.index_encoder, recorded=spec, announce=announce)
-    frames = f"up to {server.frames} frames of each camera leave this machine with each question"
-    return Here(memory, OwnModelAnswerer(memory, encoders, server), f"questions go to {server.host}: {frames}")
+    notice = f"questions go to {server.host}: {server.what_it_gets}"
+    return Here(memory, OwnModelAnswerer(memory, encoders, server), notice)

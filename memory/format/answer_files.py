@@ -220,7 +220,11 @@ def _without(part: dict[str, Any], gone: _Gone) -> dict[str, Any]:
         if key in part:
             kept[key] = [item for item in part[key] if not gone.has(item["frame"], item["time"])]
             shown += len(part[key]) - len(kept[key])
-    text = {"answer": None} if seen and part.get("answer") is not None else {}
+    text: dict[str, Any] = {"answer": None} if seen and part.get("answer") is not None else {}
+    if text and "verdict" in (
+        part.get("provenance") or {}
+    ):  # its reason is part of the text, and the frames that it cites are told by it
+        text["provenance"] = {**part["provenance"], "verdict": None, "cited": [], "cited_unknown": []}
     known = part.get("removed", []) + ([] if gone.within else [[gone.removal.first, gone.removal.end]])
     counted = {"frames": before["frames"] + (seen or shown), "shown": before["shown"] + shown}
     return {**part, **kept, **text, "removed": known, "forgotten": counted}

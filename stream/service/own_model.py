@@ -104,7 +104,7 @@ class OwnModel:
         labels = {"host": self.server.host}
         return [
             ("answer_with_requests_total", "counter", "Requests that were sent to the model server.", [(labels, counts["requests"])]),
-            ("answer_with_frames_sent_total", "counter", "Frames that left this machine in them.", [(labels, counts["frames"])]),
+            ("answer_with_frames_sent_total", "counter", "Frames in them.", [(labels, counts["frames"])]),
             ("answer_with_bytes_sent_total", "counter", "Bytes of their bodies.", [(labels, counts["bytes"])]),
             ("answer_with_questions_total", "counter", "Questions to the model server by outcome.",
              [({"outcome": name}, count) for name, count in sorted(self._outcomes.items())]),

@@ -23,6 +23,7 @@ from afterview.memory.base.errors import (
 )
 from afterview.memory.base.feature_spec import require_same
 from afterview.memory.directory import Memory
+from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.stream.ask.answerer import OnCameras, checked_question, titles, with_others
 from afterview.stream.ask.cameras import choose_cameras
 from afterview.stream.ask.covered import coverage_of
@@ -90,14 +91,17 @@ class OwnModelAnswerer:
         merger = OrderedMerger(titles(list(asked)), on_text)
         parts: list[CameraAnswer] = []
         notes: list[str] = []
-        for row, one in enumerate(asked.values()):
+        for row, (name, one) in enumerate(asked.items()):
+            reader = self.memory.camera(name)
+            if reader.forgot_since(one.chosen.snapshot):  # while another camera was answered: such frames are not sent
+                one = self._look(one.why, reader.snapshot(), question, now, cancel)
             part, said = self._part(row, one, question, text, merger, began, cancel)
             parts.append(part)
             notes += said
         answer = "\n".join(
             title + part.text for title, part in zip(titles(list(asked)), parts, strict=True)
         )  # not what was streamed: a loop is cut from it
-        notice = "; ".join([_left(parts, self._server.host), *notes])
+        notice = "; ".join([_sent(parts, self._server), *notes])
         total_s = time.perf_counter() - began
         return Answer(uuid.uuid4().hex[:12], text, answer, tuple(parts), notice, skipped, total_s)
 
@@ -105,32 +109,39 @@ class OwnModelAnswerer:
         self, question: Question, now: float, cancel: threading.Event | None
     ) -> tuple[dict[str, _Asked], dict[str, str]]:
         """The cameras to ask about, and why others are not. Raises NothingRecorded and others before anything is sent."""
-        server, spec = self._server, self._encoders.feature_spec
+        spec = self._encoders.feature_spec
         choice = choose_cameras(self.memory, question, self._embed, spec, now)
         skipped, asked = dict(choice.skipped), dict[str, _Asked]()
         nothing: RepositoryError | None = None
         for name, camera in choice.asked.items():
             try:
                 require_same(camera.snapshot.spec, spec, where=f"camera '{name}'")
-                chosen = choose_frames(
-                    self.memory, camera.snapshot, question, now, self._embed,
-                    most=server.frames, image_size=server.image_size, cancel=cancel,
-                )  # fmt: skip
+                asked[name] = self._look(camera.why, camera.snapshot, question, now, cancel)
             except (RepositoryError, OSError) as error:
                 nothing = in_words(error)
                 if question.cameras and not isinstance(nothing, NothingRecorded | StoreError):
                     raise nothing from None
                 skipped[name] = str(nothing)
                 continue
-            shown = len(chosen.frames)
-            coverage = coverage_of(
-                chosen.snapshot, chosen.ids, question, now,
-                recall=chosen.mode, search=chosen.search, positions="true", recalled=shown, visible=shown,
-            )  # fmt: skip
-            asked[name] = _Asked(camera.why, chosen, coverage)
         if not asked:
             raise with_others(nothing, choice.skipped) if nothing else UsageError("no camera was named")
         return asked, skipped
+
+    def _look(
+        self, why: str, snapshot: MemorySnapshot, question: Question, now: float, cancel: threading.Event | None
+    ) -> _Asked:
+        """What is sent of one camera. Raises as choose_frames."""
+        server = self._server
+        chosen = choose_frames(
+            self.memory, snapshot, question, now, self._embed,
+            most=server.frames, image_size=server.image_size, cancel=cancel,
+        )  # fmt: skip
+        shown = len(chosen.frames)
+        coverage = coverage_of(
+            chosen.snapshot, chosen.ids, question, now,
+            recall=chosen.mode, search=chosen.search, positions="true", recalled=shown, visible=shown,
+        )  # fmt: skip
+        return _Asked(why, chosen, coverage)
 
     def _embed(self, text: str) -> NDArray[np.float32]:
         with _EMBEDDING:
@@ -194,7 +205,8 @@ class OwnModelAnswerer:
         return {
             "model": reply.model,
             "answered_by": {"host": self._server.host, "model": reply.model, "reported_model": reply.reported},
-            "left_machine": {
+            "sent": {
+                "left_machine": not self._server.is_here,
                 "frames": len(chosen.frames),
                 "bytes": size,
                 "requests": reply.requests,
@@ -215,12 +227,15 @@ class OwnModelAnswerer:
         }
 
 
-def _left(parts: list[CameraAnswer], host: str) -> str:
-    """What left the machine, in a sentence."""
-    sent: list[Any] = [part.provenance["left_machine"] for part in parts]
+def _sent(parts: list[CameraAnswer], server: ModelServer) -> str:
+    """Who answered, and what left the machine for it, in a sentence."""
+    sent: list[Any] = [part.provenance["sent"] for part in parts]
     frames, size = sum(one["frames"] for one in sent), sum(one["bytes"] for one in sent)
     models = ", ".join(dict.fromkeys(str(part.provenance["model"]) for part in parts))
-    return f"answered by {models} at {host}, to which {counted(frames, 'frame')} ({_size(size)}) left this machine"
+    given = f"{counted(frames, 'frame')} ({_size(size)})"
+    if server.is_here:
+        return f"answered by {models} at {server.host}, an address of this machine, which was sent {given}"
+    return f"answered by {models} at {server.host}, to which {given} left this machine"
 
 
 def _size(size: int) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _LOOK_EVERY_S = 0.05
 _GUESSES_S = (1.0, 2.0, 4.0)  # waits for a busy server that does not say how long; then it is asked no more
 _LONGEST_RETRY_S = 86_400.0
+_MOST_REQUESTS = 8  # with the same frames, however soon a busy server wants the next one
 _MOST_ERROR_BYTES = 65_536
 _MOST_NAMED = 8  # models
 _EVENTS, _JSON = "text/event-stream", "application/json"
@@ -118,7 +119,7 @@ class Exchange:
                         raise self._refused(response, said, model)
                     asked = _retry_after(response.headers.get("retry-after"))
                 wait = next(guesses, None) if asked is None else asked
-                if wait is None:
+                if wait is None or self._requests >= _MOST_REQUESTS:
                     raise self._refused(response, said, model)
                 await self._wait(wait, response.status_code, said)
 

@@ -2,6 +2,7 @@
 
 import ssl
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from urllib.parse import urlsplit, urlunsplit
 
 from afterview.configs import UsageError
@@ -35,6 +36,21 @@ class ModelServer:
     def host(self) -> str:
         """Host and port, for people."""
         return urlsplit(self.base).netloc
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its address is one of this machine; what is sent to any other one leaves it."""
+        name = urlsplit(self.base).hostname or ""
+        try:
+            return ip_address(name).is_loopback
+        except ValueError:
+            return name == "localhost" or name.endswith(".localhost")
+
+    @property
+    def what_it_gets(self) -> str:
+        """What a user must know before the first question."""
+        go = "are sent to that address of this machine" if self.is_here else "leave this machine"
+        return f"up to {self.frames} frames of each camera {go} with each question"
 
     @property
     def chat_url(self) -> str:

@@ -40,12 +40,15 @@ def answered(document: Document, base: str | None) -> Result:
     data: dict[str, Any] = {"status": "answered", **{key: document[key] for key in keys if key in document}}
     data["evidence"] = [_linked(item, base) for item in document["evidence"]]
     data["cameras"] = [
-        {key: part[key] for key in ("camera", "answer", "why", "coverage") if key in part}
+        {**{key: part[key] for key in ("camera", "answer", "why", "coverage") if key in part}, **_own_model(part)}
         for part in document["cameras"]
     ]
     shown = data["evidence"][:SHOWN_FRAMES]
     answer = document["answer"] or "(the model gave no words)"
-    lines = [_shortened(answer), "", f"Answer {document['id']} rests on:"]
+    verdicts = [
+        f"Verdict ({one['camera']}): {one['verdict']['verdict']}" for one in data["cameras"] if "verdict" in one
+    ]
+    lines = [_shortened(answer), *verdicts, "", f"Answer {document['id']} rests on:"]
     covered = [part["coverage"] for part in document["cameras"] if part.get("coverage")]
     lines += [_coverage(coverage) for coverage in covered[:_MOST_LINES]]
     if len(covered) > _MOST_LINES:
@@ -55,6 +58,12 @@ def answered(document: Document, base: str | None) -> Result:
         lines += [_line(item, f"weight {item['weight']:.2f}") for item in shown]
     lines += _remarks(document)
     return bounded(Result("\n".join(lines), data, _links(shown)))
+
+
+def _own_model(part: Document) -> Document:
+    """What the answer of a user's own model server has more."""
+    provenance = part.get("provenance") or {}
+    return {key: provenance[key] for key in ("answered_by", "sent", "verdict") if provenance.get(key)}
 
 
 def found(document: Document, base: str | None) -> Result:

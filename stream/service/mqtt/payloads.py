@@ -148,7 +148,9 @@ def last_answer(document: Mapping[str, Any]) -> dict[str, Any]:
         {name: item.get(name) for name in ("camera", "frame", "time", "time_iso", "weight")}
         for item in document.get("evidence", [])[:_MOST_EVIDENCE]
     ]
-    text = str(document.get("answer", ""))
+    text, notes = str(document.get("answer", "")), list(document.get("notes", []))
+    if (document.get("provenance") or {}).get("answered_by"):  # who answered, and what left this machine
+        notes.insert(0, document.get("notice"))
     return {
         "state": shortened(" ".join(text.split()) or "(no text)", LONGEST_STATE),
         "question": shortened(str(document.get("question", "")), LONGEST_STATE),
@@ -158,7 +160,7 @@ def last_answer(document: Mapping[str, Any]) -> dict[str, Any]:
         "asked": document.get("asked"),
         "cameras": [part.get("camera") for part in document.get("cameras", [])][:64],
         "evidence": evidence,
-        "notes": [shortened(str(note), LONGEST_STATE) for note in document.get("notes", [])[:8]],
+        "notes": [shortened(str(note), LONGEST_STATE) for note in notes[:8]],
     }
 
 

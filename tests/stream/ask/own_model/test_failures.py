@@ -177,8 +177,15 @@ def test_a_busy_server_is_asked_again_when_it_says_so(memory: Memory, server: Mo
     sent: list[int] = []
     answer = ask(memory, server.url, sent=sent)
     assert len(server.chats) == len(sent) == 3
-    left: Any = answer.parts[0].provenance["left_machine"]
+    left: Any = answer.parts[0].provenance["sent"]
     assert (left["requests"], left["bytes"]) == (3, sum(sent))
+
+
+def test_a_server_that_is_busy_for_ever_does_not_get_the_frames_for_ever(memory: Memory, server: ModelServer) -> None:
+    server.wrong.busy = [(429, "0")] * 50
+    with pytest.raises(ModelServerError, match=r"is busy \(429"):
+        ask(memory, server.url)
+    assert len(server.chats) == 8
 
 
 def test_a_busy_server_says_for_how_long(memory: Memory, server: ModelServer) -> None:
@@ -263,6 +270,17 @@ def test_what_is_no_address(given: str) -> None:
     with pytest.raises(UsageError) as failure:
         split_address(given)
     assert "secret-word" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "here"),
+    [("http://127.0.0.1:1/v1", True), ("http://[::1]/v1", True), ("http://localhost/v1", True), ("http://10.0.0.7/v1", False),
+     ("https://api.example.com/v1", False), ("http://localhost.example.com/v1", False)],
+)  # fmt: skip
+def test_what_leaves_this_machine(address: str, here: bool) -> None:
+    server = Server(address)
+    assert server.is_here is here
+    assert ("leave this machine" in server.what_it_gets) is not here
 
 
 def test_what_is_a_loop() -> None:

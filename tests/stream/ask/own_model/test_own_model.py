@@ -57,8 +57,8 @@ def test_frames_are_sent_in_order_of_time_each_with_its_camera_and_time(memory: 
     assert (
         f"200 frames from {info.show(START)} to {info.show(START + FRAMES - 1)}; 6 of them are shown" in chat.question
     )
-    assert answer.parts[0].provenance["left_machine"] == {
-        "frames": 6, "bytes": chat.size, "requests": 1, "image_size": 512, "frame_ids": shown,
+    assert answer.parts[0].provenance["sent"] == {
+        "left_machine": False, "frames": 6, "bytes": chat.size, "requests": 1, "image_size": 512, "frame_ids": shown,
     }  # fmt: skip
 
 
@@ -105,7 +105,10 @@ def test_the_answer_is_the_servers_with_the_frames_that_it_cites_first(memory: M
         "verdict": "confirmed", "reason": f"the picture is brightest in [5], {chat.frames[-1].label}"
     }  # fmt: skip
     size = f"{round(chat.size / 1e3)} kB"
-    assert answer.notice == f"answered by {MODEL} at {server.host}, to which 5 frames ({size}) left this machine"
+    assert (
+        answer.notice
+        == f"answered by {MODEL} at {server.host}, an address of this machine, which was sent 5 frames ({size})"
+    )
     assert set(part.timing) == {"recall_s", "first_token_s", "total_s"}
 
 
@@ -148,6 +151,22 @@ def test_each_camera_is_asked_about_its_own_frames(tmp_path: Path, server: Model
     assert f"7 frames ({round(sent / 1e3)} kB)" in str(answer.notice)
 
 
+def test_what_is_forgotten_while_another_camera_is_answered_is_not_sent(tmp_path: Path, server: ModelServer) -> None:
+    record_pictured(tmp_path, "door", 4)
+    record_pictured(tmp_path, "yard", 60)
+
+    def forget(chat: Chat) -> str:
+        if "door" in chat.frames[0].label:
+            with open_camera(tmp_path, "yard", make_spec()) as repository:
+                repository.forget(START + 10, START + 30)
+        return "Nothing."
+
+    server.answers = forget
+    asking(Memory(tmp_path), server, frames=60).ask(Question("What is there?"))
+    assert "yard" in server.chats[1].frames[0].label
+    assert not {round(one.gray) for one in server.chats[1].frames} & set(range(10, 30))
+
+
 def test_an_answer_is_saved_and_opened_again_unchanged(tmp_path: Path, server: ModelServer) -> None:
     record_pictured(tmp_path, "door", 4)
     memory, question = Memory(tmp_path), Question("Is it bright?")
@@ -159,6 +178,29 @@ def test_an_answer_is_saved_and_opened_again_unchanged(tmp_path: Path, server: M
     assert isinstance(opened, AnswerRecord)
     assert json.dumps(opened.answer.to_dict(), sort_keys=True) == json.dumps(answer.to_dict(), sort_keys=True)
     assert opened.answer.notice == answer.notice
+
+
+def test_forget_erases_the_reason_of_a_verdict_with_the_text(tmp_path: Path, server: ModelServer) -> None:
+    record_pictured(tmp_path, "door", 4)
+    memory, question = Memory(tmp_path), Question("Is there a burglar?")
+    server.answers = lambda chat: "CONFIRMED: the burglar wears a red hat in [2]."
+    record = AnswerRecord.of(
+        asking(memory, server).ask(question),
+        question,
+        asked=START,
+        memory=tmp_path,
+        cameras=_infos(memory),
+        version="test",
+    )
+    saved = save(record, tmp_path)
+    assert saved.directory is not None
+    with open_camera(tmp_path, "door", make_spec()) as repository:
+        repository.forget(START + 1, START + 1.5)
+    for path in saved.directory.iterdir():
+        assert b"red hat" not in path.read_bytes()
+    opened, _ = open_saved(saved.directory)
+    assert isinstance(opened, AnswerRecord)
+    assert opened.answer.parts[0].provenance["verdict"] is None
 
 
 def _infos(memory: Memory) -> dict[str, CameraInfo]:

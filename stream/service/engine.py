@@ -20,13 +20,13 @@ from afterview.memory.writing.repository import Repository
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.commands import apply
 from afterview.stream.ingest.config import IngestConfig
-from afterview.stream.service.access import Access
 from afterview.stream.service.aside import in_daemon_thread, in_one_line
 from afterview.stream.service.cameras import plan_camera, require_literal
 from afterview.stream.service.config import CameraConfig, ServiceConfig, camera_changes, require_name, settings_of
 from afterview.stream.service.errors import ModelNotReady, NotFound, Stopping
 from afterview.stream.service.events import EventHub
 from afterview.stream.service.line import QuestionLine
+from afterview.stream.service.people.access import Access
 from afterview.stream.service.places import read_added_cameras, require_readable, write_added_cameras
 from afterview.stream.service.served import ModelState, Origin, ServedCamera, close_unused, same_source, served_cameras
 from afterview.stream.session import Session

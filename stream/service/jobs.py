@@ -16,10 +16,10 @@ from typing import Any, Literal
 from afterview.configs import AfterviewError
 from afterview.configs.errors import error_kind
 from afterview.configs.system_errors import describe
-from afterview.stream.service.access import Access, owner
-from afterview.stream.service.audit import Audit
 from afterview.stream.service.errors import NotFound, Stopping, TooManyJobs
 from afterview.stream.service.events import EventHub
+from afterview.stream.service.people.access import Access, owner
+from afterview.stream.service.people.audit import Audit
 
 JobState = Literal["waiting", "running", "done", "failed"]
 JobKind = Literal["forget", "keep", "pause", "mask", "retain", "export"]

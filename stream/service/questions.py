@@ -25,15 +25,15 @@ from afterview.stream.ask.frame_images import frame_images
 from afterview.stream.ask.question import Answer, Question
 from afterview.stream.ask.saved_answers import Saved, open_saved, save
 from afterview.stream.ask.search import TimeRange, search
-from afterview.stream.service.access import Access
-from afterview.stream.service.audit import Audit
 from afterview.stream.service.degraded import notes_on, notes_on_unread
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import ModelNotReady, NotFound, Stopping
 from afterview.stream.service.image_urls import image_url
 from afterview.stream.service.measured import Measured
 from afterview.stream.service.own_model import OwnModel
-from afterview.stream.service.saved import find_visible, is_visible
+from afterview.stream.service.people.access import Access
+from afterview.stream.service.people.audit import Audit
+from afterview.stream.service.people.saved import find_visible, is_visible
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
     from afterview.model.checkpoint.models import AfterviewModel

@@ -7,9 +7,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from afterview.stream.service.access import Access
-from afterview.stream.service.attempts import Attempts, network_of
-from afterview.stream.service.audit import Audit
+from afterview.stream.service.people.access import Access
+from afterview.stream.service.people.attempts import Attempts, network_of
+from afterview.stream.service.people.audit import Audit
 
 PAUSE_S = 60.0
 _MOST_AT_ONCE, _EACH_S = 100, 5.0  # lines of all clients together: a hundred, then one every five seconds

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from afterview.stream.service.access import Access
 from afterview.stream.service.config import require_name
 from afterview.stream.service.events import Event, See
+from afterview.stream.service.people.access import Access
 
 
 def seen_by(access: Access) -> See | None:

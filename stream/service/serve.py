@@ -9,9 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from afterview.configs import AfterviewError
-from afterview.stream.service.admission import Admission
 from afterview.stream.service.aside import in_daemon_thread
-from afterview.stream.service.audit import Audit
 from afterview.stream.service.changes import delete_exports
 from afterview.stream.service.config import ServiceConfig, needs_restart
 from afterview.stream.service.degraded import summary
@@ -28,11 +26,13 @@ from afterview.stream.service.local_socket import local_socket
 from afterview.stream.service.measured import Measured
 from afterview.stream.service.mqtt.service import Mqtt, broker_of
 from afterview.stream.service.own_model import OwnModel
+from afterview.stream.service.people.admission import Admission
+from afterview.stream.service.people.audit import Audit
+from afterview.stream.service.people.users import read_users
 from afterview.stream.service.places import ServiceLock
 from afterview.stream.service.questions import Questions
 from afterview.stream.service.secrets import SecretVariables, Token, read_token, require_token
-from afterview.stream.service.supervisor import Supervisor
-from afterview.stream.service.users import read_users
+from afterview.stream.service.systemd import Supervisor
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import dump, printable
 from afterview.configs import ExitStatus, UsageError
 from afterview.memory.base.errors import MemoryNotFound
-from afterview.stream.service.audit import KEPT, LARGEST, Line, read_audit
+from afterview.stream.service.people.audit import KEPT, LARGEST, Line, read_audit
 
 _FIRST = ("id", "time", "user", "door", "what")
 _MOST = (KEPT + 1) * LARGEST

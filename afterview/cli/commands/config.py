@@ -16,9 +16,9 @@ from afterview.stream.service.cameras import live_address, shown_source
 from afterview.stream.service.config import ServiceConfig, json_schema, load_service_config
 from afterview.stream.service.http_address import is_loopback
 from afterview.stream.service.mqtt.service import broker_of
+from afterview.stream.service.people.users import read_users
 from afterview.stream.service.secrets import SecretVariables, read_token, require_token
 from afterview.stream.service.tls import server_context
-from afterview.stream.service.users import read_users
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from afterview.cli.arguments import memory_path
 from afterview.cli.output.documents import columns_of, dump
 from afterview.cli.output.users import noted, show_time
 from afterview.configs import ExitStatus, UsageError
-from afterview.stream.service.users import NamedToken, change_users, new_token, read_users
+from afterview.stream.service.people.users import NamedToken, change_users, new_token, read_users
 
 _MOST_DAYS = 36_500
 

@@ -17,7 +17,7 @@ from afterview.configs.system_errors import describe
 from afterview.memory.base.camera import camera_id
 from afterview.memory.base.camera_names import find_camera
 from afterview.memory.base.errors import MemoryNotFound
-from afterview.stream.service.users import (
+from afterview.stream.service.people.users import (
     LONGEST_PASSWORD,
     User,
     Users,
@@ -177,7 +177,7 @@ def _of_file(name: str) -> str:
 
 def _hashed(password: str) -> str:
     try:
-        from afterview.stream.service.passwords import hash_password  # late: of the extra
+        from afterview.stream.service.people.passwords import hash_password  # late: of the extra
     except ModuleNotFoundError as error:
         if error.name != "argon2":
             raise

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from afterview.configs.system_errors import describe
-from afterview.stream.service.access import owner
-from afterview.stream.service.audit import FILE, append_lines, line_of
+from afterview.stream.service.people.access import owner
+from afterview.stream.service.people.audit import FILE, append_lines, line_of
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from afterview.stream.service.http.schemas import Request, Response, Text
-from afterview.stream.service.users import LONGEST_PASSWORD
+from afterview.stream.service.people.users import LONGEST_PASSWORD
 
 
 class SignIn(Request):

@@ -6,9 +6,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from afterview.stream.service.access import OWNER, Access
-from afterview.stream.service.admission import Admission, Visit
-from afterview.stream.service.audit import Audit, read_audit
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import NotFound, TooManySignIns, WrongSignIn
 from afterview.stream.service.http import schemas
@@ -16,8 +13,11 @@ from afterview.stream.service.http.account_schemas import AuditDocument, Session
 from afterview.stream.service.http.errors import Json, Responses
 from afterview.stream.service.http.gate import COOKIE
 from afterview.stream.service.http.parameters import Admin, Visitor, access_of
+from afterview.stream.service.people.access import OWNER, Access
+from afterview.stream.service.people.admission import Admission, Visit
+from afterview.stream.service.people.audit import Audit, read_audit
+from afterview.stream.service.people.sessions import Session
 from afterview.stream.service.refusals import Refusals
-from afterview.stream.service.sessions import Session
 
 _WRONG: Responses = {
     401: {"model": schemas.ErrorDocument, "description": "No user has this name and password."},

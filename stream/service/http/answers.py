@@ -10,13 +10,13 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from afterview.configs import AfterviewError
 from afterview.memory.format.answer_files import delete_answer
 from afterview.stream.ask.saved_answers import changes_since, find_saved
-from afterview.stream.service.audit import Audit
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.http import schemas
 from afterview.stream.service.http.errors import Json, Responses, document_of
 from afterview.stream.service.http.parameters import Admin, Visitor, access_of, server_sent, unless_left
+from afterview.stream.service.people.audit import Audit
+from afterview.stream.service.people.saved import visible_answers
 from afterview.stream.service.questions import Ask, Piece, Questions
-from afterview.stream.service.saved import visible_answers
 
 _SENT = """Server-sent events: `cameras` (which are asked, and why others are not), `text` (pieces of the answer), then `answer` (the whole
 document) or `error`."""

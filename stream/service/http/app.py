@@ -7,7 +7,6 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.routing import Route
 
-from afterview.stream.service.audit import Audit
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.http.accounts import account_routes
 from afterview.stream.service.http.answers import answer_routes
@@ -20,13 +19,14 @@ from afterview.stream.service.http.frames import frame_routes
 from afterview.stream.service.http.gate import COOKIE, Gate
 from afterview.stream.service.http.guard import Guard, Rules
 from afterview.stream.service.http.health import health_routes
-from afterview.stream.service.http.openai_door import add_openai, larger_bodies
+from afterview.stream.service.http.openai.door import add_openai, larger_bodies
 from afterview.stream.service.http.parameters import access_of
 from afterview.stream.service.http.schemas import ErrorDocument
 from afterview.stream.service.jobs import Jobs
 from afterview.stream.service.mcp import door
 from afterview.stream.service.mcp.tools import Tools
 from afterview.stream.service.measured import Measured
+from afterview.stream.service.people.audit import Audit
 from afterview.stream.service.questions import Questions
 from afterview.stream.service.refusals import Refusals
 

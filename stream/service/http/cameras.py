@@ -8,8 +8,6 @@ from fastapi.responses import JSONResponse
 from afterview.configs import AfterviewError
 from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.description import CameraDescription
-from afterview.stream.service.access import Access
-from afterview.stream.service.audit import Audit
 from afterview.stream.service.cameras import shown_source
 from afterview.stream.service.config import CameraConfig
 from afterview.stream.service.engine import Engine
@@ -17,6 +15,8 @@ from afterview.stream.service.errors import NotFound
 from afterview.stream.service.http import schemas
 from afterview.stream.service.http.errors import Json
 from afterview.stream.service.http.parameters import Admin, CameraName, Visitor
+from afterview.stream.service.people.access import Access
+from afterview.stream.service.people.audit import Audit
 
 NewName = Annotated[str, Path(description="Name of the camera.", min_length=1, max_length=200, examples=["front door"])]
 

@@ -9,7 +9,6 @@ from pydantic import BaseModel
 
 from afterview.memory.directory import Memory
 from afterview.stream.service import changes
-from afterview.stream.service.access import Access
 from afterview.stream.service.changes import EXPORT_LASTS_S, Span, export_path
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import NotFound, TooManyJobs
@@ -17,6 +16,7 @@ from afterview.stream.service.http import schemas
 from afterview.stream.service.http.errors import Json, Responses
 from afterview.stream.service.http.parameters import Admin, CameraName, Visitor, Wait
 from afterview.stream.service.jobs import Job, JobKind, Jobs, Progress
+from afterview.stream.service.people.access import Access
 
 _NOTHING: Responses = {404: {"model": schemas.ErrorDocument, "description": "No such camera or job."}}
 _FULL: Responses = {429: {"model": schemas.ErrorDocument, "description": "Too many jobs wait."}}

@@ -14,14 +14,14 @@ from afterview.memory.base.typed_times import Time, unix_seconds
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.stream.ask.frame_images import image_of
 from afterview.stream.ask.looking import Chosen, frame_at, frame_numbered, frames_of_span, newest_frame
-from afterview.stream.service.access import Access
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import NotFound
 from afterview.stream.service.http import schemas
 from afterview.stream.service.http.errors import Json, Responses
 from afterview.stream.service.http.parameters import CameraName, FrameNumber, TimeText, Visitor, as_time
 from afterview.stream.service.image_urls import image_url
-from afterview.stream.service.saved import visible_answers
+from afterview.stream.service.people.access import Access
+from afterview.stream.service.people.saved import visible_answers
 from afterview.stream.service.timeline import evidence_of_answers, timeline
 
 _NOTHING: Responses = {404: {"model": schemas.ErrorDocument, "description": "No such camera or frame."}}

@@ -7,11 +7,11 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from afterview.stream.service.access import nobody, owner
-from afterview.stream.service.admission import Admission, Visit
 from afterview.stream.service.http.errors import error_response
 from afterview.stream.service.http.guesses import Guesses
 from afterview.stream.service.http.proxies import Network, see_through
+from afterview.stream.service.people.access import nobody, owner
+from afterview.stream.service.people.admission import Admission, Visit
 
 COOKIE, CSRF = "afterview", "X-CSRF-Token"
 OPEN_TO_ALL = frozenset((("GET", "/health/live"), ("GET", "/health/ready"), ("HEAD", "/health/live"), ("HEAD", "/health/ready"),

@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from afterview.stream.service.access import Access
-from afterview.stream.service.admission import Visit
 from afterview.stream.service.http.bodies import Bodies
 from afterview.stream.service.http.errors import error_response
 from afterview.stream.service.http.exchange import App, Exchange, Message, Receive, Send
 from afterview.stream.service.http.gate import Gate
-from afterview.stream.service.http.openai_errors import openai_shaped
+from afterview.stream.service.http.openai.errors import openai_shaped
 from afterview.stream.service.http_address import OWN_SOCKET, is_loopback
+from afterview.stream.service.people.access import Access
+from afterview.stream.service.people.admission import Visit
 from afterview.stream.service.refusals import Refusals
 
 LONGEST_HEAD = 16 << 10  # bytes

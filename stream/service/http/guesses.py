@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from afterview.stream.service.attempts import network_of
+from afterview.stream.service.people.attempts import network_of
 
 MOST = 10  # different wrong tokens of an address within WITHIN_S
 WITHIN_S = 60.0

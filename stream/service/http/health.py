@@ -8,14 +8,14 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from afterview.configs import AfterviewError
-from afterview.stream.service.access import Access
-from afterview.stream.service.audit import Audit
 from afterview.stream.service.degraded import readiness
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.http import schemas
 from afterview.stream.service.http.errors import Json
 from afterview.stream.service.http.parameters import Visitor
 from afterview.stream.service.measured import Measured, exposition
+from afterview.stream.service.people.access import Access
+from afterview.stream.service.people.audit import Audit
 
 _USAGE_LASTS_S = 60.0  # counting the bytes of a camera walks through its files
 _MOST_KNOWN = 64

@@ -9,7 +9,7 @@ from fastapi import Depends, Path, Query, Request
 
 from afterview.configs import UsageError
 from afterview.stream.errors import Cancelled
-from afterview.stream.service.access import Access
+from afterview.stream.service.people.access import Access
 
 CameraName = Annotated[
     str, Path(description="Id or name of a camera.", min_length=1, max_length=200, examples=["front-door"])

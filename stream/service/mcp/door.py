@@ -15,11 +15,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from afterview.stream.service.access import Access
 from afterview.stream.service.aside import in_daemon_thread
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import Stopping
 from afterview.stream.service.mcp.tools import Caller, Tools
+from afterview.stream.service.people.access import Access
 
 if TYPE_CHECKING:
     from mcp import types

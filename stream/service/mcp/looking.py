@@ -17,10 +17,10 @@ from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.stream.ask.frame_images import image_of
 from afterview.stream.ask.looking import Chosen, frame_at, frame_numbered, newest_frame
-from afterview.stream.service.access import Access
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import NotFound
 from afterview.stream.service.image_urls import image_url
+from afterview.stream.service.people.access import Access
 from afterview.stream.service.timeline import timeline
 
 MOST_ENTRIES = 20  # of a timeline, of each kind

@@ -10,7 +10,6 @@ from typing import Any
 from mcp import types
 from mcp.server.stdio import stdio_server
 
-from afterview.stream.service.access import owner
 from afterview.stream.service.client import find_service
 from afterview.stream.service.engine import LoadModel
 from afterview.stream.service.mcp.alone import ReadOnlyEngine
@@ -19,6 +18,7 @@ from afterview.stream.service.mcp.lines import lines_of
 from afterview.stream.service.mcp.protocol import make_server, tool_result
 from afterview.stream.service.mcp.tools import Caller, Tools
 from afterview.stream.service.measured import Measured
+from afterview.stream.service.people.access import owner
 from afterview.stream.service.questions import Questions
 
 _LOGGER = logging.getLogger(__name__)

@@ -13,12 +13,12 @@ from typing import Any, cast
 from afterview.configs import AfterviewError, Schema
 from afterview.configs.errors import error_kind
 from afterview.configs.system_errors import describe
-from afterview.stream.service.access import Access
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import NotFound, Stopping
 from afterview.stream.service.mcp import arguments, looking, results
 from afterview.stream.service.mcp.handles import Handles, Held
 from afterview.stream.service.mcp.results import Result
+from afterview.stream.service.people.access import Access
 from afterview.stream.service.questions import Ask, Questions
 from afterview.stream.source.address.redact import redact
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from afterview.configs import AfterviewError, UsageError
 from afterview.stream.service import changes
-from afterview.stream.service.access import Access
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import Stopping, TooManyQuestions
 from afterview.stream.service.http.errors import document_of
@@ -20,6 +19,7 @@ from afterview.stream.service.jobs import Jobs
 from afterview.stream.service.mqtt.outbox import Message, Outbox
 from afterview.stream.service.mqtt.payloads import Asked, as_json, question_id, read_question, read_switch
 from afterview.stream.service.mqtt.topics import Topics
+from afterview.stream.service.people.access import Access
 from afterview.stream.service.questions import Questions
 
 LONGEST_CORRELATION = 256  # bytes

@@ -11,8 +11,8 @@ from pathlib import Path
 from afterview.configs import ConfigError
 from afterview.configs.system_errors import reason
 from afterview.memory.base.durable import write_file
-from afterview.stream.service.access import Access
 from afterview.stream.service.mqtt_config import MqttConfig, MqttTlsConfig
+from afterview.stream.service.people.access import Access
 from afterview.stream.service.secrets import read_secret
 from afterview.stream.source.address.redact import hide_values
 

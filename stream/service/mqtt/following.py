@@ -5,13 +5,13 @@ import logging
 import random
 from collections.abc import Awaitable
 
-from afterview.stream.service.access import Access
 from afterview.stream.service.aside import in_one_line
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.mqtt.outbox import Message, Outbox
 from afterview.stream.service.mqtt.payloads import as_json, shown_event
 from afterview.stream.service.mqtt.shown import Shown
 from afterview.stream.service.mqtt.topics import Topics
+from afterview.stream.service.people.access import Access
 from afterview.stream.service.seen_events import seen_by
 
 BIRTH_DELAY_S = 5.0  # at most, after Home Assistant's birth: not all devices at the same moment

@@ -14,13 +14,13 @@ from typing import Any
 from afterview.configs import AfterviewError
 from afterview.memory.base.settings import read_settings
 from afterview.stream.ask.frame_images import image_of
-from afterview.stream.service.access import Access
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.measured import Measured
 from afterview.stream.service.mqtt.discovery import Devices
 from afterview.stream.service.mqtt.outbox import Outbox
 from afterview.stream.service.mqtt.payloads import as_json, attributes, last_answer
 from afterview.stream.service.mqtt.topics import Topics, level_of
+from afterview.stream.service.people.access import Access
 from afterview.stream.service.served import ServedCamera
 
 LARGEST_PICTURE = 512 * 1024  # bytes; larger ones are made smaller

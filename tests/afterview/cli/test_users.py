@@ -13,8 +13,8 @@ import pytest
 
 from afterview.cli.main import main
 from afterview.memory.writing.open import open_camera
-from afterview.stream.service.passwords import is_right
-from afterview.stream.service.users import FILE, digest_of, read_users
+from afterview.stream.service.people.passwords import is_right
+from afterview.stream.service.people.users import FILE, digest_of, read_users
 from tests.support.memory_world import make_frame, make_spec
 
 PASSWORD = "correct horse battery"

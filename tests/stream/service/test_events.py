@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from afterview.stream.service.access import Access
 from afterview.stream.service.errors import TooManyJobs
 from afterview.stream.service.events import CAPACITY, KEPT, MOST_OF_ONE, Event, EventHub
+from afterview.stream.service.people.access import Access
 from afterview.stream.service.seen_events import seen_by
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from afterview.configs import UsageError
-from afterview.stream.service.access import owner
 from afterview.stream.service.errors import NotFound, Stopping, TooManyJobs
 from afterview.stream.service.events import EventHub
 from afterview.stream.service.jobs import KEPT, MOST_WAITING, Job, Jobs, Progress
+from afterview.stream.service.people.access import owner
 
 
 def refuse(job: Job, progress: Progress) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from afterview.stream.service.access import Access
+from afterview.stream.service.people.access import Access
 from afterview.stream.service.refusals import Refusals
 
 

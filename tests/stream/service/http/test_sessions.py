@@ -13,10 +13,10 @@ import httpx2
 import pytest
 from starlette.datastructures import Headers
 
-from afterview.stream.service.audit import FILE as AUDIT
 from afterview.stream.service.http.proxies import networks, see_through
-from afterview.stream.service.passwords import hash_password
-from afterview.stream.service.users import User, Users, change_users, new_token
+from afterview.stream.service.people.audit import FILE as AUDIT
+from afterview.stream.service.people.passwords import hash_password
+from afterview.stream.service.people.users import User, Users, change_users, new_token
 from afterview.stream.session import Session
 from tests.support.servers import wait_until
 from tests.support.service import API, ServiceHere, record_camera, sent_events

@@ -11,7 +11,7 @@ import pytest
 from mcp.types import CallToolResult
 
 from afterview.stream.service.mcp.arguments import FORMS
-from afterview.stream.service.users import User, Users, change_users, new_token
+from afterview.stream.service.people.users import User, Users, change_users, new_token
 from tests.stream.service.mcp.conftest import call, text_of
 from tests.stream.service.mcp.test_door import post
 from tests.support.held_model import HeldModel

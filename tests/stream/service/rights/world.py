@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from afterview.stream.service.passwords import hash_password
-from afterview.stream.service.users import NamedToken, User, Users, change_users, new_token
+from afterview.stream.service.people.passwords import hash_password
+from afterview.stream.service.people.users import NamedToken, User, Users, change_users, new_token
 from tests.support.mosquitto import Client, Mosquitto, mosquitto_path
 from tests.support.service import ServiceHere, record_camera
 

@@ -9,12 +9,12 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from afterview.configs import AfterviewError
 from afterview.stream.service.http.errors import Json, Responses
-from afterview.stream.service.http.openai_answers import Chunks, Form, completion, first_words, sent
-from afterview.stream.service.http.openai_asking import Asked, Asking
-from afterview.stream.service.http.openai_errors import stream_error
-from afterview.stream.service.http.openai_parts import read_messages
-from afterview.stream.service.http.openai_requests import ChatRequest, Generation, refuse
-from afterview.stream.service.http.openai_schemas import ChatCompletion, ModelDocument, ModelList, OpenAiErrorDocument
+from afterview.stream.service.http.openai.answers import Chunks, Form, completion, first_words, sent
+from afterview.stream.service.http.openai.asking import Asked, Asking
+from afterview.stream.service.http.openai.errors import stream_error
+from afterview.stream.service.http.openai.parts import read_messages
+from afterview.stream.service.http.openai.requests import ChatRequest, Generation, refuse
+from afterview.stream.service.http.openai.schemas import ChatCompletion, ModelDocument, ModelList, OpenAiErrorDocument
 from afterview.stream.service.http.parameters import access_of, unless_left
 from afterview.stream.service.questions import Piece
 

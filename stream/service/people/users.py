@@ -23,7 +23,7 @@ from afterview.memory.base.documents import encode_json, exists, read_json
 from afterview.memory.base.durable import append, make_directory, replacing
 from afterview.memory.base.errors import DamagedMemory, NotWritable
 from afterview.memory.base.lock import file_lock
-from afterview.stream.service.access import NOBODY, OWNER, Access
+from afterview.stream.service.people.access import NOBODY, OWNER, Access
 
 FILE, _LOCK = ".users.json", ".users.lock"
 LONGEST_NAME, MOST_USERS, MOST_TOKENS = 64, 1000, 5000

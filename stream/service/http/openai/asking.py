@@ -14,7 +14,6 @@ from afterview.configs import UsageError
 from afterview.memory.directory import Memory
 from afterview.stream.ask.dialogue import Dialogue
 from afterview.stream.errors import SourceError
-from afterview.stream.service.access import Access
 from afterview.stream.service.conversation import (
     Conversations,
     Planned,
@@ -28,9 +27,10 @@ from afterview.stream.service.conversation import (
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.fetch import fetch, read_file
 from afterview.stream.service.given import MOST_PICTURES, MOST_VIDEOS, GivenMedia, Medium
-from afterview.stream.service.http.openai_errors import NoSuchModel
-from afterview.stream.service.http.openai_parts import Conversation, canonical, decode_data_url
-from afterview.stream.service.http.openai_requests import AfterviewOptions
+from afterview.stream.service.http.openai.errors import NoSuchModel
+from afterview.stream.service.http.openai.parts import Conversation, canonical, decode_data_url
+from afterview.stream.service.http.openai.requests import AfterviewOptions
+from afterview.stream.service.people.access import Access
 from afterview.stream.service.questions import Ask, Piece, Questions
 
 ANY_MODEL = "afterview"  # whatever model the service has

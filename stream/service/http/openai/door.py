@@ -5,9 +5,9 @@ from collections import Counter
 from fastapi import FastAPI
 
 from afterview.stream.service.engine import Engine
-from afterview.stream.service.http.openai import openai_routes
-from afterview.stream.service.http.openai_asking import Asking
-from afterview.stream.service.http.openai_responses import responses_routes
+from afterview.stream.service.http.openai.asking import Asking
+from afterview.stream.service.http.openai.responses import responses_routes
+from afterview.stream.service.http.openai.routes import openai_routes
 from afterview.stream.service.openai_config import OpenAiConfig
 from afterview.stream.service.questions import Questions
 

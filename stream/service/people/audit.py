@@ -20,7 +20,7 @@ from typing import Any
 from afterview.configs.system_errors import describe
 from afterview.memory.base.durable import append, fsync_directory, fsync_file
 from afterview.memory.base.lock import file_lock
-from afterview.stream.service.access import Access
+from afterview.stream.service.people.access import Access
 
 FILE, _LOCK = ".audit.jsonl", ".audit.lock"
 LARGEST, KEPT = 10_000_000, 5  # bytes of one file; renamed files beside it

@@ -9,8 +9,8 @@ from typing import Any
 import openai
 import pytest
 
-from afterview.stream.service.access import Access
-from afterview.stream.service.users import User, change_users, new_token
+from afterview.stream.service.people.access import Access
+from afterview.stream.service.people.users import User, change_users, new_token
 from tests.support.memory_world import START
 from tests.support.openai_client import client_of, user, video
 from tests.support.servers import wait_until

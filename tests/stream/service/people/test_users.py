@@ -10,14 +10,14 @@ import pytest
 from afterview.cli.main import main
 from afterview.configs import UsageError
 from afterview.memory.base.errors import DamagedMemory
-from afterview.stream.service.access import Access
-from afterview.stream.service.admission import Admission
-from afterview.stream.service.attempts import Attempts, network_of
 from afterview.stream.service.errors import TooManySignIns, WrongSignIn
-from afterview.stream.service.passwords import _HASHER, _OF_NOBODY, Passwords, hash_password, is_right
+from afterview.stream.service.people.access import Access
+from afterview.stream.service.people.admission import Admission
+from afterview.stream.service.people.attempts import Attempts, network_of
+from afterview.stream.service.people.passwords import _HASHER, _OF_NOBODY, Passwords, hash_password, is_right
+from afterview.stream.service.people.sessions import MOST_OF_ONE, Sessions
+from afterview.stream.service.people.users import FILE, User, Users, change_users, new_token, read_users, require_name
 from afterview.stream.service.secrets import Token
-from afterview.stream.service.sessions import MOST_OF_ONE, Sessions
-from afterview.stream.service.users import FILE, User, Users, change_users, new_token, read_users, require_name
 
 PASSWORD = "correct horse"
 
@@ -279,7 +279,7 @@ async def test_the_line_for_passwords_is_bounded(monkeypatch: pytest.MonkeyPatch
     import threading
 
     go = threading.Event()
-    monkeypatch.setattr("afterview.stream.service.passwords.is_right", lambda stored, password: go.wait(10))
+    monkeypatch.setattr("afterview.stream.service.people.passwords.is_right", lambda stored, password: go.wait(10))
     passwords = Passwords()
     waiting = [asyncio.create_task(passwords.is_right(None, "x")) for _ in range(8)]
     await asyncio.sleep(0)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from afterview.stream.service.http.openai_errors import NoText
+from afterview.stream.service.http.openai.errors import NoText
 from afterview.stream.service.questions import Piece
 
 _ADDED = (

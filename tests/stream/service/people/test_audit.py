@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from afterview.memory.base.durable import StepKind, observed
-from afterview.stream.service import audit as module
-from afterview.stream.service.access import owner
-from afterview.stream.service.audit import FILE, Audit, append_lines, line_of, read_audit
+from afterview.stream.service.people import audit as module
+from afterview.stream.service.people.access import owner
+from afterview.stream.service.people.audit import FILE, Audit, append_lines, line_of, read_audit
 from tests.support.servers import wait_until
 
 

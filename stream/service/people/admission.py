@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from afterview.stream.service.access import Access, owner
 from afterview.stream.service.aside import in_one_line
-from afterview.stream.service.attempts import Attempts, network_of
 from afterview.stream.service.errors import TooManySignIns, WrongSignIn
-from afterview.stream.service.passwords import Passwords
+from afterview.stream.service.people.access import Access, owner
+from afterview.stream.service.people.attempts import Attempts, network_of
+from afterview.stream.service.people.passwords import Passwords
+from afterview.stream.service.people.sessions import Session, Sessions
+from afterview.stream.service.people.users import LONGEST_NAME, Signature, Users, digest_of, read_users, signature
 from afterview.stream.service.secrets import Token
-from afterview.stream.service.sessions import Session, Sessions
-from afterview.stream.service.users import LONGEST_NAME, Signature, Users, digest_of, read_users, signature
 
 LOOK_EVERY_S = 0.25
 _TRIES, _PAUSE_S, _MOST_KEYS = 10, 30.0, 4096  # of an address, and of a name: ten at once, then one every half minute

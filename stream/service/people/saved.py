@@ -6,7 +6,7 @@ from pathlib import Path
 from afterview.memory.base.documents import read_json
 from afterview.memory.base.errors import RepositoryError
 from afterview.memory.format.answer_files import RECORD, SavedDirectory, saved_directories
-from afterview.stream.service.access import Access
+from afterview.stream.service.people.access import Access
 
 
 def visible_answers(memory: Path, access: Access) -> list[SavedDirectory]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from afterview.stream.service.degraded import summary
-from afterview.stream.service.supervisor import Supervisor
+from afterview.stream.service.systemd import Supervisor
 from tests.support.systemd import Listener
 
 

@@ -7,8 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from afterview.configs import AfterviewError, UsageError
 from afterview.stream.service.http.errors import Json, Responses
-from afterview.stream.service.http.openai import FAILURES, asked_of, form_of, joined, stream_of, whole_document
-from afterview.stream.service.http.openai_answers import (
+from afterview.stream.service.http.openai.answers import (
     Form,
     added,
     first_words,
@@ -18,11 +17,12 @@ from afterview.stream.service.http.openai_answers import (
     text_of,
     usage_of,
 )
-from afterview.stream.service.http.openai_asking import Asked, Asking
-from afterview.stream.service.http.openai_errors import stream_error
-from afterview.stream.service.http.openai_parts import read_messages
-from afterview.stream.service.http.openai_requests import MOST_MESSAGES, Message, ResponsesRequest
-from afterview.stream.service.http.openai_schemas import ResponseDocument
+from afterview.stream.service.http.openai.asking import Asked, Asking
+from afterview.stream.service.http.openai.errors import stream_error
+from afterview.stream.service.http.openai.parts import read_messages
+from afterview.stream.service.http.openai.requests import MOST_MESSAGES, Message, ResponsesRequest
+from afterview.stream.service.http.openai.routes import FAILURES, asked_of, form_of, joined, stream_of, whole_document
+from afterview.stream.service.http.openai.schemas import ResponseDocument
 from afterview.stream.service.http.parameters import unless_left
 from afterview.stream.service.questions import Piece
 

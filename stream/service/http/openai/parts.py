@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from afterview.configs import UsageError
 from afterview.stream.ask.answerer import LONGEST_QUESTION
 from afterview.stream.service.conversation import Source, Span, Turn
-from afterview.stream.service.http.openai_requests import Message
+from afterview.stream.service.http.openai.requests import Message
 from afterview.stream.service.http.parameters import as_time
 from afterview.stream.service.http.schemas import whole_text
 

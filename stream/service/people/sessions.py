@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from afterview.stream.service.users import User, digest_of
+from afterview.stream.service.people.users import User, digest_of
 
 MOST, MOST_OF_ONE = 1000, 20
 

@@ -161,7 +161,7 @@ def events_of(url: str, until_picture: int) -> list[Event]:
 
 
 def test_a_playlist_that_stands_still_gives_no_picture_twice() -> None:
-    with broadcast(stands_still=0.6, goes_on=3.8) as server:
+    with broadcast(stands_still=0.6, goes_on=7) as server:
         events = events_of(server.url, 50)
     frames = [event for event in events if isinstance(event, Frame)]
     shown = [nearest(frame, 10 * SECONDS) for frame in frames]

@@ -53,7 +53,7 @@ def test_a_snapshot_url_is_asked_at_the_sampling_rate() -> None:
         assert server.connections == 1
     assert [nearest(frame, 12) for frame in frames(events)] == list(range(6))
     steps = [(frame.pts_s or 0) - 0.1 * number for number, frame in enumerate(frames(events))]
-    assert steps == pytest.approx([0] * 6, abs=0.08)
+    assert steps == pytest.approx([0] * 6, abs=0.3)
     assert [frame.arrival_time for frame in frames(events)] == pytest.approx(asked, abs=0.1)
 
 

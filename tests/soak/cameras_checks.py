@@ -47,6 +47,10 @@ class Expected:
 
 _LOST = frozenset({"lost"})
 _SILENT = frozenset({"lost", "jump"})  # shorter than the read timeout: the connection stays
+_STALL_BEFORE_S, _STALL_AFTER_S = (
+    3.0,
+    5.0,
+)  # around a time in which the cameras stood still: until all pictures come evenly again
 _LONGEST_CUT_S = 20.0  # a gap because of a fault that is no outage: to notice it, and to connect again
 _OUTAGE_S = 60.0  # 30 s between two tries, 10 s to open, 10 s until the old connection counts as lost, a GOP
 EXPECTED = {
@@ -334,15 +338,24 @@ def _holes(camera: Camera, run: Run) -> Iterator[str]:
 
 
 def false_gaps(camera: Camera, run: Run) -> Iterator[str]:
-    """Gaps that no fault of the camera explains, or not their length."""
+    """Gaps that no fault of the camera explains, or not their length. Where the cameras stood still for want of the machine, they are true."""
     for start, end, reason in camera.gaps:
         if end is None or reason == "dropped" or end < run.start:  # drops are counted as such
+            continue
+        if any(_of_stall(stall, start, end) for stall in run.of("stall")):
             continue
         near = [fault for fault in camera.faults if _explains_time(fault, start, end)]
         if not any(reason in fault.expected.reasons for fault in near):
             yield f"{end - start:.1f} s '{reason}' at {_at(start, run)}{_near(near)}"
         elif end - start > _LONGEST_CUT_S and not any(fault.expected.outage for fault in near):
             yield f"{end - start:.1f} s '{reason}' at {_at(start, run)}, while pictures came{_near(near)}"
+
+
+def _of_stall(stall: Event, start: float, end: float) -> bool:
+    """Whether a gap is no longer than a time in which the machine stood still, and lies there."""
+    first, seconds = stall["start"], stall["seconds"]
+    inside = start >= first - _STALL_BEFORE_S and end <= first + seconds + _STALL_AFTER_S
+    return inside and end - start <= seconds + _STALL_BEFORE_S
 
 
 def _explains_time(fault: Fault, start: float, end: float) -> bool:

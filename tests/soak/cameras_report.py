@@ -70,8 +70,16 @@ def _heading(run: Run) -> str:
     return (
         f"{(run.stop - run.start) / 60:.0f} min in real time, {len(run.cameras)} cameras of 10 frames per second in one "
         f"`afterview watch` with the built-in model, on {begin.get('cores', '?')} cores; {date}, "
-        f"commit {begin.get('commit', '?')}, seed {begin.get('seed', '?')}."
+        f"commit {begin.get('commit', '?')}, seed {begin.get('seed', '?')}.{_stalls(run)}"
     )
+
+
+def _stalls(run: Run) -> str:
+    """What the machine did to the cameras."""
+    stalls = [event["seconds"] for event in run.of("stall")]
+    if not stalls:
+        return ""
+    return f" The machine let the cameras stand still {len(stalls)} times, for {max(stalls):.1f} s at most; gaps of that time are true."
 
 
 def _tables(run: Run) -> Iterator[str]:

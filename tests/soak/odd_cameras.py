@@ -1,9 +1,10 @@
 """All odd cameras of the soak test in one process: `python -m tests.soak.odd_cameras EVENTS RUN_S SEED`.
 
 Prints one JSON line {camera: url} when all can be reached. A line on standard input starts the plan of faults; each change is appended to
-EVENTS as a JSON line. The process ends when standard input does.
+EVENTS as a JSON line. So is each time for which this process stood still, because then the cameras did, too. The process ends when
+standard input does.
 
-Threads: the main thread reads standard input, `plan` switches the faults; the servers have their own.
+Threads: the main thread reads standard input, `plan` switches the faults, `stalls` watches the clock; the servers have their own.
 """
 
 import json
@@ -25,6 +26,7 @@ from tests.support.soak_servers import RATE, MjpegCamera, OddServer, RawCamera
 
 _FRAMES = 300  # of each clip
 _GOP, _FAR_GOP = 20, 300
+_TICK_S, _STALL_S = 0.2, 1.0  # a tick that is so late is a stall
 _SIZES = {"main": (320, 180), "big": (480, 270), "small": (160, 90)}
 
 
@@ -74,6 +76,16 @@ def _switch(cameras: dict[str, OddServer], events: Path, run_s: float, seed: int
             append(events, "harness", what=f"{window.camera}: {window.fault}: {type(error).__name__}: {error}")
 
 
+def _watch_for_stalls(events: Path, stop: threading.Event) -> None:
+    """A machine that swaps or is overloaded stops the cameras: gaps of that time are true ones."""
+    before = time.time()
+    while not stop.wait(_TICK_S):
+        now = time.time()
+        if now - before > _TICK_S + _STALL_S:
+            append(events, "stall", start=round(before, 2), seconds=round(now - before, 2))
+        before = now
+
+
 def main() -> int:
     events, run_s, seed = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
     stop = threading.Event()
@@ -85,6 +97,7 @@ def main() -> int:
         plan = threading.Thread(target=_switch, args=(cameras, events, run_s, seed, stop), name="plan", daemon=True)
         if sys.stdin.readline():
             plan.start()
+            threading.Thread(target=_watch_for_stalls, args=(events, stop), name="stalls", daemon=True).start()
         while sys.stdin.readline():
             pass
         stop.set()

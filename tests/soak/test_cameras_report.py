@@ -137,6 +137,16 @@ def test_each_violation_is_found(expected: str, tmp_path: Path) -> None:
     assert any(expected in what for what in found(events, tmp_path)), found(events, tmp_path)
 
 
+def test_a_gap_is_true_where_the_machine_stood_still(tmp_path: Path) -> None:
+    events = clean_run()
+    add_gap(events, 1800, "jump")
+    events.insert(4, {"kind": "stall", "t": START + 1806, "start": START + 1800.0, "seconds": 5.2})
+    assert found(events, tmp_path) == []
+    assert "let the cameras stand still 1 times, for 5.2 s at most" in report_of(tmp_path / "events.jsonl").text()
+    events[4]["seconds"] = 1.1  # too short to explain it
+    assert len(found(events, tmp_path)) == 1
+
+
 def test_a_run_that_was_killed_still_has_a_report(tmp_path: Path) -> None:
     events = clean_run()
     assert found(events[: events.index(the("stop", events))], tmp_path) == [

@@ -338,7 +338,7 @@ def _holes(camera: Camera, run: Run) -> Iterator[str]:
 
 
 def false_gaps(camera: Camera, run: Run) -> Iterator[str]:
-    """Gaps that no fault of the camera explains, or not their length. Where the cameras stood still for want of the machine, they are true."""
+    """Gaps that no fault of the camera explains, or not their length; while the machine let the cameras stand still, gaps are true."""
     for start, end, reason in camera.gaps:
         if end is None or reason == "dropped" or end < run.start:  # drops are counted as such
             continue

@@ -91,6 +91,7 @@ class Fault:
     """One window of one camera, Unix seconds. recovered_s: from its end to the first frame; None if that was not seen in time. If another
     outage began before the camera was allowed to be back, it counts from the end of that one.
 
+    allowed_s: for that; of the outage from whose end it counts, if that has more: a camera that was tried in vain is tried again later.
     said: the state that named it; None if none did, "" if none was needed.
     """
 
@@ -102,6 +103,7 @@ class Fault:
     recovered_s: float | None = None
     judged: bool = True
     said: str | None = ""
+    allowed_s: float = 0.0
 
 
 @dataclass
@@ -184,13 +186,14 @@ def _follow(camera: Camera, run: Run) -> None:
     states = [event for event in run.of("state") if event["camera"] == camera.name]
     for fault in camera.faults:
         expected = fault.expected
-        since = _all_back(fault, camera)
+        since, last = _all_back(fault, camera)
+        fault.allowed_s = max(expected.recovery_s, last.expected.recovery_s)
         place = bisect.bisect_left(camera.times, since)
         if place < len(camera.times):
             fault.recovered_s = max(0.0, camera.times[place] - since)
         following = min((other.start for other in camera.faults if other.start > since), default=run.stop)
-        if fault.recovered_s is None or fault.recovered_s > expected.recovery_s:
-            fault.judged = following >= since + expected.recovery_s
+        if fault.recovered_s is None or fault.recovered_s > fault.allowed_s:
+            fault.judged = following >= since + fault.allowed_s
         if expected.words and _to_be_named(fault, run):
             before = [one for one in states if one["t"] < fault.start][-1:]  # which may be offline already
             during = [one for one in states if fault.start <= one["t"] <= fault.end + _BEFORE_S]
@@ -203,17 +206,17 @@ def _follow(camera: Camera, run: Run) -> None:
                 fault.said = _counted(run, camera.name, expected.counter)
 
 
-def _all_back(fault: Fault, camera: Camera) -> float:
-    """When a fault and all outages of the camera were over that began during it, or before its first frame after it."""
-    since = fault.end
+def _all_back(fault: Fault, camera: Camera) -> tuple[float, Fault]:
+    """When a fault and all outages of the camera were over that began during it, or before its first frame after it; the last of them."""
+    since, last = fault.end, fault
     for other in sorted(camera.faults, key=lambda other: other.start):
         began_late = other.start > since + fault.expected.recovery_s
         if other is fault or not other.expected.outage or other.end <= since or began_late:
             continue
         place = bisect.bisect_left(camera.times, since)
         if other.start <= since or place == len(camera.times) or camera.times[place] > other.start:
-            since = other.end
-    return since
+            since, last = other.end, other
+    return since, last
 
 
 def _to_be_named(fault: Fault, run: Run) -> bool:
@@ -372,7 +375,7 @@ def _of_faults(camera: Camera) -> Iterator[str]:
         slow = [fault for fault in faults if fault.judged and not _recovered(fault)]
         if slow:
             worst = max((fault.recovered_s or np.inf for fault in slow), default=np.inf)
-            often = f"{len(slow)} of {len(faults)} times more than {expected.recovery_s:g} s"
+            often = f"{len(slow)} of {len(faults)} times more than {min(fault.allowed_s for fault in slow):g} s"
             yield f"'{name}': {worst:.0f} s until the first frame after it ({often})"
         unnamed = sum(fault.said is None for fault in faults)
         if unnamed:
@@ -380,7 +383,7 @@ def _of_faults(camera: Camera) -> Iterator[str]:
 
 
 def _recovered(fault: Fault) -> bool:
-    return fault.recovered_s is not None and fault.recovered_s <= fault.expected.recovery_s
+    return fault.recovered_s is not None and fault.recovered_s <= fault.allowed_s
 
 
 def _at(time: float, run: Run) -> str:

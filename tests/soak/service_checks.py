@@ -229,12 +229,12 @@ def _dropped(camera: Camera, run: Run) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Grown:
-    """One number in one life. level: its low level at first, warm. part: its growth from the first third to the last. slope: of the low
-    levels of its minutes, per hour, once it has settled."""
+    """One number in one life. level: its low level in the first LEVEL_S, warm; None for a life that ended before. part: its growth from the
+    first third to the last. slope: of the low levels of its minutes, per hour, once it has settled."""
 
     life: Life
     name: str
-    level: float
+    level: float | None
     part: float | None
     slope: float | None
 
@@ -249,7 +249,7 @@ def grown(run: Run, name: str) -> list[Grown]:
         times = np.array([one["t"] for one in samples])
         values = np.array([one[name] for one in samples], dtype=float)
         long_s = times[-1] - times[0]
-        level = _low(values[times <= times[0] + LEVEL_S])
+        level = _low(values[times <= times[0] + LEVEL_S]) if long_s >= LEVEL_S else None
         part = slope = None
         if long_s >= JUDGED_S:
             part = _low(values[times >= times[-1] - long_s / 3]) - _low(values[times <= times[0] + long_s / 3])
@@ -269,10 +269,11 @@ def _low(values: NDArray[np.float64]) -> float:
 
 def over_lives(found: Sequence[Grown]) -> float | None:
     """Growth of the levels of the lives per hour; None for fewer than four of them."""
-    if len(found) < 4:
+    known = [(one.life.start / 3600, one.level) for one in found if one.level is not None]
+    if len(known) < 4:
         return None
-    hours = np.array([one.life.start for one in found]) / 3600
-    return float(np.polyfit(hours - hours[0], [one.level for one in found], 1)[0])
+    hours, levels = np.array(known).T
+    return float(np.polyfit(hours - hours[0], levels, 1)[0])
 
 
 def _growth(run: Run) -> Iterator[str]:

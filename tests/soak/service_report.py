@@ -211,7 +211,7 @@ def _lives(run: Run) -> Table:
         table.add(
             life.number, f"{(life.end - life.start) / 60:.1f}", f"{life.ended} while {life.state}" if life.state else life.ended,
             "-" if life.listening_s is None else f"{life.listening_s:.1f}", "-" if life.ready_s is None else f"{life.ready_s:.1f}",
-            f"{levels[life.number]:.0f}" if life.number in levels else "-",
+            "-" if (level := levels.get(life.number)) is None else f"{level:.0f}",
             f"{counts.get('frames', 0)}, {counts.get('answers', 0)}", sum(len(check["broken"]) for check in own),
         )  # fmt: skip
     return table

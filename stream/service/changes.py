@@ -1,5 +1,6 @@
 """The work of jobs: changes of one camera, or of all, executed by whoever writes it. Runs in a job's thread."""
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -158,8 +159,9 @@ def delete_exports(memory: Path, camera: str | None = None, *, older_than: float
     names: Sequence[str] = os.listdir(directory) if directory.is_dir() else ()
     for path in (directory / name for name in names):
         own = camera is None or path.name.rsplit(".", 2)[0] == camera
-        if own and (older_than is None or path.stat().st_mtime < older_than):
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another export has just got its name, or was deleted
+            if own and (older_than is None or path.stat().st_mtime < older_than):
+                path.unlink()
     if camera is None and older_than is None and directory.is_dir():
         directory.rmdir()
 

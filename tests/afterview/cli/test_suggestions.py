@@ -24,7 +24,7 @@ SOURCES = [
     *(ROOT / "afterview" / "cli").rglob("*.py"),
     *(ROOT / "afterview" / "demo").rglob("*.py"),
     ROOT / "README.md",
-    *(ROOT / "docs").glob("*.md"),
+    *(path for path in (ROOT / "docs").glob("*.md") if path.name != "answer-with.md"),  # there another model answers
 ]
 # Two forms: `afterview ask "..."`, also escaped in a Python string, and `afterview.ask(memory, "...")`.
 SUGGESTED = re.compile(

@@ -179,6 +179,15 @@ def test_health_and_metrics(service: ServiceHere) -> None:
     assert "afterview_answer_duration_seconds_count" in text
 
 
+def test_exports_at_once_do_not_disturb_each_other(tiny: Any, tmp_path: Path) -> None:
+    record_camera(tmp_path, "yard", tiny, 6)
+    with ServiceHere(tmp_path, tiny) as running:
+        for _ in range(8):
+            jobs = [running.json("POST", "/cameras/yard/export", {}, status=202)["id"] for _ in range(4)]
+            ended = [running.json("GET", f"/jobs/{job}?wait=20") for job in jobs]
+            assert [job["error"] for job in ended] == [None] * 4
+
+
 def test_jobs_change_a_camera_and_forgetting_deletes_what_was_exported(tiny: Any, tmp_path: Path) -> None:
     record_camera(tmp_path, "yard", tiny, 70)
     with ServiceHere(tmp_path, tiny) as service:

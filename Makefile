@@ -12,8 +12,8 @@ demo: .venv/.core  ## history, a live stream, ten questions and the score, on sy
 tiny: .venv/.dev  ## make the built-in model from nothing; resumable; 109 minutes on one CPU core with bfloat16 (see the model card)
 	$(BIN)/afterview train configs/training/tiny.yaml --out tiny-output --resume
 
-test: .venv/.dev  ## all tests, in three processes: many wait for a live source
-	$(BIN)/python -m pytest -q -n 3 --dist worksteal
+test: .venv/.dev  ## all tests, in four processes: many wait for a live source
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal
 
 check: .venv/.dev  ## style, types, import rules, container files
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from tests.support.processes import free_port
 from tests.support.servers import REQUIRED, wait_until
 
 START_WITHIN_S = 10.0
@@ -40,7 +41,7 @@ class Mosquitto:
     def __init__(self, directory: Path, *lines: str, memory: bool = False) -> None:
         """memory: whether it keeps retained messages over a restart."""
         self.directory, self._lines, self._memory = directory, lines, memory
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -98,12 +99,6 @@ class Mosquitto:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Client:

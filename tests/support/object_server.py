@@ -17,6 +17,8 @@ from typing import Any, Self
 
 import pytest
 
+from tests.support.processes import free_port
+
 START_WITHIN_S = 30.0
 BUCKET = "memories"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIATESTONLY", "AWS_SECRET_ACCESS_KEY": "never-printed", "AWS_REGION": "us-east-1"}
@@ -34,7 +36,7 @@ class ObjectServer:
     def __init__(self, **environment: str) -> None:
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
 
     @property
     def endpoint(self) -> str:
@@ -119,7 +121,7 @@ class Gate:
 
     def __init__(self, port: int) -> None:
         self._target = port
-        self.port = _free_port()
+        self.port = free_port()
         self._listener: socket.socket | None = None
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -199,8 +201,3 @@ def gate_to(server: ObjectServer) -> Iterator[Gate]:
         yield gate
     finally:
         gate.close()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

@@ -1,6 +1,8 @@
 """Processes that tests start: their environment, ports, priority, and two of one training on one machine."""
 
+import contextlib
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -16,10 +18,13 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """A port that nobody listens on, below those that the system gives to clients: it stays free while a server is away and comes back."""
+    for _ in range(200):
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as found, contextlib.suppress(OSError):
+            found.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port")
 
 
 def as_urgent_as_this(process: int) -> None:

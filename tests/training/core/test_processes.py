@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from afterview.training.core.stage_data import StageData
 from afterview.training.core.stages import StageConfig, StageObjective
 from afterview.training.core.trainer import LOG
 from afterview.training.run import train_stage
+from tests.support.processes import free_port
 from tests.support.sharded import FSDP
 from tests.training.data.test_media import ALL, data, every_stream, stage  # noqa: F401
 
@@ -108,9 +108,3 @@ def test_accelerate_takes_the_sharding_configuration() -> None:
     layer = chosen["fsdp_transformer_layer_cls_to_wrap"]
     decoder = load_pretrained("tiny", device="cpu").video_language.language.decoder
     assert layer in {type(module).__name__ for module in decoder.modules()}
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

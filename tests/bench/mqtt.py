@@ -50,9 +50,9 @@ def run() -> list[Table]:
         "cores. Questions beyond four at once are answered with an error.",
     )  # fmt: skip
     away = Table(
-        "A broker that is away for a minute",
+        f"A broker that is away for {SECONDS:g} s",
         ["state", "loop lag p99, s", "frames dropped", "connected again after, s"],
-        "The same service; then the broker stands still for a minute (SIGSTOP), its connection open.",
+        "The same service; then the broker stands still for as long (SIGSTOP), its connection open.",
     )
     model = load_pretrained("tiny")
     with tempfile.TemporaryDirectory() as directory, Mosquitto(Path(directory)) as broker:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from afterview.stream.service.http.errors import error_response
@@ -24,11 +24,17 @@ _LAST_S = 5.0  # for the app to end
 _LOGGER = logging.getLogger(__name__)
 
 
+def error_event(document: Mapping[str, Any]) -> str:
+    """The last server-sent event of a stream that fails."""
+    return f"event: error\ndata: {json.dumps(document)}\n\n"
+
+
 class Exchange:
     """Sends an answer. begun: something was sent. status: of what was sent, else 0."""
 
-    def __init__(self, send: Send) -> None:
-        self._send, self.status = send, 0
+    def __init__(self, send: Send, failed: Callable[[Mapping[str, Any]], str] = error_event) -> None:
+        """failed: makes the last event of a stream from the document of an error."""
+        self._send, self._failed, self.status = send, failed, 0
         self.begun = self._complete = self._closed = self._streams = False
 
     async def send(self, message: Message) -> None:
@@ -71,5 +77,5 @@ class Exchange:
             await self.send({"type": "http.response.start", "status": 401, "headers": refusal.raw_headers})
             await self.send({"type": "http.response.body", "body": bytes(refusal.body)})
         elif self._streams and not self._complete:
-            text = f"\n\nevent: error\ndata: {json.dumps(json.loads(bytes(refusal.body)))}\n\n"
+            text = f"\n\n{self._failed(json.loads(bytes(refusal.body)))}"
             await self.send({"type": "http.response.body", "body": text.encode(), "more_body": False})

@@ -17,9 +17,9 @@ from starlette.responses import Response
 
 from afterview.stream.service.http.bodies import Bodies
 from afterview.stream.service.http.errors import error_response
-from afterview.stream.service.http.exchange import App, Exchange, Message, Receive, Send
+from afterview.stream.service.http.exchange import App, Exchange, Message, Receive, Send, error_event
 from afterview.stream.service.http.gate import Gate
-from afterview.stream.service.http.openai.errors import openai_shaped
+from afterview.stream.service.http.openai.errors import failed_event, openai_shaped
 from afterview.stream.service.http_address import OWN_SOCKET, is_loopback
 from afterview.stream.service.people.access import Access
 from afterview.stream.service.people.admission import Visit
@@ -70,7 +70,7 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        exchange = Exchange(openai_shaped(scope, send))
+        exchange = Exchange(openai_shaped(scope, send), failed_event(scope["path"]) or error_event)
         headers = Headers(scope=scope)
         scope[OWN_SOCKET] = self._rules.own_socket
         visit = self._enter(scope, headers)

@@ -53,6 +53,21 @@ def stream_error(error: AfterviewError | OSError, memory: str) -> dict[str, Any]
     return found
 
 
+def failed_event(path: str) -> Callable[[Mapping[str, Any]], str] | None:
+    """What makes the last event of a stream under /v1 from the document of an error; None for other paths."""
+    if not path.startswith(PREFIX):
+        return None
+
+    def event(document: Mapping[str, Any]) -> str:
+        found = openai_error(401, document["error"])
+        if path == f"{PREFIX}responses":
+            told = {"type": "error", **{key: found["error"][key] for key in ("code", "message", "param")}}
+            return f"event: error\ndata: {json.dumps(told)}\n\n"
+        return f"data: {json.dumps(found)}\n\n"
+
+    return event
+
+
 def openai_shaped(scope: Mapping[str, Any], send: Send) -> Send:
     """`send` for one request: the errors of requests under /v1 are rewritten, and all else stays as it is."""
     if not scope["path"].startswith(PREFIX):

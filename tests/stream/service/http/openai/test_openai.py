@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -524,3 +525,36 @@ def test_a_viewer_of_one_camera_learns_of_no_other(tiny: Any, tmp_path: Path) ->
         ]
         assert "vault" not in json.dumps(ask(viewer, *history, user(QUESTION)).to_dict())
         assert Access("bob").door == "http"
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "responses"])
+def test_a_revoked_token_ends_an_open_stream_with_an_error_that_the_client_knows(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    SlowModel.instead_of_the_model(monkeypatch)
+    record_camera(tmp_path, "yard", tiny, 3)
+    token, secret = new_token("tab", "ann", days=1)
+    ann = User("ann", "admin", "never signs in", None, 1.0)
+    change_users(tmp_path, lambda users: users.with_user(ann).with_token(token))
+    header = {"Authorization": f"Bearer {secret}"}
+    with ServiceHere(tmp_path, tiny, wait=False) as service:
+        ready = service.client.build_request("GET", "/health/ready", headers=header)
+        assert wait_until(lambda: service.client.send(ready).json()["model"]["state"] == "ready", 20)
+        client = client_of(service, secret)
+        if path == "responses":
+            stream: Any = client.responses.create(model="afterview", input=QUESTION, stream=True)
+        else:
+            stream = ask(client, user(QUESTION), stream=True)
+        assert next(iter(stream)) is not None
+        began = time.monotonic()
+        change_users(tmp_path, lambda users: users.without_token("tab"))
+        if path == "responses":  # here an error is an event
+            last = list(stream)[-1]
+            found = last.type == "error" and (last.code, last.message)
+        else:
+            with pytest.raises(openai.APIError) as raised:
+                list(stream)
+            found = raised.value.code, raised.value.message
+        assert time.monotonic() - began < 1.0
+        assert found[0] == "invalid_api_key"
+        assert "your token was revoked" in found[1]

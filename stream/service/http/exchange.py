@@ -3,15 +3,11 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from afterview.stream.service.asgi import Message, Send
 from afterview.stream.service.http.errors import error_response
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),

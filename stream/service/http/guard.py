@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from afterview.stream.service.asgi import App, Receive, Send, replay
 from afterview.stream.service.http.bodies import Bodies
 from afterview.stream.service.http.errors import error_response
-from afterview.stream.service.http.exchange import App, Exchange, Message, Receive, Send, error_event
+from afterview.stream.service.http.exchange import Exchange, error_event
 from afterview.stream.service.http.gate import Gate
 from afterview.stream.service.http.openai.errors import failed_event, openai_shaped
 from afterview.stream.service.http_address import OWN_SOCKET, is_loopback
@@ -94,7 +95,7 @@ class Guard:
         """Let the API answer; what to say if that fails."""
         try:
             with self._gate.admission.staying(visit) as ended:
-                await exchange.until(ended, self._app(scope, _replay(body, receive), exchange.send))
+                await exchange.until(ended, self._app(scope, replay(body, receive), exchange.send))
                 return None
         except Exception:
             _LOGGER.exception("%s %s failed", scope["method"], scope["path"])
@@ -146,20 +147,6 @@ class Guard:
 
 def _stranger(scope: MutableMapping[str, Any]) -> Access:
     return Access("unknown", address=scope["client"][0] if scope.get("client") else "")
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives the body at once, then what comes after it."""
-    given = False
-
-    async def again() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
 
 
 def _name_of(host: str) -> str:

@@ -13,9 +13,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from afterview.configs import ConfigError
 from afterview.configs.system_errors import reason
+from afterview.stream.service.asgi import App
 from afterview.stream.service.config import HttpConfig
 from afterview.stream.service.errors import ServiceBusy
-from afterview.stream.service.http.exchange import App
 from afterview.stream.service.http.guard import LONGEST_HEAD, Guard
 from afterview.stream.service.tls import server_context
 

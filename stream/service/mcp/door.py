@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
+from afterview.stream.service.asgi import replay
 from afterview.stream.service.aside import in_daemon_thread
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import Stopping
@@ -59,7 +60,7 @@ class McpDoor:
         if key is not None and message.get("method") == "tools/call":
             self._calls[key] = cancelled
         try:
-            await manager.handle_request(scope, _again(body, receive), _with_session(send, message))
+            await manager.handle_request(scope, replay(body, receive), _with_session(send, message))
         finally:
             if key is not None and self._calls.get(key) is cancelled:
                 del self._calls[key]
@@ -115,19 +116,6 @@ def _message(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return message if isinstance(message, dict) else {}
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    given = False
-
-    async def again() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
 
 
 def _with_session(send: Send, message: Mapping[str, Any]) -> Send:

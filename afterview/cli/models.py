@@ -12,6 +12,7 @@ from afterview.configs import UsageError
 
 if TYPE_CHECKING:
     from afterview.memory.base.feature_spec import FeatureSpec
+    from afterview.model.checkpoint.for_questions import AskedModel
     from afterview.model.checkpoint.models import AfterviewModel, Encoders
 
 QUESTION_FIRST_S = 0.5  # of silence, where a person waits for an answer
@@ -34,16 +35,29 @@ def require_weights(
 
 def load_model(
     name: str, index: str | None = None, *, recorded: "FeatureSpec | None" = None, announce: Announce = announced
-) -> "AfterviewModel":
-    """Load a whole model. index: --index-encoder. recorded: of the memory that is asked. announce: says what is being loaded.
+) -> "AskedModel":
+    """Load what answers questions. index: --index-encoder. recorded: of the memory that is asked. announce: says what is being loaded.
 
     Raises what load_pretrained raises.
     """
     require_weights(name, index, recorded)
     with announce(_IMPORTS), _imports():
-        from afterview.model.checkpoint.loading import load_pretrained
+        from afterview.model.checkpoint.for_questions import load_for_questions
     with announce(f"loading model {name}"):
-        return load_pretrained(name, index_encoder=index, recorded_index=_recorded_index(recorded))
+        return load_for_questions(name, index_encoder=index, recorded_index=_recorded_index(recorded))
+
+
+def load_whole_model(name: str, index: str | None = None) -> "AfterviewModel":
+    """Load a model that answers, for what a model that only finds frames cannot do. Raises NoLanguageModel before anything is loaded."""
+    from afterview.model.checkpoint.finding import require_answers
+    from afterview.model.checkpoint.preset import find_preset
+
+    require_answers(find_preset(name))
+    require_weights(name, index)
+    with announced(_IMPORTS), _imports():
+        from afterview.model.checkpoint.loading import load_pretrained
+    with announced(f"loading model {name}"):
+        return load_pretrained(name, index_encoder=index)
 
 
 def load_model_encoders(

@@ -198,7 +198,13 @@ def _report(arguments: argparse.Namespace, recordings: Sequence[_Recording], enc
         for line in _summary(recording, memory):
             print(line)
     if any(recording.ingest is not None and recording.ingest.stats.recorded for recording in recordings):
-        print(f'ask about it: afterview ask "{encoders.preset.suggestion}" --memory {memory}')
+        preset = encoders.preset
+        todo = (
+            'search it: afterview search "a person"'
+            if preset.finds_only
+            else f'ask about it: afterview ask "{preset.suggestion}"'
+        )
+        print(f"{todo} --memory {memory}")
 
 
 def _report_nothing_new(arguments: argparse.Namespace, camera: PlannedCamera, archive: ArchivePlan) -> int:

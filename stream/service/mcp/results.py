@@ -36,7 +36,18 @@ class Result:
 
 def answered(document: Document, base: str | None) -> Result:
     """An answer as `/api/v1/ask` gives it. base: the address of the HTTP API; None where there is none, so that pictures have no links."""
-    keys = ("id", "question", "answer", "declined", "notice", "coverage", "skipped", "notes")
+    keys = (
+        "id",
+        "question",
+        "answer",
+        "declined",
+        "finds_only",
+        "evidence_kind",
+        "notice",
+        "coverage",
+        "skipped",
+        "notes",
+    )
     data: dict[str, Any] = {"status": "answered", **{key: document[key] for key in keys if key in document}}
     data["evidence"] = [_linked(item, base) for item in document["evidence"]]
     data["cameras"] = [

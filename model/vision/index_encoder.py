@@ -120,9 +120,9 @@ def padded_ids(tokenizer: PreTrainedTokenizerBase, text: str, length: int) -> li
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    ids: list[int] = tokenizer(text_form(tokenizer, text), add_special_tokens=False, split_special_tokens=True)[
-        "input_ids"
-    ]
+    ids: list[int] = tokenizer(
+        text_form(tokenizer, text), add_special_tokens=False, split_special_tokens=True, verbose=False
+    )["input_ids"]
     return ids
 
 

@@ -58,7 +58,11 @@ def finds_only(preset: ModelPreset) -> str:
 
 def require_answers(preset: ModelPreset, what: str = "") -> None:
     """Raise NoLanguageModel if a model only finds frames. what: that needs one that answers, such as `training`."""
-    if preset.finds_only:
-        raise NoLanguageModel(
-            f"{what} needs a model that answers: {finds_only(preset)}" if what else finds_only(preset)
-        )
+    if not preset.finds_only:
+        return
+    if not what:
+        raise NoLanguageModel(finds_only(preset))
+    raise NoLanguageModel(
+        f"{what} needs a language model, which '{preset.reference}' does not have: it finds frames and does not answer; "
+        "`afterview models` lists others"
+    )

@@ -3,23 +3,15 @@
 from typing import TYPE_CHECKING
 
 from afterview.cli.output.own_model import is_of_own_model
+from afterview.stream.ask.evidence_words import evidence_in_words
 
 if TYPE_CHECKING:
     from afterview.stream.ask.question import Answer, Evidence
 
-_KINDS = {
-    "memaug": "the attention of MemAug to frames of the memory",
-    "decoder": "the attention of the decoder to clips, each shown by one of its frames",
-}
-
 
 def kind_in_words(answer: "Answer") -> str:
     """What the evidence is; empty for an answer that an earlier version saved without its kind."""
-    if is_of_own_model(answer):
-        return "the frames that index and recall chose for the model"
-    if answer.evidence_kind == "index":
-        return "the frames that the index finds most similar to the question"
-    return _KINDS.get(answer.evidence_kind or "", "")
+    return evidence_in_words(answer.evidence_kind, own_model=is_of_own_model(answer))
 
 
 def heading(answer: "Answer") -> str:

@@ -36,7 +36,7 @@ from afterview.stream.service.people.audit import Audit
 from afterview.stream.service.people.saved import find_visible, is_visible
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
-    from afterview.model.checkpoint.models import AfterviewModel
+    from afterview.model.checkpoint.for_questions import AskedModel
 
 _MOST_IMAGES = {"socket": 100}  # saved per search, by door: a command saves as many as without the service
 _MOST_IMAGES_ELSEWHERE = 20
@@ -283,7 +283,7 @@ class Questions:
         finally:
             self._note(access, "search", text, outcome, document, cameras)
 
-    def _model(self, access: Access) -> "AfterviewModel":
+    def _model(self, access: Access) -> "AskedModel":
         """Raises ModelNotReady; why a model cannot be loaded may name any camera."""
         try:
             return self._engine.model

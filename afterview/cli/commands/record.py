@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _report_nothing_new(arguments, cameras[0], cameras[0].archive)
     require_weights(model, arguments.index_encoder, _recorded(cameras))
     _require_source(cameras)
-    encoders = _load(model, arguments.index_encoder, cameras)
+    encoders = _load(model, arguments.index_encoder, cameras, arguments.tokens)
     with removed_if_unused(cameras[0].directory.parent), ExitStack() as files:
         acks = {camera.id: files.enter_context(camera.acks) for camera in cameras if camera.acks}
 
@@ -111,10 +111,12 @@ def _recorded(cameras: Sequence[PlannedCamera]) -> "FeatureSpec | None":
     return next((camera.stored for camera in cameras if camera.stored is not None), None)
 
 
-def _load(model: str, index: str | None, cameras: Sequence[PlannedCamera]) -> "Encoders":
+def _load(model: str, index: str | None, cameras: Sequence[PlannedCamera], tokens: str | None) -> "Encoders":
     encoders = load_model_encoders(model, index, recorded=_recorded(cameras))
     tell_what_it_knows(cameras[0].directory.parent, encoders.preset)
     spec = encoders.feature_spec
+    if tokens is not None and encoders.preset.finds_only:
+        raise UsageError(f"--tokens {tokens}: model '{model}' only finds frames, and stores no tokens; leave it out")
     needed = max(spec.tokens.resolution, spec.index.resolution)
     for camera in cameras:
         if camera.stored is not None:
@@ -198,7 +200,13 @@ def _report(arguments: argparse.Namespace, recordings: Sequence[_Recording], enc
         for line in _summary(recording, memory):
             print(line)
     if any(recording.ingest is not None and recording.ingest.stats.recorded for recording in recordings):
-        print(f'ask about it: afterview ask "{encoders.preset.suggestion}" --memory {memory}')
+        preset = encoders.preset
+        todo = (
+            'search it: afterview search "a person"'
+            if preset.finds_only
+            else f'ask about it: afterview ask "{preset.suggestion}"'
+        )
+        print(f"{todo} --memory {memory}")
 
 
 def _report_nothing_new(arguments: argparse.Namespace, camera: PlannedCamera, archive: ArchivePlan) -> int:

@@ -178,7 +178,7 @@ class OwnModelAnswerer:
         timing = {"recall_s": chosen_s, "first_token_s": min(total_s, chosen_s + reply.first_s), "total_s": total_s}
         tokens = None if reply.tokens is None else Tokens(*reply.tokens, bool(reply.cut))
         evidence = self._evidence(one.chosen, named, question.evidence)
-        part = CameraAnswer(reply.text, one.why, evidence, one.coverage, provenance, timing, tokens)
+        part = CameraAnswer(reply.text, one.why, evidence, one.coverage, provenance, timing, tokens, "index")
         return part, _notes(info.id, reply, unknown, one.chosen, self._not_sent(question))
 
     def _decoding(self, question: Question) -> dict[str, Any]:

@@ -200,31 +200,6 @@ class CameraList(Response):
     skipped: dict[str, str]
 
 
-class EvidenceDocument(Response):
-    """A frame that the answer rests on. weight: its share of the model's attention."""
-
-    camera: str
-    frame: int
-    time: float
-    weight: float
-    image: str | None = Field(description="Path of its picture in this API.")
-
-
-class AnswerDocument(Response):
-    """An answer with its evidence, coverage and provenance, as `afterview ask --json` prints it."""
-
-    id: str
-    question: str
-    answer: str
-    declined: bool
-    evidence: list[EvidenceDocument]
-    coverage: dict[str, Any] | None = Field(description="What the first camera's answer could know.")
-    cameras: list[dict[str, Any]] = Field(description="Answer, coverage, provenance and timing of each camera.")
-    skipped: dict[str, str]
-    timing: dict[str, float]
-    notes: list[str] = Field(description="What does not work as it should: a camera that is down, dropped frames.")
-
-
 class HitDocument(Response):
     """A frame that was found."""
 

@@ -4,9 +4,10 @@ The figures are seconds of CPU time, so that other programs disturb them little:
 second one core encodes, doing nothing else.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from afterview.model.base.machine import Machine
@@ -80,15 +81,16 @@ class EncoderCosts:
 
 
 def keep_costs(preset: str, found: Iterable[EncoderCosts], machine: Machine) -> None:
-    """Keep them in place of older ones of the same geometry and machine. Raises OSError."""
+    """Keep them in place of older ones of the same geometry, preset and machine. Raises OSError."""
     for one in found:
         entry = {"encoder": one.geometry, "of_preset": preset, "machine": _identity(machine), "costs": asdict(one)}
-        write_entry(entry, lambda old, new=entry: all(old.get(key) == new[key] for key in ("encoder", "machine")))  # type: ignore[misc]
+        keys = {key: entry[key] for key in ("encoder", "of_preset", "machine")}
+        write_entry(entry, partial(_same, keys))
 
 
-def read_costs(machine: Machine) -> dict[str, tuple[str, EncoderCosts]]:
-    """What was measured on this machine as it is, by geometry, with the preset that was measured. What cannot be read counts as none."""
-    found: dict[str, tuple[str, EncoderCosts]] = {}
+def read_costs(machine: Machine) -> list[tuple[str, EncoderCosts]]:
+    """What was measured on this machine as it is, with the preset that was measured, oldest first. What cannot be read counts as none."""
+    found: list[tuple[str, EncoderCosts]] = []
     for entry in read_entries():
         try:
             if entry["machine"] != _identity(machine):
@@ -99,7 +101,7 @@ def read_costs(machine: Machine) -> dict[str, tuple[str, EncoderCosts]]:
                 isinstance(cost.batch, int) and cost.cpu_s_per_frame > 0 and cost.worst_cosine <= 1.001
                 for cost in costs
             ):
-                found[str(entry["encoder"])] = (str(entry["of_preset"]), EncoderCosts(**{**values, "costs": costs}))
+                found.append((str(entry["of_preset"]), EncoderCosts(**{**values, "costs": costs})))
         except (KeyError, TypeError, ValueError):
             continue
     return found
@@ -108,3 +110,7 @@ def read_costs(machine: Machine) -> dict[str, tuple[str, EncoderCosts]]:
 def _identity(machine: Machine) -> dict[str, Any]:
     """What the figures depend on: not on a GPU."""
     return {key: value for key, value in machine.identity.items() if key != "gpus"}
+
+
+def _same(keys: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+    return all(entry.get(key) == value for key, value in keys.items())

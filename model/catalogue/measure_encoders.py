@@ -42,8 +42,6 @@ def makers(entry: Entry) -> dict[str, Callable[[], Encoder]]:
     parts: dict[str, Callable[[], Encoder]] = {"index encoder": base_index}
     if entry.kind == "hour-llava":
         parts["vision tower"] = so400m_tower
-    elif entry.kind == "search":
-        parts["vision tower"] = base_tower
     return parts
 
 

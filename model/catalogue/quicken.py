@@ -43,7 +43,7 @@ class Chosen:
 
 def quicken(encoders: Encoders, machine: Machine | None = None) -> list[Chosen]:
     """Change the encoders in place, and log what was chosen where that is not simply float32. On a GPU nothing changes."""
-    costs = {geometry: own for geometry, (_, own) in read_costs(machine or this_machine(gpus=False)).items()}
+    costs = {own.geometry: own for _, own in read_costs(machine or this_machine(gpus=False))}
     parts: dict[str, VisionEncoder | IndexEncoder] = {"vision tower": encoders.vision, "index encoder": encoders.index}
     chosen = [_choose(part, encoder, costs) for part, encoder in parts.items()]
     for one in chosen:

@@ -16,6 +16,7 @@ from afterview.model.base.errors import BackendUnavailable
 from afterview.model.vision.clip_encoder import ClipEncoder
 from afterview.model.vision.index_encoder import IndexEncoder
 from afterview.model.vision.no_index import NoIndex
+from afterview.model.vision.no_tokens import NoTokens
 from afterview.model.vision.tower import VisionEncoder
 
 EncoderDtype = Literal["float32", "bfloat16", "int8"]
@@ -42,7 +43,7 @@ def converted(module: nn.Module, dtype: EncoderDtype) -> Any:
 
 def is_siglip(encoder: VisionEncoder | IndexEncoder) -> bool:
     """Whether an encoder can change its dtype: a clip encoder cannot, nor what stands for a missing one."""
-    return not isinstance(encoder, ClipEncoder | NoIndex)
+    return not isinstance(encoder, ClipEncoder | NoIndex | NoTokens)
 
 
 def convert(encoder: VisionEncoder | IndexEncoder, dtype: EncoderDtype) -> None:

@@ -155,11 +155,14 @@ def search(
     last: Duration | None = None,
     top: int = 10,
     model: "AfterviewModel | str | os.PathLike[str] | None" = None,
+    as_is: bool = False,
 ) -> SearchResult:
     """The `top` frames that are most similar to a text, best first, with their images.
 
-    The other arguments are those of `ask`. With several cameras a time without an offset is in the zone of each. `skipped` of the result
-    names the cameras that were not searched, and why. Raises what `ask` raises, except NothingRecorded: then there are no hits.
+    as_is: ask the index the text itself, also where the model's index wants captions and the text is a question; `asked` of the result
+    has what it was asked. The other arguments are those of `ask`. With several cameras a time without an offset is in the zone of each.
+    `skipped` of the result names the cameras that were not searched, and why. Raises what `ask` raises, except NothingRecorded: then
+    there are no hits.
     """
     _require_text("text", text)
     names = _camera_names(camera)
@@ -169,7 +172,8 @@ def search(
     opened = _opened(memory)
     readers, now, length = _readers(opened, names), time.time(), _length(last)
     spans = {reader.info.id: _span(reader, start, at, length, now) for reader in readers}
-    found = search_memory(opened, _encoders(model, readers[0]), text, spans, most=top, skip_others=not names)
+    encoders = _encoders(model, readers[0])
+    found = search_memory(opened, encoders, text, spans, most=top, skip_others=not names, as_is=as_is)
     return replace(found, hits=tuple(_with_image(opened, hit) for hit in found.hits))
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -105,6 +106,9 @@ class ModelPreset(Schema):
     finds_only: bool = False  # `index_encoder` alone, without a language model: it finds frames and does not answer
     init_memaug: bool = False  # accept a LLaVA checkpoint without MemAug, and initialise one from `seed`
     index_encoder: str | None = DEFAULT_INDEX_ENCODER  # a SigLIP checkpoint with both towers
+    # What the index is asked for a question: a caption that a rule makes of it (SigLIP was trained with captions), or the question. null:
+    # captions for an index encoder by hub id, questions for a directory, whose encoder may have been trained with them.
+    index_queries: Literal["captions", "questions"] | None = None
     memaug_depth: int = Field(
         default=4, ge=1
     )  # blocks of a newly initialised MemAug; if given, also how many of a checkpoint's are used
@@ -139,6 +143,13 @@ class ModelPreset(Schema):
         """Whether the decoder receives merged clips as VideoChat-Flash does: all tokens of the chosen frames (memory.plans.clips)."""
         merging = self.token_merging
         return merging is not None and merging.frames_per_clip == FRAMES_PER_CLIP and not self.use_memaug
+
+    @property
+    def asks_captions(self) -> bool:
+        """Whether questions become captions before the index is asked."""
+        if self.index_queries is not None:
+            return self.index_queries == "captions"
+        return self.architecture is None and self.index_encoder is not None and is_hub_id(self.index_encoder)
 
     @property
     def suggestion(self) -> str:

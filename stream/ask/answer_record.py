@@ -14,6 +14,7 @@ from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.base.records import Gap
 from afterview.memory.plans.removal import Removal
+from afterview.stream.ask.captions import Caption
 from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, EvidenceKind, Question, Tokens
 from afterview.stream.ask.search import Hit, SearchResult
 
@@ -157,6 +158,7 @@ class SearchRecord:
             "notice": result.notice,
             "skipped": result.skipped,
             "stale": result.stale,
+            "asked_index": result.asked and asdict(result.asked),
         }
         parts = {
             camera: {
@@ -283,6 +285,7 @@ def _search(about: Origin, record: Document, parts: Mapping[str, Document], imag
     hits.sort(key=lambda hit: (-hit.score, hit.camera, hit.frame))
     pictures = {(hit.camera, hit.frame): image(hit.camera, hit.frame) for hit in hits}
     result = SearchResult(
-        record["text"], tuple(hits), record["exact"], record["skipped"], record["stale"], record["notice"]
-    )
+        record["text"], tuple(hits), record["exact"], record["skipped"], record["stale"], record["notice"],
+        Caption(**record["asked_index"]) if record.get("asked_index") else None,
+    )  # fmt: skip
     return SearchRecord(about, result, {key: data for key, data in pictures.items() if data})

@@ -35,6 +35,7 @@ from afterview.stream.ask.answerer import Answerer, OnCameras, checked_question,
 from afterview.stream.ask.cameras import choose_cameras
 from afterview.stream.ask.context import require_wanted
 from afterview.stream.ask.covered import coverage_of
+from afterview.stream.ask.index_query import index_query, provenance_of
 from afterview.stream.ask.merging import OnText, OrderedMerger
 from afterview.stream.ask.own_model.chosen_frames import apart
 from afterview.stream.ask.own_model.verdict import Judged, is_yes_or_no
@@ -173,7 +174,7 @@ class FindingAnswerer:
         return _Found(why, snapshot, ids, best, search, str(silent or ""), coverage)
 
     def _embed(self, text: str) -> NDArray[np.float32]:
-        return self.model.encoders.index.encode_texts([text])[0]
+        return self.model.encoders.index.encode_texts([index_query(self.model.preset, text).text])[0]
 
     def _part(self, found: _Found, question: Question, text: str, began: float) -> CameraAnswer:
         """One camera's frames, as its part of the answer."""
@@ -213,6 +214,7 @@ class FindingAnswerer:
             "random_constant": found.snapshot.info.random_constant,
             "recall": RECALL,
             "search": found.search,
+            **provenance_of(self.model.preset, question.text, searched=True),
             "verdict": _VERDICT.to_dict() if is_yes_or_no(text) else None,
         }
 
@@ -222,7 +224,7 @@ class FindingAnswerer:
         if self.model.notice:
             notes.append(self.model.notice)
         index = self.model.encoders.index
-        if surplus := index.surplus_tokens(question.text.strip()):
+        if surplus := index.surplus_tokens(index_query(self.model.preset, question.text.strip()).text):
             notes.append(
                 f"the index reads the first {index.longest_text - 1} tokens of the question, not the other {surplus}"
             )

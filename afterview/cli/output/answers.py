@@ -24,6 +24,11 @@ LEAST_WEIGHT = 0.01  # evidence below this share is only counted
 _LEAST = f"{100 * LEAST_WEIGHT:g} %"
 _FEWEST = 3  # frames shown where all are below it
 _MOST_GAPS = 10  # printed per camera; --json has all
+_ASKED = {  # what the index was asked, where that is not simply the text
+    "rule": 'searched for "{}", a caption made of the question; --as-is searches for the text itself',
+    "other language": "the text is not in English, so no caption was made of it: searched for it as it is",
+    "nothing left": "no caption can be made of the question: searched for it as it is",
+}
 _PLACE = re.compile(r" \((place [^)]*)\)")  # of a camera among those that are similar to the question
 
 
@@ -122,6 +127,8 @@ def print_search(record: "SearchRecord", images: "Images") -> None:
         when = record.about.cameras[hit.camera].show_exact(hit.time)
         print(f"{names[hit.camera]}  {when}  frame {hit.frame:<7} score {hit.score:.3f}  {image}{damage_of(hit)}")
     print_forgotten(record.about)
+    if result.asked is not None and result.asked.how in _ASKED:
+        print(f"note: {_ASKED[result.asked.how].format(result.asked.text)}")
     if not result.exact:
         print("note: part of the span was searched approximately (its index is too large to compare every frame)")
     if result.notice:

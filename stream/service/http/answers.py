@@ -66,7 +66,7 @@ def answer_routes(engine: Engine, questions: Questions, audit: Audit) -> APIRout
     async def search(request: Request, body: schemas.SearchRequest) -> JSONResponse:
         return Json(
             await questions.search(
-                body.text, body.cameras, body.start, body.at, body.last, body.top, access_of(request)
+                body.text, body.cameras, body.start, body.at, body.last, body.top, access_of(request), body.as_is
             )
         )
 

@@ -90,6 +90,7 @@ class SearchRequest(Request):
     at: TimeValue | None = None
     last: DurationValue | None = None
     top: int = Field(default=10, ge=1, le=1000, description="Hits, at most.")
+    as_is: bool = Field(default=False, description="Ask the index the text itself, not a caption made of a question.")
 
 
 class SpanRequest(Request):

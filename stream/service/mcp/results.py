@@ -85,12 +85,14 @@ def _own_model(part: Document) -> Document:
 
 def found(document: Document, base: str | None) -> Result:
     """A search as `/api/v1/search` gives it."""
-    keys = ("id", "text", "exact", "skipped", "stale", "notice", "notes")
+    keys = ("id", "text", "exact", "skipped", "stale", "notice", "notes", "asked_index")
     data: dict[str, Any] = {"status": "answered", **{key: document[key] for key in keys if key in document}}
     data["hits"] = [_linked(hit, base) for hit in document["hits"]]
     shown = data["hits"][: 2 * SHOWN_FRAMES]
     count = f"{len(data['hits'])} frame{'s' if len(data['hits']) != 1 else ''}"
     lines = [f"{count} most similar to '{_shortened(document['text'])}'; similar does not mean that it is there."]
+    if (asked := document.get("asked_index")) and asked != document["text"].strip():
+        lines.append(f"The index was asked for '{_shortened(asked)}', a caption made of the question.")
     if shown:
         lines += ["", _title("Frames, best first", shown, data["hits"], base)]
         lines += [_line(hit, f"score {hit['score']:.2f}") for hit in shown]

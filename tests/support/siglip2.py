@@ -35,7 +35,7 @@ def write_siglip2(directory: Path, *, width: int = 32, layers: int = 2, resoluti
     model = SiglipModel(SiglipConfig(text_config=text, vision_config=vision))
     for name, value in model.named_parameters():  # as spread as trained ones: frames must differ in the index
         if value.ndim > 1:
-            torch.nn.init.normal_(value, std=1.0 if "position" in name else value[0].numel() ** -0.5)
+            torch.nn.init.normal_(value, std=1.0 if "embedding" in name else value[0].numel() ** -0.5)
     torch.set_rng_state(state)
     model.save_pretrained(directory)
     tokenizer.save(str(directory / "tokenizer.json"))

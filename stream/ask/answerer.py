@@ -88,7 +88,6 @@ class Answerer:
         on_cameras: called before the model runs, with the ids of the cameras that answer and, by id, why others do not.
 
         A question that the model's preset does not know is declined: the answer says so, and has no parts.
-
         A camera that fails is left out and named in `skipped`, unless it was named or none can answer. Raises UsageError for an empty
         question, MemoryNotFound for an unknown camera, NothingRecorded when no camera has a frame in the span, StoreError or Unreadable
         when all frames of it are out of reach, SpecMismatch, DamagedMemory, Cancelled.
@@ -121,18 +120,18 @@ class Answerer:
         if on_cameras is not None:
             on_cameras([item.context.snapshot.info.id for item in asked], skipped)
         inputs += self._take_in(asked, len(inputs))
-        texts = OrderedMerger(titles([item.name for item in asked]), on_text)
+        texts = OrderedMerger(titles([one.name for one in asked]), on_text)
         took = self._generate(question.seed, settings, asked, inputs, texts, began, cancel)
         parts = tuple(
             CameraAnswer(
                 own.strip(), item.why, self._evidence(item.context, _weights(item.context, made), question.evidence),
-                item.coverage, self._provenance(item.context, question, settings, choice.searched), timing, tokens,
-                _kind(item.context, made),
+                item.coverage, self._provenance(item.context, question, settings, choice.searched),
+                timing, tokens, _kind(item.context, made),
             )
             for own, item, made, (timing, tokens) in zip(texts.texts, asked, inputs, took, strict=True)
         )  # fmt: skip
-        total_s = time.perf_counter() - began
-        return Answer(uuid.uuid4().hex[:12], text, texts.merged(), parts, self.model.notice, skipped, total_s)
+        answer, total_s = texts.merged(), time.perf_counter() - began
+        return Answer(uuid.uuid4().hex[:12], text, answer, parts, self.model.notice, skipped, total_s)
 
     def plan(self, name: str, question: Question, now: float) -> Context:
         """Plan what the model sees of one camera: the part of an answer that live, replay and training share to the last bit."""

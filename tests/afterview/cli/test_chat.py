@@ -162,7 +162,7 @@ class Interrupted:
 
     times = 1
 
-    def __init__(self, memory: Any, model: Any) -> None:
+    def __init__(self, memory: Any, model: Any, **options: Any) -> None:
         self.memory = memory
 
     def ask(self, question: Question, *, cancel: threading.Event, **options: Any) -> None:

@@ -81,7 +81,7 @@ class IndexEncoder:
             raise InputMismatch(
                 f"frames of shape {frames.shape} were given to an index that takes [B, {side}, {side}, 3]"
             )
-        like = next(self.model.parameters())
+        like = next(self.model.vision_model.parameters())
         return functional.normalize(self.model.vision_model(pixels(frames, like)).pooler_output, dim=-1)
 
     def text_embeddings(self, texts: list[str]) -> Tensor:

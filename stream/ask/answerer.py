@@ -100,8 +100,7 @@ class Answerer:
         if (scope := self.model.preset.scope) is not None and scope.declines(text, self.memory.camera_ids()):
             return self._declined(text, scope.text, choice.skipped, began, on_text)
         skipped = dict(choice.skipped)
-        asked: list[_Asked] = []
-        inputs: list[VideoInputs] = []
+        asked, inputs = list[_Asked](), list[VideoInputs]()
         nothing: RepositoryError | None = None
         for name, chosen in choice.asked.items():
             try:
@@ -126,13 +125,13 @@ class Answerer:
         parts = tuple(
             CameraAnswer(
                 own.strip(), item.why, self._evidence(item.context, _weights(item.context, made), question.evidence),
-                item.coverage, self._provenance(item.context, question, settings, choice.searched), timing, tokens,
+                item.coverage, self._provenance(item.context, question, settings, choice.searched), *spent,
                 _kind(item.context, made),
             )
-            for own, item, made, (timing, tokens) in zip(texts.texts, asked, inputs, took, strict=True)
+            for own, item, made, spent in zip(texts.texts, asked, inputs, took, strict=True)
         )  # fmt: skip
-        total_s = time.perf_counter() - began
-        return Answer(uuid.uuid4().hex[:12], text, texts.merged(), parts, self.model.notice, skipped, total_s)
+        spent_s = time.perf_counter() - began
+        return Answer(uuid.uuid4().hex[:12], text, texts.merged(), parts, self.model.notice, skipped, spent_s)
 
     def plan(self, name: str, question: Question, now: float) -> Context:
         """Plan what the model sees of one camera: the part of an answer that live, replay and training share to the last bit."""

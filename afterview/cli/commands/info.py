@@ -53,6 +53,9 @@ def _print(camera: CameraDescription) -> None:
             f"{info.show(camera.first_time)} to {info.show(camera.last_time)}"
         )
         print(f"  times from: {describe_time_basis(camera.time_basis)}")
+    if camera.rules.settings is not None and camera.rules.settings.features_reused:
+        reused = counted(camera.rules.settings.features_reused, "frame")
+        print(f"  {reused} took the features of a frame before, from which they hardly differ (--reuse-features)")
     if camera.pictures_damaged:
         print(f"  {counted(camera.pictures_damaged, 'frame')} with a damaged picture: parts were lost on the way here")
     merged = f", merged in clips of {tokens.frames_per_record}" if tokens.frames_per_record > 1 else ""

@@ -28,6 +28,7 @@ from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.writing.repository import Acknowledgement
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
+from afterview.stream.ingest.reuse import require_reusable
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address.redact import redact_values
@@ -114,7 +115,11 @@ def _recorded(cameras: Sequence[PlannedCamera]) -> "FeatureSpec | None":
 def _load(model: str, index: str | None, cameras: Sequence[PlannedCamera], tokens: str | None) -> "Encoders":
     encoders = load_model_encoders(model, index, recorded=_recorded(cameras))
     tell_what_it_knows(cameras[0].directory.parent, encoders.preset)
+    from afterview.model.catalogue.quicken import quicken  # late: it loads torch
+
+    quicken(encoders)
     spec = encoders.feature_spec
+    require_reusable(encoders, cameras[0].config.reuse_bound)
     if tokens is not None and encoders.preset.finds_only:
         raise UsageError(f"--tokens {tokens}: model '{model}' only finds frames, and stores no tokens; leave it out")
     needed = max(spec.tokens.resolution, spec.index.resolution)
@@ -258,6 +263,10 @@ def _summary(recording: _Recording, memory: str) -> list[str]:
     if status.pictures_replaced:
         lines.append(
             f"  {counted(status.pictures_replaced, 'damaged picture')} replaced by a whole one of the same slot"
+        )
+    if status.features_reused:
+        lines.append(
+            f"  {counted(status.features_reused, 'frame')} took the features of a frame before, from which they hardly differ"
         )
     if status.short_clips:
         lines.append(

@@ -93,5 +93,7 @@ def _load_model(name: str, index: str | None) -> "AskedModel":
         from afterview.model.checkpoint.for_questions import load_for_questions  # late: it loads torch
 
         model = load_for_questions(name, recorded_index=index)
-        _ = model.encoders  # they are loaded on first use
+        from afterview.model.catalogue.quicken import quicken
+
+        quicken(model.encoders)  # they are loaded on first use
     return model

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afterview.cli.main import main
@@ -72,6 +72,7 @@ def test_what_is_no_question_about_a_picture_stays(text: str, how: str) -> None:
     assert (caption_of(text).text, caption_of(text).how) == (text.strip(), how)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(

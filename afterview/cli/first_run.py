@@ -15,9 +15,9 @@ def is_new(memory: Path) -> bool:
 
 def tell_what_it_knows(memory: Path, preset: ModelPreset) -> None:
     """Log what the model knows and which preset fits this machine, if the memory is new; what an untrained model is, each time."""
-    if not preset.trained or preset.scope is None:
-        if preset.notice:
-            _LOGGER.info("note: %s", preset.notice)
+    if not preset.trained or preset.new_parts or preset.scope is None:
+        if preset.caution:
+            _LOGGER.info("note: %s", preset.caution)
         return
     if not is_new(memory):
         return

@@ -12,8 +12,9 @@ from urllib.parse import quote
 from afterview.configs.system_errors import describe
 from afterview.memory.base.durable import DISK_FULL, write_file
 from afterview.memory.base.lock import file_lock
-from afterview.model.base.checkpoint_files import WEIGHTS
+from afterview.model.base.checkpoint_files import CONFIG_FILE, WEIGHTS
 from afterview.model.base.errors import PullFailed
+from afterview.model.checkpoint.pair import read_json_file, require_part
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.download.cache import INCOMPLETE, CachedModel, cache_directory
 from afterview.model.download.listing import Listing, RemoteFile, endpoint, list_model
@@ -134,9 +135,14 @@ def _pull_model(planned: PlannedModel, add: Callable[[int], None], patience: Pat
     needed, listing = planned.needed, planned.listing
     model = CachedModel(needed.name, cache_directory())
     with _alone(model), _writable(model):
-        blobs = {}
-        for file in sorted(planned.files, key=lambda file: file.size):  # what is refused is refused early
+        blobs = dict[str, Path]()
+        for file in sorted(planned.files, key=_order):
+            if not _is_read(file, planned, blobs):
+                add(file.size)
+                continue
             blobs[file.name] = fetch(model, file, _url(planned, file), report=add, patience=patience)
+            if file.name == CONFIG_FILE:  # before gigabytes are fetched
+                require_part(needed.part, read_json_file(blobs[file.name]), name=needed.name)
         for file in _unplanned_shards(planned, blobs):
             blobs[file.name] = fetch(model, file, _url(planned, file), report=add, patience=patience)
         _show(model, planned, blobs)
@@ -149,10 +155,24 @@ def _url(planned: PlannedModel, file: RemoteFile) -> str:
     return f"{endpoint()}/{planned.listing.repo}/resolve/{planned.listing.commit}/{quote(file.name)}"
 
 
+def _order(file: RemoteFile) -> tuple[bool, int]:
+    """Small ones first, and all that says something about others: what is refused is refused early."""
+    return not file.name.endswith(".json"), file.size
+
+
+def _is_read(file: RemoteFile, planned: PlannedModel, blobs: dict[str, Path]) -> bool:
+    """Whether a file is read. Of an encoder in shards, those with the text tower alone are not; its index, which is here by then, tells."""
+    index = next((name for name in blobs if name.endswith(".index.json")), None)
+    if index is None or planned.needed.part != "encoder" or file.name.endswith(".json"):
+        return True
+    shards = shards_of(blobs[index], planned.needed.part)
+    return shards is None or file.name in shards
+
+
 def _unplanned_shards(planned: PlannedModel, blobs: dict[str, Path]) -> Iterator[RemoteFile]:
     """Shards that the index names and that have names of their own. Raises PullFailed for one that the hub does not have."""
     for name in [name for name in blobs if name.endswith(".index.json")]:
-        shards = shards_of(blobs[name])
+        shards = shards_of(blobs[name], planned.needed.part)
         if shards is None:
             raise PullFailed(f"{planned.needed.name}: {name} names no shards; the model is damaged on the hub, too")
         for shard in shards:

@@ -7,17 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote
 
 from afterview.configs.system_errors import describe
 from afterview.memory.base.durable import DISK_FULL, write_file
 from afterview.memory.base.lock import file_lock
 from afterview.model.base.checkpoint_files import CONFIG_FILE, WEIGHTS
 from afterview.model.base.errors import PullFailed
-from afterview.model.checkpoint.pair import read_json_file, require_part
+from afterview.model.checkpoint.pair import DECODER, ENCODER, require_part
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.download.cache import INCOMPLETE, CachedModel, cache_directory
-from afterview.model.download.listing import Listing, RemoteFile, endpoint, list_model
+from afterview.model.download.listing import Listing, RemoteFile, list_model, read_small, without_text_shards
 from afterview.model.download.needed import (
     NeededModel,
     needed_models,
@@ -76,10 +75,14 @@ def plan(preset: ModelPreset, *, index: str | None = None, revision: str | None 
 
 
 def plan_model(needed: NeededModel) -> PlannedModel:
-    """What a pull of one model will fetch. Raises HubUnreachable, PullFailed."""
+    """What a pull of one model will fetch. Raises HubUnreachable, PullFailed, and CheckpointError for a part that is of a wrong kind."""
     model = CachedModel(needed.name, cache_directory())
     listing = list_model(model.repo, model.revision)
     names = wanted_files(listing.files, needed.part)
+    if needed.part in (ENCODER, DECODER) and CONFIG_FILE in names and (config := read_small(listing, CONFIG_FILE)):
+        require_part(needed.part, config, name=needed.name)  # before gigabytes are fetched
+    if needed.part == ENCODER:
+        names = without_text_shards(names, listing)
     weights = [name for name in names if name.endswith((".safetensors", ".bin", ".pt"))]
     if not weights:
         raise PullFailed(
@@ -135,14 +138,9 @@ def _pull_model(planned: PlannedModel, add: Callable[[int], None], patience: Pat
     needed, listing = planned.needed, planned.listing
     model = CachedModel(needed.name, cache_directory())
     with _alone(model), _writable(model):
-        blobs = dict[str, Path]()
-        for file in sorted(planned.files, key=_order):
-            if not _is_read(file, planned, blobs):
-                add(file.size)
-                continue
+        blobs = {}
+        for file in sorted(planned.files, key=lambda file: file.size):  # what is refused is refused early
             blobs[file.name] = fetch(model, file, _url(planned, file), report=add, patience=patience)
-            if file.name == CONFIG_FILE:  # before gigabytes are fetched
-                require_part(needed.part, read_json_file(blobs[file.name]), name=needed.name)
         for file in _unplanned_shards(planned, blobs):
             blobs[file.name] = fetch(model, file, _url(planned, file), report=add, patience=patience)
         _show(model, planned, blobs)
@@ -152,21 +150,7 @@ def _pull_model(planned: PlannedModel, add: Callable[[int], None], patience: Pat
 
 
 def _url(planned: PlannedModel, file: RemoteFile) -> str:
-    return f"{endpoint()}/{planned.listing.repo}/resolve/{planned.listing.commit}/{quote(file.name)}"
-
-
-def _order(file: RemoteFile) -> tuple[bool, int]:
-    """Small ones first, and all that says something about others: what is refused is refused early."""
-    return not file.name.endswith(".json"), file.size
-
-
-def _is_read(file: RemoteFile, planned: PlannedModel, blobs: dict[str, Path]) -> bool:
-    """Whether a file is read. Of an encoder in shards, those with the text tower alone are not; its index, which is here by then, tells."""
-    index = next((name for name in blobs if name.endswith(".index.json")), None)
-    if index is None or planned.needed.part != "encoder" or file.name.endswith(".json"):
-        return True
-    shards = shards_of(blobs[index], planned.needed.part)
-    return shards is None or file.name in shards
+    return planned.listing.url(file.name)
 
 
 def _unplanned_shards(planned: PlannedModel, blobs: dict[str, Path]) -> Iterator[RemoteFile]:

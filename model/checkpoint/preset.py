@@ -154,7 +154,7 @@ class ModelPreset(Schema):
         what = " and ".join({"projector": "the projector", "memaug": "MemAug"}[part] for part in self.new_parts)
         are = "are" if len(self.new_parts) > 1 else "is"
         said = (
-            f"untrained: {what} of {self.name} {are} newly initialised, so its answers mean nothing; "
+            f"untrained: {what} of {self.name} {are} newly initialised, so its answers mean nothing (search does not use them); "
             f"`afterview train STAGE.yaml --out DIR` with `model: {self.reference}` trains it (docs/training.md)"
         )
         return said if self.notice is None else f"{said}. {self.notice}"

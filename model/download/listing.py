@@ -71,7 +71,7 @@ def list_model(repo: str, revision: str) -> Listing:
 
 
 def read_small(listing: Listing, name: str) -> dict[str, Any]:
-    """A JSON object on the hub, kept nowhere; empty if it is none, and the pull or the loading says what is wrong. Raises HubUnreachable."""
+    """A JSON object on the hub, kept nowhere; empty if it is none: the pull or the loading says what is wrong. Raises HubUnreachable."""
     with explained(listing.repo):
         status, _, body = _ask(listing.url(name), listing.repo)
     try:

@@ -56,7 +56,7 @@ def test_a_pair_is_complete_seeded_and_says_that_it_is_untrained(pair: Path, tmp
     assert not model.trained
     assert model.notice is not None
     assert model.notice.startswith(
-        "untrained: the projector and MemAug of pair are newly initialised, so its answers mean nothing; "
+        "untrained: the projector and MemAug of pair are newly initialised, so its answers mean nothing (search does not use them); "
     )
     assert f"`model: {pair}`" in model.notice
     assert find_preset(pair).caution == load_encoders(pair, device="cpu").notice == model.notice

@@ -164,6 +164,21 @@ def what_lacks(
     return found
 
 
+def without_weights(preset: ModelPreset) -> list[tuple[str, str]]:
+    """The parts of a pair, and the index encoder, that are directories without config.json or weights: (part, directory)."""
+    parts = {
+        "encoder": None if preset.tower else preset.encoder,
+        "decoder": preset.decoder,
+        "index encoder": preset.index_encoder,
+    }
+    places = [(part, Path(place)) for part, place in parts.items() if place is not None and os.path.isdir(place)]
+    return [
+        (part, str(place))
+        for part, place in places
+        if not (place / CONFIG_FILE).is_file() or not any((place / name).is_file() for name in WEIGHTS)
+    ]
+
+
 def require_pulled(
     name: str, index: str | None = None, recorded: str | None = None, *, with_index: bool = True
 ) -> None:

@@ -13,7 +13,7 @@ from afterview.model.catalogue.measured import Speed, read_speeds
 from afterview.model.catalogue.pair_sizes import pair_sizes
 from afterview.model.checkpoint.preset import find_preset
 from afterview.model.download.cache import CachedModel, cache_directory
-from afterview.model.download.needed import needed_models, what_lacks
+from afterview.model.download.needed import needed_models, what_lacks, without_weights
 
 if TYPE_CHECKING:
     from afterview.model.download.check import CheckedFile
@@ -60,7 +60,7 @@ def _document(name: str, entry: Entry, machine: Machine, speed: Speed | None, el
 def own_document(name: str, machine: Machine) -> dict[str, Any]:
     """The same of any model that a person names: a preset file, a directory or a hub id. Raises ModelNotFound, ConfigError."""
     preset, width = find_preset(name), 2 if machine.gpus else 4
-    need, lacks = pair_sizes(preset, bytes_per_parameter=width), what_lacks(preset)
+    need, lacks, empty = pair_sizes(preset, bytes_per_parameter=width), what_lacks(preset), without_weights(preset)
     needed = needed_models(preset)
     here_bytes = sum(
         CachedModel(repo, cache_directory()).bytes() for repo in {one.name.partition("@")[0] for one in needed}
@@ -68,9 +68,10 @@ def own_document(name: str, machine: Machine) -> dict[str, Any]:
     return {
         "preset": name,
         "good_for": None,
-        "state": "here" if not lacks else "partly" if here_bytes else "not here",
+        "state": "here" if not lacks and not empty else "partly" if here_bytes else "not here",
         "needed": [{"repo": one.name, "part": one.part} for one in needed],
         "missing": [{"repo": lack.needed.name, "part": lack.needed.part} for lack in lacks],
+        "without_weights": [{"directory": place, "part": part} for part, place in empty],
         "bytes_here": here_bytes,
         "download_bytes": None,  # the hub knows: `models pull --dry-run`
         "parameters": need.parameters if need else None,
@@ -87,11 +88,14 @@ def own_document(name: str, machine: Machine) -> dict[str, Any]:
 def describe_own(model: dict[str, Any], machine: Machine, cache: Path) -> list[str]:
     """One such model for people."""
     lines = [f"this machine: {machine.describe()}", "", model["preset"]]
-    if not model["needed"]:
+    lines += [
+        f"  {one['part']}: {one['directory']} holds no weights or no config.json" for one in model["without_weights"]
+    ]
+    if not model["needed"] and not model["without_weights"]:
         lines.append("  here: all of it lies in directories of this machine")
-    elif not model["missing"]:
+    elif model["needed"] and not model["missing"]:
         lines.append(f"  here: {model['bytes_here'] / 1e9:.2f} GB in {cache}")
-    else:
+    elif model["missing"]:
         lacks = "; ".join(f"{lack['part']} ({lack['repo']})" for lack in model["missing"])
         lines.append(f"  not here: {lacks}: afterview models pull {model['preset']} (--dry-run shows how much that is)")
     if model["sizes"]:

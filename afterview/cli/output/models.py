@@ -9,6 +9,7 @@ from afterview.memory.base.counts import counted
 from afterview.model.base.machine import Machine
 from afterview.model.catalogue.bundled import bundled_sizes
 from afterview.model.catalogue.catalogue import Entry, catalogue, sizes
+from afterview.model.catalogue.encoding import read_costs
 from afterview.model.catalogue.measured import Speed, read_speeds
 from afterview.model.catalogue.pair_sizes import pair_sizes
 from afterview.model.checkpoint.preset import find_preset
@@ -24,7 +25,13 @@ _MOST_FILES = 20  # that are wrong; --json lists all
 def preset_documents(machine: Machine) -> list[dict[str, Any]]:
     """Every preset with what it needs, whether it is here, and its speed if that was measured on this machine."""
     speeds, elsewhere = read_speeds(machine)
-    return [_document(name, entry, machine, speeds.get(name), name in elsewhere) for name, entry in catalogue().items()]
+    documents = [
+        _document(name, entry, machine, speeds.get(name), name in elsewhere) for name, entry in catalogue().items()
+    ]
+    costs = read_costs(machine)
+    for document in documents:
+        document["encoders"] = [one.to_dict() for preset, one in costs if preset == document["preset"]]
+    return documents
 
 
 def _document(name: str, entry: Entry, machine: Machine, speed: Speed | None, elsewhere: bool) -> dict[str, Any]:
@@ -101,7 +108,7 @@ def describe_own(model: dict[str, Any], machine: Machine, cache: Path) -> list[s
     if model["sizes"]:
         lines.append(f"  {model['parameters'] / 1e9:.2f} billion parameters without the index encoder (computed)")
         lines += _room(model)
-    elif model["missing"]:
+    elif any(lack["part"] in ("encoder", "decoder") for lack in model["missing"]):
         lines.append("  memory and disk: known once its config.json is here")
     return [*lines, *([f"  {model['notice']}"] if model["notice"] else [])]
 
@@ -132,6 +139,10 @@ def describe_presets(presets: Sequence[dict[str, Any]], machine: Machine, cache:
         lines += [f"{preset['preset']}: {preset['good_for']}", f"  {_state(preset)}"]
         lines += _room(preset)
         lines += [f"  {line}" for line in _speed(preset)]
+        lines += [
+            f"  {one['part']}: recording uses {one['best']} on this machine (measured {one['at_iso'][:10]})"
+            for one in preset["encoders"]
+        ]
     return [
         *lines,
         "",

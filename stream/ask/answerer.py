@@ -258,6 +258,7 @@ class Answerer:
             "model": self.model.preset.reference,
             "weights": self.model.weights_hash,
             "trained": self.model.trained,
+            **({"untrained": list(new)} if (new := self.model.preset.new_parts) else {}),
             "camera": context.snapshot.info.id,
             "generation": context.snapshot.generation,
             "first_frame": int(context.ids[0]),

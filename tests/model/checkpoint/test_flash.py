@@ -302,9 +302,8 @@ def decoder_alone(place: Path) -> Path:
     tensors = {n: t for n, t in stored(TIED).items() if "vision_tower" not in n and "mm_projector" not in n}
     save_file(tensors, place / "model.safetensors")
     raw = json.loads((TIED / "config.json").read_text())
-    return write_config(
-        place, {key: value for key, value in raw.items() if not key.startswith(("mm_", "image_", "frame_"))}
-    )
+    kept = {key: value for key, value in raw.items() if not key.startswith(("mm_", "image_", "frame_"))}
+    return write_config(place, kept | {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]})
 
 
 def write_pair(directory: Path, **keys: str) -> Path:

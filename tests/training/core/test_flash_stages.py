@@ -218,6 +218,7 @@ def test_items_that_are_too_long_are_found_before_the_first_step(toy: Path) -> N
     assert 0 < len(kept) < len(lengths)
 
 
+@pytest.mark.thorough
 def test_an_epoch_of_the_four_stages_at_toy_size(toy: Path, tmp_path: Path) -> None:
     """Each stage starts from what the one before saved. Frozen parts stay, and what is saved loads as it was published."""
     pair = str(toy / "pair.yaml")

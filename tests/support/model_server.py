@@ -21,12 +21,13 @@ CHAT, MODELS = "/v1/chat/completions", "/v1/models"
 
 @dataclass(frozen=True)
 class SeenFrame:
-    """A frame as it arrived. label: the text before its picture. gray: mean brightness. size: width, height."""
+    """A frame as it arrived. label: the text before its picture. gray: mean brightness. size: width, height. jpeg: the picture."""
 
     label: str
     gray: float
     size: tuple[int, int]
     bytes: int
+    jpeg: bytes = field(repr=False)
 
     @property
     def number(self) -> int:
@@ -229,5 +230,5 @@ def _chat(body: bytes, headers: dict[str, str]) -> Chat:
             with Image.open(io.BytesIO(jpeg)) as picture:
                 assert picture.format == "JPEG"
                 small = picture.convert("L").resize((1, 1), Image.Resampling.BOX)
-                frames.append(SeenFrame(before["text"], float(small.getpixel((0, 0))), picture.size, len(jpeg)))  # type: ignore[arg-type]
+                frames.append(SeenFrame(before["text"], float(small.getpixel((0, 0))), picture.size, len(jpeg), jpeg))  # type: ignore[arg-type]
     return Chat(tuple(frames), content[-1]["text"], document, headers, len(body))

@@ -35,7 +35,7 @@ class CheckingModel:
         if not 1 <= len(chat.frames) <= self.frames:
             self.problems.append(f"{len(chat.frames)} frames; {self.frames} are configured")
         times = [self._check(place, one) for place, one in enumerate(chat.frames, 1)]
-        if times != sorted(set(times)):
+        if times != sorted(times):
             self.problems.append(f"not in order of time: {times}")
         camera = self._camera(chat.frames[0])
         if {self._camera(one) for one in chat.frames} != {camera}:

@@ -84,6 +84,13 @@ class Footage:
         return float(np.abs(self.thumbnails[near] - thumbnail(picture)).mean(axis=(1, 2, 3)).min())
 
 
+def repeated(footage: Footage, rounds: int) -> Footage:
+    """What is seen if a file begins again at its end."""
+    length = footage.times[-1] + footage.times[-1] - footage.times[-2]
+    times = np.concatenate([footage.times + length * number for number in range(rounds)])
+    return Footage(times, np.concatenate([footage.thumbnails] * rounds), footage.size)
+
+
 def thumbnail(picture: bytes) -> NDArray[np.float32]:
     """Of a JPEG: (height, width, 3)."""
     with Image.open(io.BytesIO(picture)) as image:

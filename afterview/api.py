@@ -18,14 +18,18 @@ from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.sync.replica import open_memory
 from afterview.model.base.generation import GenerationSettings
-from afterview.stream.ask.answerer import LONGEST_QUESTION, Answerer
+from afterview.stream.ask.answerer import LONGEST_QUESTION
+from afterview.stream.ask.finding import answerer_for
 from afterview.stream.ask.question import Answer, Question
 from afterview.stream.ask.search import Hit, SearchResult, TimeRange
 from afterview.stream.ask.search import search as search_memory
 from afterview.stream.ask.span import find_span
 
 if TYPE_CHECKING:
+    from afterview.model.checkpoint.for_questions import AskedModel
     from afterview.model.checkpoint.models import AfterviewModel, Encoders
+    from afterview.stream.ask.answerer import Answerer
+    from afterview.stream.ask.finding import FindingAnswerer
     from afterview.stream.ask.own_model.answerer import OwnModelAnswerer
     from afterview.stream.ask.own_model.server import ModelServer
     from afterview.stream.ask.recording import RecordingAnswer
@@ -80,7 +84,7 @@ def ask(
     temperature, top_p, top_k, repetition_penalty, max_tokens, stop (texts that end the answer, and are not part of it): how the answer is
     generated; None as the model's generation_config.json says, without one greedily. seed: from which tokens are drawn.
     evidence: frames named as evidence per camera, at most.
-    model: from `load_pretrained`, or its name; default the one that the memory was recorded with.
+    model: from `load_pretrained`, or its name; default the one that the memory was recorded with. `search` gives frames, no answer.
     answer_with: the address of an OpenAI-compatible server whose model sees pictures, or a mapping with `url` and other keys of a service's
     `answer_with`. It answers instead of `model`, whose encoders find the frames; these leave this machine, and are the evidence.
     on_text receives the text as it is generated. Each part of the answer has its evidence: the frames of highest weight, with images.
@@ -151,11 +155,14 @@ def search(
     last: Duration | None = None,
     top: int = 10,
     model: "AfterviewModel | str | os.PathLike[str] | None" = None,
+    as_is: bool = False,
 ) -> SearchResult:
     """The `top` frames that are most similar to a text, best first, with their images.
 
-    The other arguments are those of `ask`. With several cameras a time without an offset is in the zone of each. `skipped` of the result
-    names the cameras that were not searched, and why. Raises what `ask` raises, except NothingRecorded: then there are no hits.
+    as_is: ask the index the text itself, also where the model's index wants captions and the text is a question; `asked` of the result
+    has what it was asked. The other arguments are those of `ask`. With several cameras a time without an offset is in the zone of each.
+    `skipped` of the result names the cameras that were not searched, and why. Raises what `ask` raises, except NothingRecorded: then
+    there are no hits.
     """
     _require_text("text", text)
     names = _camera_names(camera)
@@ -165,7 +172,8 @@ def search(
     opened = _opened(memory)
     readers, now, length = _readers(opened, names), time.time(), _length(last)
     spans = {reader.info.id: _span(reader, start, at, length, now) for reader in readers}
-    found = search_memory(opened, _encoders(model, readers[0]), text, spans, most=top, skip_others=not names)
+    encoders = _encoders(model, readers[0])
+    found = search_memory(opened, encoders, text, spans, most=top, skip_others=not names, as_is=as_is)
     return replace(found, hits=tuple(_with_image(opened, hit) for hit in found.hits))
 
 
@@ -276,10 +284,10 @@ def _answerer(
     model: "AfterviewModel | str | os.PathLike[str] | None",
     reader: CameraReader,
     server: "ModelServer | None",
-) -> "Answerer | OwnModelAnswerer":
+) -> "Answerer | FindingAnswerer | OwnModelAnswerer":
     """Who answers: the server, for which the encoders find frames; or the model."""
     if server is None:
-        return Answerer(opened, _loaded(model, reader))
+        return answerer_for(opened, _loaded(model, reader))
     from afterview.stream.ask.own_model.answerer import OwnModelAnswerer  # late: few give a server
 
     return OwnModelAnswerer(opened, _encoders(model, reader), server)
@@ -297,14 +305,14 @@ def _server(given: str | Mapping[str, Any] | None) -> "ModelServer | None":
     return server_given(given, SecretVariables())
 
 
-def _loaded(model: "AfterviewModel | str | os.PathLike[str] | None", reader: CameraReader) -> "AfterviewModel":
+def _loaded(model: "AfterviewModel | str | os.PathLike[str] | None", reader: CameraReader) -> "AskedModel":
     """The model itself, or the one of that name; without one, the model that recorded the camera."""
     if model is not None and not isinstance(model, str | os.PathLike):
         return model
-    from afterview.model.checkpoint.loading import load_pretrained  # late: it loads torch
+    from afterview.model.checkpoint.for_questions import load_for_questions  # late: it loads torch
 
     spec = reader.spec
-    return load_pretrained(spec.model if model is None else os.fspath(model), recorded_index=spec.index.encoder)
+    return load_for_questions(spec.model if model is None else os.fspath(model), recorded_index=spec.index.encoder)
 
 
 def _encoders(model: "AfterviewModel | str | os.PathLike[str] | None", reader: CameraReader) -> "Encoders":

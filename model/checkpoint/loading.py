@@ -44,6 +44,7 @@ from afterview.model.video_language import VideoLanguageModel
 from afterview.model.vision.clip_encoder import ClipEncoder
 from afterview.model.vision.index_encoder import IndexEncoder, build_index_model
 from afterview.model.vision.no_index import NoIndex
+from afterview.model.vision.no_tokens import NoTokens
 from afterview.model.vision.projector import Projector
 from afterview.model.vision.tower import Tower, VisionEncoder, build_tower
 from afterview.model.vision.umt import UmtTower
@@ -91,7 +92,8 @@ def load_pretrained(
     towers, instead of the preset's. recorded_index: the one that a memory was recorded with; it is used if the preset names none.
     changes: other keys of the preset to replace.
 
-    Raises ModelNotFound, HubUnreachable, CheckpointError and its subclasses, BackendUnavailable.
+    Raises ModelNotFound, HubUnreachable, CheckpointError and its subclasses, BackendUnavailable, and NoLanguageModel for a model that only
+    finds frames (`load_for_questions` loads those, too).
     """
     preset = _adjusted(find_preset(name_or_path), init_memaug, index_encoder, recorded_index)
     preset = preset.model_copy(update=dict(changes or {}))
@@ -144,6 +146,9 @@ def load_encoders(
     """
     preset = _adjusted(find_preset(name_or_path), True, index_encoder, recorded_index)
     target = choose_target(device, dtype)
+    if preset.finds_only and with_index:
+        index = load_index_encoder(preset, target)
+        return Encoders(NoTokens(index.spec.resolution), index, preset)
     sources = find_sources(preset)
     if sources.family is VIDEOCHAT_FLASH and not find_preset(name_or_path).init_memaug:  # it needs no MemAug
         sources = replace(sources, drawn=())

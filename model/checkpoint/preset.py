@@ -7,6 +7,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -33,6 +34,14 @@ from afterview.model.language.scope import Scope
 PRESET_FILE = "preset.yaml"  # written beside a checkpoint by save_pretrained
 DEFAULT_INDEX_ENCODER = "google/siglip-base-patch16-224"
 
+_OF_FINDING = {
+    "name",
+    "finds_only",
+    "index_encoder",
+    "trained",
+    "notice",
+    "short_videos",
+}  # keys of a model that finds only
 _GENERAL_QUESTION = "What happened?"  # suggested for a model without a scope
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[A-Za-z0-9][\w.-]*)?", re.ASCII)
@@ -85,7 +94,7 @@ class Architecture(Schema):
 
 
 class ModelPreset(Schema):
-    """Where the weights come from (exactly one of three ways), and how the model is run."""
+    """Where the weights come from (exactly one of four ways), and how the model is run."""
 
     name: str
     checkpoint: str | None = None  # published layout: a directory (relative to this file) or a hub id
@@ -94,8 +103,12 @@ class ModelPreset(Schema):
     tower: TowerName | None = None  # `vision` is a UMT-L alone (its file, or where it lies), for a VideoChat-Flash
     language: str | None = None  # a Qwen2, Qwen2.5 or Qwen3 checkpoint, directory or hub id
     architecture: Architecture | None = None  # built from `seed`
+    finds_only: bool = False  # `index_encoder` alone, without a language model: it finds frames and does not answer
     init_memaug: bool = False  # accept a LLaVA checkpoint without MemAug, and initialise one from `seed`
     index_encoder: str | None = DEFAULT_INDEX_ENCODER  # a SigLIP checkpoint with both towers
+    # What the index is asked for a question: a caption that a rule makes of it (SigLIP was trained with captions), or the question. null:
+    # captions for an index encoder by hub id, questions for a directory, whose encoder may have been trained with them.
+    index_queries: Literal["captions", "questions"] | None = None
     memaug_depth: int = Field(
         default=4, ge=1
     )  # blocks of a newly initialised MemAug; if given, also how many of a checkpoint's are used
@@ -132,6 +145,13 @@ class ModelPreset(Schema):
         return merging is not None and merging.frames_per_clip == FRAMES_PER_CLIP and not self.use_memaug
 
     @property
+    def asks_captions(self) -> bool:
+        """Whether questions become captions before the index is asked."""
+        if self.index_queries is not None:
+            return self.index_queries == "captions"
+        return self.architecture is None and self.index_encoder is not None and is_hub_id(self.index_encoder)
+
+    @property
     def suggestion(self) -> str:
         """A question that this model can answer, to suggest to a user."""
         return _GENERAL_QUESTION if self.scope is None else self.scope.examples[-1]
@@ -152,13 +172,22 @@ class ModelPreset(Schema):
     def _true_is_a_word(cls, positions: object) -> object:
         return "true" if positions is True else positions  # YAML reads it as a truth value
 
+    def _require_finding(self) -> None:
+        """Raise ValueError for keys that mean nothing without a language model."""
+        if self.index_encoder is None:
+            raise ValueError("finds_only needs an index_encoder: nothing else finds frames")
+        if unused := sorted(self.model_fields_set - _OF_FINDING):
+            raise ValueError(f"finds_only has no language model, so {unused[0]} means nothing; remove it")
+
     @model_validator(mode="after")
     def _one_source(self) -> "ModelPreset":
         if (self.vision is None) != (self.language is None):
             raise ValueError("vision and language come together: one was given without the other")
-        sources = [self.checkpoint, self.vision, self.architecture]
+        sources = [self.checkpoint, self.vision, self.architecture, self.finds_only or None]
         if sum(source is not None for source in sources) != 1:
-            raise ValueError("give exactly one of: checkpoint, vision with language, architecture")
+            raise ValueError("give exactly one of: checkpoint, vision with language, architecture, finds_only")
+        if self.finds_only:
+            self._require_finding()
         if self.tower is not None and self.vision is None:
             raise ValueError("tower names what lies at `vision`, which is missing")
         if self.vision is not None and self.tower is None and not self.init_memaug:

@@ -12,6 +12,7 @@ from afterview.model.checkpoint.adapters import Adapter, merged
 from afterview.model.checkpoint.base_of_adapter import Place, find_places
 from afterview.model.checkpoint.config_keys import VIDEOCHAT_FLASH as FLASH_KEYS
 from afterview.model.checkpoint.config_keys import notes, refuse_unimplemented, with_implemented
+from afterview.model.checkpoint.finding import require_answers
 from afterview.model.checkpoint.flash import (
     flash_notes,
     implied,
@@ -97,7 +98,8 @@ class Sources:
 
 
 def find_sources(preset: ModelPreset) -> Sources:
-    """The sources that a preset names. Raises HubUnreachable, or CheckpointError and its subclasses."""
+    """The sources that a preset names. Raises HubUnreachable, NoLanguageModel, or CheckpointError and its subclasses."""
+    require_answers(preset)
     if preset.architecture is not None:
         return _seed(preset, preset.architecture)
     if preset.vision is not None and preset.language is not None:

@@ -35,7 +35,7 @@ class AnswerWith:
         if fresh is not None:
             fresh.tally = self._tally
         if before is None or fresh is None:
-            said = f"added, {fresh.what_goes}" if fresh is not None else "removed, the built-in model answers"
+            said = f"added, {fresh.what_goes}" if fresh is not None else "removed, the model of the service is asked"
         else:
             said = f"changed ({', '.join(changed)}), {fresh.what_goes}"
         if before is not None:

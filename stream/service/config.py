@@ -60,6 +60,10 @@ class CameraConfig(Schema):
     image_size: int | None = Field(
         default=None, ge=1, le=_LARGEST_IMAGE, description="Short side of stored images, pixels."
     )
+    reuse_features: float | None = Field(
+        default=None, ge=0, le=32, allow_inf_nan=False,
+        description="Grey levels by which a frame may differ from one whose features it reuses; off without it.",
+    )  # fmt: skip
 
     @field_validator("masks")
     @classmethod

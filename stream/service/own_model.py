@@ -23,7 +23,7 @@ from afterview.stream.service.line import QuestionLine
 from afterview.stream.service.measured import Metric
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
-    from afterview.model.checkpoint.models import AfterviewModel
+    from afterview.model.checkpoint.for_questions import AskedModel
 
 
 class Tally:
@@ -94,15 +94,15 @@ class OwnModel:
         named = f"{self.server.model} at " if self.server.model else ""
         return f"{which} go to {named}{self.server.host}: {self.server.what_it_gets}"
 
-    def answers(self, text: str, model: "AfterviewModel", memory: Memory) -> bool:
+    def answers(self, text: str, model: "AskedModel", memory: Memory) -> bool:
         """Whether it answers this question, and not the built-in model. In a thread: it lists the cameras."""
-        if self.config.questions == "all":
+        if self.config.questions == "all" or model.preset.finds_only:
             return True
         scope = model.preset.scope
         return scope is not None and scope.declines(text.strip(), memory.camera_ids())
 
     async def ask(
-        self, model: "AfterviewModel", question: Question, on_text: Callable[[str], None] | None = None,
+        self, model: "AskedModel", question: Question, on_text: Callable[[str], None] | None = None,
         on_cameras: Callable[..., None] | None = None, *, memory: Memory, times_since_start: bool = False,
     ) -> Answer:  # fmt: skip
         """As Session.ask. Cancelling this coroutine closes the connection to the server."""

@@ -36,7 +36,7 @@ from afterview.stream.service.people.audit import Audit
 from afterview.stream.service.people.saved import find_visible, is_visible
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
-    from afterview.model.checkpoint.models import AfterviewModel
+    from afterview.model.checkpoint.for_questions import AskedModel
 
 _MOST_IMAGES = {"socket": 100}  # saved per search, by door: a command saves as many as without the service
 _MOST_IMAGES_ELSEWHERE = 20
@@ -242,7 +242,7 @@ class Questions:
 
     async def search(
         self, text: str, cameras: Sequence[str], start: float | str | None, at: float | str | None,
-        last: float | str | None, top: int, access: Access,
+        last: float | str | None, top: int, access: Access, as_is: bool = False,
     ) -> dict[str, Any]:  # fmt: skip
         """The frames that are most similar to a text. Raises what stream.ask.search raises, ModelNotReady."""
         encoders, now = self._model(access).encoders, time.time()
@@ -256,14 +256,14 @@ class Questions:
             for reader in readers:
                 first, end, length = span_seconds(given, [reader.info.timezone], now)
                 spans[reader.info.id] = ((now if end is None else end) - length if length is not None else first, end)
-            found = search(memory, encoders, text, spans, most=top, skip_others=not cameras)
+            found = search(memory, encoders, text, spans, most=top, skip_others=not cameras, as_is=as_is)
             if not cameras:
                 found = replace(found, skipped={**memory.skipped(), **found.skipped})
             most = _MOST_IMAGES.get(access.door, _MOST_IMAGES_ELSEWHERE)
             pictures, problems = frame_images(memory, [(hit.camera, hit.frame) for hit in found.hits[:most]])
             ends = {end for _, end in spans.values()}
             one = ends.pop() if len(ends) == 1 else None
-            options = {"camera": list(cameras), "start": start, "last": last, "at": one, "top": top}
+            options = {"camera": list(cameras), "start": start, "last": last, "at": one, "top": top, "as_is": as_is}
             about = Origin(
                 uuid.uuid4().hex[:12], now, str(memory.path), self._engine.version, options,
                 {reader.info.id: reader.info for reader in readers}, user=access.saved_as,
@@ -284,7 +284,7 @@ class Questions:
         finally:
             self._note(access, "search", text, outcome, document, cameras)
 
-    def _model(self, access: Access) -> "AfterviewModel":
+    def _model(self, access: Access) -> "AskedModel":
         """Raises ModelNotReady; why a model cannot be loaded may name any camera."""
         try:
             return self._engine.model

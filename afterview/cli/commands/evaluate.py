@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _print_costs(arguments)
     test = _test(arguments)
     require_model(arguments.model)
-    require_weights(arguments.model)
+    require_weights(arguments.model, whole_for="an evaluation of answers")
     if arguments.work:
         require_directory("--work", arguments.work)
         work = Path(arguments.work)

@@ -19,6 +19,7 @@ from afterview.configs.suggestions import did_you_mean
 from afterview.memory.base.counts import counted
 from afterview.model.base.machine import this_machine
 from afterview.model.catalogue.catalogue import catalogue
+from afterview.model.catalogue.encoding import EncoderCosts, keep_costs
 from afterview.model.catalogue.measured import keep_speed
 from afterview.model.checkpoint.preset import ModelPreset, find_preset
 from afterview.model.download.cache import cache_directory
@@ -189,7 +190,13 @@ def _measure(arguments: argparse.Namespace) -> int:
 
     with announced(f"measuring {arguments.name}"):
         speed = measure(arguments.name, known[arguments.name], device=arguments.device)
-    path = keep_speed(arguments.name, speed, machine)
+    path, encoders = keep_speed(arguments.name, speed, machine), list[EncoderCosts]()
+    if speed.device == "cpu":
+        from afterview.model.catalogue.measure_encoders import measure_encoders
+
+        with announced("measuring its encoders in float32, bfloat16 and int8"):
+            encoders = measure_encoders(known[arguments.name])
+        keep_costs(arguments.name, encoders, machine)
     busy = speed.load > _BUSY * machine.cores
     if arguments.json:
         dump(
@@ -199,10 +206,12 @@ def _measure(arguments: argparse.Namespace) -> int:
                 "busy": busy,
                 "machine": machine.to_dict(),
                 "speed": speed.to_dict(),
+                "encoders": [one.to_dict() for one in encoders],
             }
         )
         return ExitStatus.OK
-    print("\n".join([f"{arguments.name} on {machine.describe()}", *(f"  {line}" for line in describe_speed(speed))]))
+    said = [*describe_speed(speed), *(one.describe() for one in encoders)]
+    print("\n".join([f"{arguments.name} on {machine.describe()}", *(f"  {line}" for line in said)]))
     if busy:
         print(
             f"  the machine was busy before (load {speed.load:g}, {counted(machine.cores, 'core')}): measure again when it is quiet"

@@ -29,6 +29,7 @@ from afterview.memory.directory import Memory
 from afterview.memory.writing.repository import Acknowledgement
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
+from afterview.stream.ingest.reuse import require_reusable
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address.redact import redact_values
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _report_nothing_new(arguments, cameras[0], cameras[0].archive)
     require_weights(model, arguments.index_encoder, _recorded(cameras))
     _require_source(cameras)
-    encoders = _load(model, arguments.index_encoder, cameras)
+    encoders = _load(model, arguments.index_encoder, cameras, arguments.tokens)
     with removed_if_unused(cameras[0].directory.parent), ExitStack() as files:
         acks = {camera.id: files.enter_context(camera.acks) for camera in cameras if camera.acks}
 
@@ -112,10 +113,16 @@ def _recorded(cameras: Sequence[PlannedCamera]) -> "FeatureSpec | None":
     return next((camera.stored for camera in cameras if camera.stored is not None), None)
 
 
-def _load(model: str, index: str | None, cameras: Sequence[PlannedCamera]) -> "Encoders":
+def _load(model: str, index: str | None, cameras: Sequence[PlannedCamera], tokens: str | None) -> "Encoders":
     encoders = load_model_encoders(model, index, recorded=_recorded(cameras))
     tell_what_it_knows(cameras[0].directory.parent, encoders.preset)
+    from afterview.model.catalogue.quicken import quicken  # late: it loads torch
+
+    quicken(encoders)
     spec = encoders.feature_spec
+    require_reusable(encoders, cameras[0].config.reuse_bound)
+    if tokens is not None and encoders.preset.finds_only:
+        raise UsageError(f"--tokens {tokens}: model '{model}' only finds frames, and stores no tokens; leave it out")
     needed = max(spec.tokens.resolution, spec.index.resolution)
     for camera in cameras:
         if camera.stored is not None:
@@ -199,7 +206,13 @@ def _report(arguments: argparse.Namespace, recordings: Sequence[_Recording], enc
         for line in _summary(recording, memory):
             print(line)
     if any(recording.ingest is not None and recording.ingest.stats.recorded for recording in recordings):
-        print(f'ask about it: afterview ask "{encoders.preset.suggestion}" --memory {memory}')
+        preset = encoders.preset
+        todo = (
+            'search it: afterview search "a person"'
+            if preset.finds_only
+            else f'ask about it: afterview ask "{preset.suggestion}"'
+        )
+        print(f"{todo} --memory {memory}")
 
 
 def _report_nothing_new(arguments: argparse.Namespace, camera: PlannedCamera, archive: ArchivePlan) -> int:
@@ -249,6 +262,10 @@ def _summary(recording: _Recording, memory: str) -> list[str]:
     if status.pictures_replaced:
         lines.append(
             f"  {counted(status.pictures_replaced, 'damaged picture')} replaced by a whole one of the same slot"
+        )
+    if status.features_reused:
+        lines.append(
+            f"  {counted(status.features_reused, 'frame')} took the features of a frame before, from which they hardly differ"
         )
     if status.short_clips:
         lines.append(

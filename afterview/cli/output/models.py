@@ -9,6 +9,7 @@ from afterview.memory.base.counts import counted
 from afterview.model.base.machine import Machine
 from afterview.model.catalogue.bundled import bundled_sizes
 from afterview.model.catalogue.catalogue import Entry, catalogue, sizes
+from afterview.model.catalogue.encoding import read_costs
 from afterview.model.catalogue.measured import Speed, read_speeds
 from afterview.model.checkpoint.preset import find_preset
 from afterview.model.download.cache import CachedModel, cache_directory
@@ -23,7 +24,13 @@ _MOST_FILES = 20  # that are wrong; --json lists all
 def preset_documents(machine: Machine) -> list[dict[str, Any]]:
     """Every preset with what it needs, whether it is here, and its speed if that was measured on this machine."""
     speeds, elsewhere = read_speeds(machine)
-    return [_document(name, entry, machine, speeds.get(name), name in elsewhere) for name, entry in catalogue().items()]
+    documents = [
+        _document(name, entry, machine, speeds.get(name), name in elsewhere) for name, entry in catalogue().items()
+    ]
+    costs = read_costs(machine)
+    for document in documents:
+        document["encoders"] = [one.to_dict() for preset, one in costs if preset == document["preset"]]
+    return documents
 
 
 def _document(name: str, entry: Entry, machine: Machine, speed: Speed | None, elsewhere: bool) -> dict[str, Any]:
@@ -75,6 +82,10 @@ def describe_presets(presets: Sequence[dict[str, Any]], machine: Machine, cache:
                 f"  disk {preset['disk_bytes_per_hour'] / 1e6:,.0f} MB an hour and camera at 1 frame a second, images apart (computed)"
             )
         lines += [f"  {line}" for line in _speed(preset)]
+        lines += [
+            f"  {one['part']}: recording uses {one['best']} on this machine (measured {one['at_iso'][:10]})"
+            for one in preset["encoders"]
+        ]
     return [
         *lines,
         "",

@@ -240,7 +240,7 @@ def test_a_reload_adds_changes_and_removes_it_and_says_what_changed(
         assert "answer_with: changed (url, key), " in said_by_reload(caplog)
         answered_by(service, other)
         service.reload(answer_with=None)
-        assert "answer_with: removed, the built-in model answers" in said_by_reload(caplog)
+        assert "answer_with: removed, the model of the service is asked" in said_by_reload(caplog)
         assert "answered_by" not in service.json("POST", "/ask", {"question": "Did you see a red ring?"})["provenance"]
         assert metric(service, f'answer_with_requests_total{{host="{server.host}"}}') == 3
         assert metric(service, f'answer_with_requests_total{{host="{other.host}"}}') == 1

@@ -31,7 +31,7 @@ from tests.support.footage import (
     served_by_rtsp,
     thumbnail,
 )
-from tests.support.kinds import KINDS
+from tests.support.kinds import FINDS_ONLY, KINDS
 from tests.support.model_server import MODEL, ModelServer, model_server
 from tests.support.servers import RtspServer, need_rtsp
 
@@ -172,6 +172,7 @@ def require_evidence(recorded: Recorded, document: dict[str, Any]) -> None:
     """Of an answer of the built-in model: every camera with all its frames, and evidence that is what the footage shows then."""
     parts = answers_of(document)
     assert set(parts) == set(recorded.files)
+    assert ("This model finds frames and does not answer" in document["answer"]) == (recorded.kind == FINDS_ONLY)
     for scene, part in parts.items():
         snapshot = recorded.snapshot(scene)
         assert part["coverage"]["frames"] == snapshot.frames

@@ -146,7 +146,7 @@ def require_checked_answers(client: httpx2.Client, server: ModelServer, place: P
         sent = document["provenance"]["sent"]
         best = int(document["answer"].rpartition("[")[2].rstrip("]"))
         assert document["answer"].startswith(f"CONFIRMED: {FRAMES} pictures of yard, ")
-        assert document["provenance"]["cited"][-1] == best
+        assert best in document["provenance"]["cited"]
         assert sent["frame_ids"][best - 1] in [one["frame"] for one in document["evidence"]]
         assert document["evidence"][0]["weight"] > 0
         for one in document["evidence"]:

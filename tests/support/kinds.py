@@ -7,6 +7,9 @@ from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.saving import save_pretrained
 from tests.support.flash import flash_preset
 from tests.support.presets import write_preset
+from tests.support.siglip2 import write_search_preset
+
+FINDS_ONLY = "search"
 
 
 def _hour_llava(directory: Path) -> str:
@@ -20,4 +23,5 @@ KINDS: dict[str, Callable[[Path], str]] = {  # an empty directory -> what --mode
     "tiny": lambda directory: "tiny",
     "hour-llava": _hour_llava,
     "videochat-flash": lambda directory: str(flash_preset(directory)),
+    FINDS_ONLY: lambda directory: str(write_search_preset(directory)),
 }

@@ -100,7 +100,9 @@ def _spread(candidates: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 def apart(nearest: NDArray[np.int64], count: int, most: int) -> NDArray[np.int64]:
     """Of span numbers, best first, those that do not lie beside a better one: few frames must show many moments."""
     gap, kept = max(1, count // (4 * most)), list[int]()
+    near = np.zeros(count, dtype=np.bool_)  # beside one that is kept
     for number in nearest.tolist():
-        if all(abs(number - other) >= gap for other in kept):
+        if not near[number]:
+            near[max(0, number - gap + 1) : number + gap] = True
             kept.append(number)
     return np.array(kept, dtype=np.int64)

@@ -83,6 +83,7 @@ class FindingAnswerer:
         """times_since_start: as in Answerer."""
         self.memory, self.model = memory, model
         self._times_since_start = times_since_start
+        self._embedded: tuple[str, NDArray[np.float32]] | None = None
 
     def ask(
         self,
@@ -158,7 +159,8 @@ class FindingAnswerer:
         except UnreachableFrames as error:  # those that are indexed already are compared
             silent = error
         query = self._embed(question.text.strip())
-        found = index.search(query, _CANDIDATES * most, snapshot, first=int(ids[0]), end=int(ids[-1]) + 1)
+        wanted = min(_CANDIDATES * most, len(ids))
+        found = index.search(query, wanted, snapshot, first=int(ids[0]), end=int(ids[-1]) + 1)
         if not found.hits and silent is not None:
             what = f"camera '{camera}': none of its {len(ids)} frames in that span can be compared:"
             if isinstance(silent, UnreachableOnStore):
@@ -174,7 +176,11 @@ class FindingAnswerer:
         return _Found(why, snapshot, ids, best, search, str(silent or ""), coverage)
 
     def _embed(self, text: str) -> NDArray[np.float32]:
-        return self.model.encoders.index.encode_texts([index_query(self.model.preset, text).text])[0]
+        known = self._embedded  # the question is the same for every camera
+        if known is None or known[0] != text:
+            query = index_query(self.model.preset, text).text
+            known = self._embedded = (text, self.model.encoders.index.encode_texts([query])[0])
+        return known[1]
 
     def _part(self, found: _Found, question: Question, text: str, began: float) -> CameraAnswer:
         """One camera's frames, as its part of the answer."""
@@ -197,7 +203,7 @@ class FindingAnswerer:
         start = snapshot.time_of(int(found.ids[0]))
         times = [snapshot.time_of(hit.frame) for hit in found.hits[:_NAMED]]
         shown = [clock(one - start) if self._times_since_start else snapshot.info.show(one) for one in times]
-        best = f"Best frames: {', '.join(shown)}. " if shown else "No frame could be compared. "
+        best = f"Best frames: {', '.join(dict.fromkeys(shown))}. " if shown else "No frame could be compared. "
         return f"{best}{_NO_ANSWER}; answers come from --answer-with URL or a bigger model (`afterview models`)."
 
     def _provenance(self, found: _Found, question: Question, text: str) -> dict[str, object]:

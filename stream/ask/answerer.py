@@ -124,15 +124,22 @@ class Answerer:
         texts = OrderedMerger(titles([item.name for item in asked]), on_text)
         took = self._generate(question.seed, settings, asked, inputs, texts, began, cancel)
         parts = tuple(
-            CameraAnswer(
-                own.strip(), item.why, self._evidence(item.context, _weights(item.context, made), question.evidence),
-                item.coverage, self._provenance(item.context, question, settings, choice.searched), timing, tokens,
-                _kind(item.context, made),
-            )
-            for own, item, made, (timing, tokens) in zip(texts.texts, asked, inputs, took, strict=True)
+            self._part(*one, question, settings, choice.searched)
+            for one in zip(texts.texts, asked, inputs, took, strict=True)
+        )
+        spent_s = time.perf_counter() - began
+        return Answer(uuid.uuid4().hex[:12], text, texts.merged(), parts, self.model.notice, skipped, spent_s)
+
+    def _part(
+        self, text: str, asked: _Asked, inputs: "VideoInputs", took: tuple[dict[str, float], Tokens], question: Question,
+        settings: GenerationSettings, searched: bool,
+    ) -> CameraAnswer:  # fmt: skip
+        """One camera's answer. searched: as of Choice."""
+        context = asked.context
+        return CameraAnswer(
+            text.strip(), asked.why, self._evidence(context, _weights(context, inputs), question.evidence), asked.coverage,
+            self._provenance(context, question, settings, searched), *took, _kind(context, inputs),
         )  # fmt: skip
-        total_s = time.perf_counter() - began
-        return Answer(uuid.uuid4().hex[:12], text, texts.merged(), parts, self.model.notice, skipped, total_s)
 
     def plan(self, name: str, question: Question, now: float) -> Context:
         """Plan what the model sees of one camera: the part of an answer that live, replay and training share to the last bit."""

@@ -27,7 +27,7 @@ from afterview.memory.base.errors import (
 )
 from afterview.memory.base.feature_spec import require_same
 from afterview.memory.directory import Memory
-from afterview.memory.index.frame_index import Hit
+from afterview.memory.plans.recall import apart
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.model.checkpoint.finding import HOW_TO_GET_ANSWERS, FindingModel
 from afterview.model.language.moments import clock
@@ -37,12 +37,12 @@ from afterview.stream.ask.context import require_wanted
 from afterview.stream.ask.covered import coverage_of
 from afterview.stream.ask.index_query import index_query, provenance_of
 from afterview.stream.ask.merging import OnText, OrderedMerger
-from afterview.stream.ask.own_model.chosen_frames import apart
 from afterview.stream.ask.own_model.verdict import Judged, is_yes_or_no
 from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, Question, Search
 from afterview.stream.ask.span import find_span
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
+    from afterview.memory.index.frame_index import Hit
     from afterview.model.checkpoint.for_questions import AskedModel
 
 _LOGGER = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class _Found:
     why: str
     snapshot: MemorySnapshot
     ids: NDArray[np.int64]
-    hits: tuple[Hit, ...]
+    hits: "tuple[Hit, ...]"
     search: Search
     stale: str
     coverage: Coverage
@@ -238,6 +238,6 @@ class FindingAnswerer:
         return notes
 
 
-def _places(ids: NDArray[np.int64], hits: tuple[Hit, ...]) -> NDArray[np.int64]:
+def _places(ids: NDArray[np.int64], hits: "tuple[Hit, ...]") -> NDArray[np.int64]:
     """Span numbers of these frames."""
     return np.searchsorted(ids, np.array([hit.frame for hit in hits], dtype=np.int64))

@@ -50,10 +50,10 @@ def compare(
         raise ResultsError(f"no item was answered by both: {len(rows_a)} items of A, {len(rows_b)} of B")
     groups: dict[str, dict[str, list[tuple[Row, Row]]]] = {}
     for pair in pairs:
-        for name, value in pair[0].groups.items():
+        for name, value in pair[0].memberships:
             groups.setdefault(name, {}).setdefault(value, []).append(pair)
     warnings = [text.replace(" there and ", " in A, ").replace(" here", " in B") for text in differences(run_a, run_b)]
-    changed = [a.id for a, b in pairs if (a.truth, dict(a.groups)) != (b.truth, dict(b.groups))]
+    changed = [a.id for a, b in pairs if (a.truth, list(a.memberships)) != (b.truth, list(b.memberships))]
     if changed:
         warnings.append(f"{len(changed)} items have another truth or category in B, for example {changed[0]}")
     return Comparison(

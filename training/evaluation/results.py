@@ -18,7 +18,7 @@ import json
 import logging
 import platform
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -46,14 +46,15 @@ class Row:
     """One answered item.
 
     scores: by name, each from 0 to 1; of a name that the item lacks it does not count. groups: what tables are made of, for example
-    {"duration": "short", "task": "Action Recognition"}. unit: items of one unit also count together, right only if all are.
-    details: whatever else is worth keeping, JSON-able.
+    {"duration": "short", "task": "Action Recognition"}; a list puts the item into several groups of one name. unit: items of one unit
+    also count together, right only if all are; unit_size: how many there must be. details: whatever else is worth keeping, JSON-able.
     """
 
     id: str
     scores: Mapping[str, float]
-    groups: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     unit: str = ""
+    unit_size: int = 0
     answer: str = ""
     truth: str = ""
     seconds: float = 0.0
@@ -61,7 +62,14 @@ class Row:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return {name: value for name, value in asdict(self).items() if value not in ("", {}) or name == "scores"}
+        return {name: value for name, value in asdict(self).items() if value not in ("", {}, 0) or name == "scores"}
+
+    @property
+    def memberships(self) -> Iterator[tuple[str, str]]:
+        """Name and value of each group that it is in."""
+        for name, value in self.groups.items():
+            for one in [value] if isinstance(value, str) else value:
+                yield name, one
 
 
 @dataclass(frozen=True)
@@ -184,25 +192,29 @@ def read_results(directory: Path) -> tuple[dict[str, Any], list[Row]]:
 
 
 def tables(rows: Sequence[Row]) -> dict[str, Any]:
-    """scores: all items. groups: by name and value of a group. units: items that count together, where there are such."""
-    by_group: dict[str, dict[str, list[Row]]] = {}
+    """scores: all items. groups: by name and value of a group. units: the same of items that count together, where there are such."""
+    found: dict[str, Any] = {"scores": scores_of(rows), "groups": _groups(rows)}
     by_unit: dict[str, list[Row]] = {}
     for row in rows:
-        for name, value in row.groups.items():
-            by_group.setdefault(name, {}).setdefault(value, []).append(row)
         if row.unit:
             by_unit.setdefault(row.unit, []).append(row)
-    found: dict[str, Any] = {
-        "scores": scores_of(rows),
-        "groups": {
-            name: {value: scores_of(by_group[name][value]) for value in sorted(by_group[name], key=_natural)}
-            for name in by_group
-        },
-    }
     if by_unit:
-        together = [_together(unit, members) for unit, members in by_unit.items()]
-        found["units"] = scores_of(together)
+        whole = [members for members in by_unit.values() if len(members) >= members[0].unit_size]
+        together = [_together(members) for members in whole]
+        left_out = len(by_unit) - len(whole)
+        found["units"] = {"scores": scores_of(together), "groups": _groups(together), "incomplete": left_out}
     return found
+
+
+def _groups(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    by_group: dict[str, dict[str, list[Row]]] = {}
+    for row in rows:
+        for name, value in row.memberships:
+            by_group.setdefault(name, {}).setdefault(value, []).append(row)
+    return {
+        name: {value: scores_of(members[value]) for value in sorted(members, key=_natural)}
+        for name, members in by_group.items()
+    }
 
 
 def scores_of(rows: Iterable[Row]) -> dict[str, dict[str, Any]]:
@@ -214,10 +226,10 @@ def scores_of(rows: Iterable[Row]) -> dict[str, dict[str, Any]]:
     return {name: mean_of(scores).to_dict() for name, scores in values.items()}
 
 
-def _together(unit: str, rows: Sequence[Row]) -> Row:
+def _together(rows: Sequence[Row]) -> Row:
     """Items that count together, as one: right only where all are."""
     shared = [name for name in rows[0].scores if all(name in row.scores for row in rows)]
-    return Row(unit, {name: min(row.scores[name] for row in rows) for name in shared})
+    return Row(rows[0].unit, {name: min(row.scores[name] for row in rows) for name in shared}, rows[0].groups)
 
 
 def _natural(text: str) -> list[tuple[int, float, str]]:
@@ -242,7 +254,8 @@ def _decoded(line: bytes, where: str) -> Row:
         value = json.loads(line)
         row = Row(**value)
         sound = isinstance(row.id, str) and all(0 <= score <= 1 for score in row.scores.values())
-        sound = sound and all(isinstance(one, str) for one in (*row.groups.values(), row.unit, row.answer, row.truth))
+        texts = [*(text for pair in row.memberships for text in pair), row.unit, row.answer, row.truth]
+        sound = sound and all(isinstance(text, str) for text in texts)
     except (ValueError, TypeError, AttributeError, RecursionError):
         sound = False
     if not sound:

@@ -107,15 +107,19 @@ def test_what_is_no_score_or_comes_twice_is_refused(tmp_path: Path) -> None:
 
 def test_tables_count_groups_and_units() -> None:
     rows = [
-        Row("1", {"strict": 1.0, "official": 1.0}, {"duration": "short"}, unit="v"),
-        Row("2", {"strict": 0.0, "official": 1.0}, {"duration": "long"}, unit="v"),
-        Row("3", {"strict": 1.0}, {"duration": "long"}, unit="w"),
+        Row("1", {"strict": 1.0, "official": 1.0}, {"duration": "short"}, unit="v", unit_size=2),
+        Row("2", {"strict": 0.0, "official": 1.0}, {"duration": "long", "type": ["a", "b"]}, unit="v", unit_size=2),
+        Row("3", {"strict": 1.0}, {"duration": "long", "type": "b"}, unit="w", unit_size=1),
+        Row("4", {"strict": 1.0}, {"duration": "short"}, unit="half", unit_size=2),
     ]
     found = tables(rows)
-    assert found["scores"]["strict"]["n"] == 3
+    assert found["scores"]["strict"]["n"] == 4
     assert found["scores"]["official"] == {"value": 1.0, "low": 0.3424, "high": 1.0, "n": 2, "interval": "wilson"}
     assert found["groups"]["duration"]["long"]["strict"]["value"] == 0.5
-    assert found["units"]["strict"]["value"] == 0.5  # of v, not all are right
+    assert found["groups"]["type"]["b"]["strict"]["n"] == 2  # one item is in two groups
+    assert found["units"]["scores"]["strict"]["value"] == 0.5  # of v, not all are right
+    assert found["units"]["scores"]["strict"]["n"] == 2
+    assert found["units"]["incomplete"] == 1  # half of a unit is not right, whatever its half is
 
 
 def test_intervals_hold_what_they_should() -> None:

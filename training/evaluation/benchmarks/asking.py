@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 from afterview.memory.directory import Memory
+from afterview.model.language.prompt import require_tokenizer
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Question
 from afterview.stream.ask.subtitles import Subtitle
@@ -73,7 +74,7 @@ class Asker(Protocol):
         ...
 
     def weigh(self, asked: Asked, choices: Sequence[str]) -> Mapping[str, float]:
-        """Log-likelihood of each choice as the first token of the answer. Raises BenchmarkError where one is no single token."""
+        """Log-likelihood of each choice's first token as the first token of the answer. Raises BenchmarkError if two begin alike."""
         ...
 
 
@@ -102,15 +103,11 @@ class MemoryAsker:
         context = self._answerer.plan(CAMERA, asked.question(), START)
         inputs = model.video_inputs([(context.features, context.layout, context.prompt)])[0]
         logs = model.video_language.first_token_logits(inputs).double().log_softmax(dim=-1)
-        return {
-            choice: max(float(logs[self._token(form)]) for form in {choice, choice.capitalize()}) for choice in choices
-        }
+        tokens = {choice: {self._first_token(form) for form in (choice, choice.capitalize())} for choice in choices}
+        if len(set().union(*tokens.values())) < sum(map(len, tokens.values())):
+            raise BenchmarkError(f"{', '.join(choices)} begin with the same token of this model; use --score letter")
+        return {choice: max(float(logs[token]) for token in own) for choice, own in tokens.items()}
 
-    def _token(self, text: str) -> int:
-        tokenizer = self._model.tokenizer
-        ids = [] if tokenizer is None else tokenizer.encode(text, add_special_tokens=False)
-        if len(ids) != 1:
-            raise BenchmarkError(
-                f"'{text}' is {len(ids)} tokens of this model, so it cannot be weighed; use --score letter"
-            )
-        return int(ids[0])
+    def _first_token(self, text: str) -> int:
+        ids: list[int] = require_tokenizer(self._model.tokenizer).encode(text, add_special_tokens=False)
+        return ids[0]

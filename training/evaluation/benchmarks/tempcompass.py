@@ -24,7 +24,7 @@ _INSTRUCTIONS: Final = {
     "captioning": "",
 }
 _NAMED = re.compile(r"^((?:Option|Sentence|Caption) \w+): (.*)$")
-_INFORMATION = re.compile(r"^Information ([A-H]): (\{.*\})$", re.MULTILINE)
+_INFORMATION = re.compile(r"^(Information [A-H]): (\{.*\})$", re.MULTILINE)
 _CAPTION_TOKENS: Final = 128  # as published
 
 
@@ -79,8 +79,8 @@ def _parsed(form: str, text: str, answer: str) -> tuple[str, dict[str, str], str
         head, *lines = text.split("\n")
         options = {found[1]: found[2] for line in lines if (found := _NAMED.match(line.strip())) is not None}
         return head, options, answer.split(":")[0].strip()
-    options = {letter: _words(told) for letter, told in _INFORMATION.findall(text)}
-    return text.split("\n")[0], options, answer[:1]
+    options = {name: _words(told) for name, told in _INFORMATION.findall(text)}
+    return text.split("\n")[0], options, f"Information {answer[:1]}"
 
 
 def _words(told: str) -> str:

@@ -90,7 +90,7 @@ def test_tempcompass_in_four_forms(tmp_path: Path) -> None:
     assert (items["yes_no"].truth, items["yes_no"].prompt) == ("yes", "Is the ring red?\nPlease answer yes or no:")
     assert items["caption_matching"].options == {"Option 1": "The ring is blue.", "Option 2": "The ring is red."}
     assert items["caption_matching"].truth == "Option 2"
-    assert items["captioning"].options == {"A": "red", "B": "blue", "C": "green"}
+    assert items["captioning"].options == {"Information A": "red", "Information B": "blue", "Information C": "green"}
     assert items["captioning"].prompt.endswith("Generated Caption:")
     assert [item.groups["form"] for item in read("tempcompass", tmp_path, split="yes_no").items] == ["yes_no"]
 

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from statistics import median
 from typing import Final
 
 Span = tuple[float, float]
@@ -14,7 +16,7 @@ _RANGE = re.compile(
 _ANY = re.compile(_NUMBER)
 _EXAMPLE: Final = "24.3 - 30.4"  # of the published prompt: an answer that repeats it says nothing
 # Evidence: frames whose weight is at least this share of the heaviest, and that are no further apart than this, belong together.
-SHARE: Final = 0.25
+SHARE: Final = 0.1
 APART_S: Final = 2.5
 
 
@@ -45,27 +47,29 @@ def official_span(answer: str) -> Span | None:
     return (min(numbers), max(numbers)) if len(numbers) == 2 else None
 
 
-def span_in_evidence(weights: Sequence[tuple[float, float]], *, step_s: float = 1.0) -> Span | None:
-    """The span around the heaviest frame. weights: (seconds, weight) of frames in any order. step_s: how long a frame stands for.
+def span_in_evidence(weights: Sequence[tuple[float, float]]) -> Span | None:
+    """The span around the heaviest frame. weights: (seconds, weight) of frames in any order. None without evidence.
 
-    It goes as far as frames follow that have at least SHARE of that weight, with at most APART_S between two. None without evidence.
+    It goes as far as frames follow that have at least SHARE of that weight, with at most APART_S between two. What was seen in a frame
+    lasted from somewhere before it to somewhere after it: half of the usual time between two frames is added on either side.
     """
     ordered = sorted(weights)
-    if not ordered:
+    most = max((weight for _, weight in ordered), default=0.0)
+    if most <= 0:
         return None
-    most = max(weight for _, weight in ordered)
     strong = [time for time, weight in ordered if weight >= SHARE * most]
-    peak = next(time for time, weight in ordered if weight == most)
-    first = last = peak
-    for time in reversed([one for one in strong if one < peak]):
+    first = last = next(time for time, weight in ordered if weight == most)
+    for time in reversed([one for one in strong if one < first]):
         if first - time > APART_S:
             break
         first = time
-    for time in (one for one in strong if one > peak):
+    for time in [one for one in strong if one > last]:
         if time - last > APART_S:
             break
         last = time
-    return first, last + step_s
+    steps = [after[0] - before[0] for before, after in pairwise(ordered)]
+    half = median(steps) / 2 if steps else 0.5
+    return max(0.0, first - half), last + half
 
 
 def iou(one: Span, other: Span) -> float:

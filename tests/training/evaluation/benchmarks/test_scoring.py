@@ -127,7 +127,8 @@ def test_a_span_in_evidence_is_around_the_heaviest_frame() -> None:
     weights = [(float(second), 0.01) for second in range(30)]
     weights[10:13] = [(10.0, 0.2), (11.0, 0.3), (12.0, 0.1)]
     weights[25] = (25.0, 0.25)  # far away
-    assert span_in_evidence(weights) == (10.0, 13.0)
+    assert span_in_evidence(weights) == (9.5, 12.5)
+    assert span_in_evidence([(time / 4, weight) for time, weight in weights]) == (2.375, 3.125)  # four frames a second
     assert span_in_evidence([]) is None
     assert iou((10, 13), (11, 13)) == pytest.approx(2 / 3)
     assert iou((0, 1), (5, 6)) == 0

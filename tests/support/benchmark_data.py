@@ -159,3 +159,65 @@ MADE = {
     "video-mme": video_mme, "longvideobench": long_video_bench, "lvbench": lv_bench, "mlvu": mlvu, "tempcompass": temp_compass,
     "egoschema": ego_schema, "charades-sta": charades, "vnbench": vn_bench, "mvbench": mv_bench, "own": own,
 }  # fmt: skip
+
+
+def streaming_bench(directory: Path, **options: Any) -> Path:
+    def asked(stamp: str, **more: Any) -> dict[str, Any]:
+        return {"task_type": "Object Recognition", "question": QUESTION, "time_stamp": stamp, "answer": "A",
+                "options": [f"{letter}. {text}." for letter, text in zip("ABCD", COLOURS, strict=True)],
+                "required_ability": "working memory", **more}  # fmt: skip
+
+    real = [
+        {"time": "[0:00:00 - 0:00:10]", "video_path": "./videos/s1.mp4", "questions": [asked("00:00:06")]},
+        {
+            "time": "[0:00:00 - 0:00:10]",
+            "video_path": "./videos/s1.mp4",
+            "questions": [asked("00:00:03", options=COLOURS), asked("soon")],
+        },
+    ]
+    causal = asked("00:00:05", task_type="Causal Reasoning", captions=["a"], cause="b", effect="c")
+    sequence = [
+        [
+            {"video_path": "./videos/s1.mp4", "questions": [asked("00:00:02")]},
+            {"video_path": "./videos/s1.mp4", "questions": [asked("00:00:08")]},
+        ]
+    ]
+    output = {
+        "task_type": "Proactive Output", "question": 'When a ring is shown, output "ring".', "time_stamp": "00:00:02",
+        "ground_truth_time_stamp": "00:00:05", "ground_truth_output": "ring",
+    }  # fmt: skip
+    files = {
+        "questions_real.json": real,
+        "questions_omni.json": [{"video_path": "videos/s1.mp4", "questions": [causal]}],
+        "questions_sqa.json": sequence,
+        "questions_proactive.json": [{"video_path": "./videos/s1.mp4", "questions": [output]}],
+    }
+    return lay_out(directory, files, ["videos/s1.mp4"], **options)
+
+
+def ovo_bench(directory: Path, **options: Any) -> Path:
+    choice = {"question": QUESTION, "answer": "red", "options": COLOURS, "gt": 0, "video": "x/a.mp4"}
+    rows = [
+        {"id": 0, "task": "EPM", "realtime": 9.5, **choice},
+        {"id": 1, "task": "OCR", "realtime": 4, **choice},
+        {"id": 2, "task": "OCR", "realtime": 4, **choice, "gt": 7},
+        {"id": 3, "task": "REC", "video": "x/a.mp4", "activity": "jump", "start_times": [1], "end_times": [2],
+         "test_info": [{"realtime": 3, "count": 0}, {"realtime": 7.5, "count": 2}]},
+        {"id": 4, "task": "SSR", "video": "x/a.mp4", "tutorial": "t", "all_steps": ["s"], "start_time": [1], "end_time": [2],
+         "test_info": [{"realtime": 5, "step": "close the box", "type": 1}]},
+        {"id": 5, "task": "CRR", "video": "x/a.mp4", "question": "What is inside?", "answer": "a ring", "ask_time": 2, "clue_time": 6,
+         "test_info": [{"realtime": 2, "type": 0}, {"realtime": 6, "type": 1}]},
+    ]  # fmt: skip
+    return lay_out(directory, {"ovo_bench_new.json": rows}, ["src_videos/x/a.mp4"], **options)
+
+
+def rvs(directory: Path, **options: Any) -> Path:
+    turns = [{"question": "What is shown?", "answer": "a red ring", "start_time": 0, "end_time": 4.0}]
+    files = {
+        f"rvs_{name}.json": [{"video_id": "e", "video_path": "e.mp4", "conversations": turns}]
+        for name in ("ego", "movie")
+    }
+    return lay_out(directory, files, ["videos/e.mp4"], **options)
+
+
+MADE_ONLINE = {"streamingbench": streaming_bench, "ovo-bench": ovo_bench, "rvs": rvs}

@@ -11,7 +11,10 @@ from afterview.training.evaluation.benchmarks.longvideobench import LONG_VIDEO_B
 from afterview.training.evaluation.benchmarks.lvbench import LV_BENCH
 from afterview.training.evaluation.benchmarks.mlvu import MLVU
 from afterview.training.evaluation.benchmarks.mvbench import MV_BENCH
+from afterview.training.evaluation.benchmarks.ovobench import OVO_BENCH
 from afterview.training.evaluation.benchmarks.own import OWN
+from afterview.training.evaluation.benchmarks.rvs import RVS
+from afterview.training.evaluation.benchmarks.streamingbench import STREAMING_BENCH
 from afterview.training.evaluation.benchmarks.tempcompass import TEMP_COMPASS
 from afterview.training.evaluation.benchmarks.videomme import VIDEO_MME
 from afterview.training.evaluation.benchmarks.vnbench import VN_BENCH
@@ -19,7 +22,8 @@ from afterview.training.evaluation.benchmarks.vnbench import VN_BENCH
 BENCHMARKS: Final[dict[str, Benchmark]] = {
     one.name: one
     for one in (
-        VIDEO_MME, LONG_VIDEO_BENCH, LV_BENCH, MLVU, TEMP_COMPASS, EGO_SCHEMA, CHARADES_STA, VN_BENCH, MV_BENCH, OWN,
+        VIDEO_MME, LONG_VIDEO_BENCH, LV_BENCH, MLVU, TEMP_COMPASS, EGO_SCHEMA, CHARADES_STA, VN_BENCH, MV_BENCH,
+        STREAMING_BENCH, OVO_BENCH, RVS, OWN,
     )
 }  # fmt: skip
 

@@ -46,16 +46,12 @@ def video_mme(directory: Path, **options: Any) -> Path:
 
 
 def long_video_bench(directory: Path, **options: Any) -> Path:
-    row = {
+    row: dict[str, Any] = {
         "id": "a_0", "video_path": "a.mp4", "question": QUESTION, "candidates": COLOURS, "correct_choice": 0, "duration": 12.5,
         "duration_group": 15, "question_category": "T2O", "subtitle_path": "a_en.json", "starting_timestamp_for_subtitles": 100,
     }  # fmt: skip
-    other = {
-        **row,
-        "id": "a_1",
-        "subtitle_path": "b_en.json",
-        **dict(zip(("option0", "option1", "option2"), COLOURS, strict=False)),
-    }
+    other = {**row, "id": "a_1", "subtitle_path": "b_en.json"}
+    other |= dict(zip(("option0", "option1", "option2"), COLOURS, strict=False))
     del other["candidates"]
     other |= {"option3": "N/A", "option4": "N/A", "correct_choice": 1}
     one = [{"timestamp": [101.0, 102.5], "text": "a red ring"}, {"timestamp": [9.0, 10.0], "text": "before the clip"}]

@@ -96,9 +96,8 @@ def _check(benchmark: Benchmark, data: Path, options: Options, arguments: argpar
             "problems": reading.problems.to_dicts(),
         })  # fmt: skip
     else:
-        print(
-            f"{benchmark.title}: {len(reading.items)} items about {len({item.video for item in reading.items})} videos can be asked"
-        )
+        videos = counted(len({item.video for item in reading.items}), "video")
+        print(f"{benchmark.title}: {counted(len(reading.items), 'item')} about {videos} can be asked")
         for one in reading.problems.to_dicts():
             print(printable(f"  {one['count']} x {one['kind']}, for example {one['examples'][0]}"))
         for name in reading.missing[:_SHOWN]:

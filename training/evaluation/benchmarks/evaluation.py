@@ -39,7 +39,8 @@ class Run:
 def run_benchmark(
     run: Run, reading: Reading, *, command: Sequence[str], progress: ShowProgress = unseen
 ) -> dict[str, Any]:
-    """Ask what is not answered yet; returns the document. reading: from `read_checked`. Raises BenchmarkError, ResultsError, and what load_pretrained raises."""
+    """Ask what is not answered yet; returns the document. reading: from `read_checked`. Raises BenchmarkError, ResultsError, and what
+    load_pretrained raises."""
     if run.scoring == "likelihood" and not run.benchmark.likelihood:
         raise BenchmarkError(f"--score likelihood: {run.benchmark.title} is scored by the text of its answers")
     process = Process.of_environment()

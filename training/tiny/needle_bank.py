@@ -6,7 +6,7 @@ Legend: F frames, P tokens per frame, Dv vision width.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -84,7 +84,9 @@ def encode(
     gallery = plan_gallery(pictures, frames)
     shape = (frames + len(gallery.pictures), GRID * GRID, vision.spec.width)
     table = _table(directory / FEATURES, shape)
-    parts = [*_bank_parts(bank), *_gallery_parts(pictures)]
+    parts: list[tuple[int, Callable[[int], Iterator[NDArray[np.uint8]]]]] = [
+        *_bank_parts(bank), *_gallery_parts(pictures)
+    ]  # fmt: skip
     done = _done(directory / _DONE)
     row = 0
     for number, (count, draw) in enumerate(parts, 1):
@@ -102,7 +104,7 @@ def _done(path: Path) -> int:
     return int(json.loads(path.read_text(encoding="utf-8"))["jobs"]) if path.exists() else 0
 
 
-def _table(path: Path, shape: tuple[int, int, int]) -> NDArray[np.float16]:
+def _table(path: Path, shape: tuple[int, int, int]) -> np.memmap[tuple[int, ...], np.dtype[np.float16]]:
     if not path.exists():
         with replacing(path) as partial:
             np.memmap(partial, np.float16, "w+", shape=shape).flush()

@@ -173,7 +173,9 @@ def _study(school: _School, context: StageContext) -> bool:
         names=school.names,
         kinds=LESSON_KINDS,
     )
-    parts = {name: part for name, part in parts_of(model.video_language, model.vision.tower).items() if name != "vision"}
+    parts = {
+        name: part for name, part in parts_of(model.video_language, model.vision.tower).items() if name != "vision"
+    }
     trainer = Trainer(objective, parts, stage.trainer, context.directory, cpu=True)
     trainer.resume()
     done = trainer.step >= stage.trainer.length

@@ -90,7 +90,14 @@ class Albums:
 
 
 def make_needle_batch(
-    plan: NeedlePlan, albums: Albums, shelf: Shelf, words: Words, forgetting: ForgettingConfig, *, seed: int, number: int
+    plan: NeedlePlan,
+    albums: Albums,
+    shelf: Shelf,
+    words: Words,
+    forgetting: ForgettingConfig,
+    *,
+    seed: int,
+    number: int,
 ) -> NeedleBatch:
     """Batch `number`. Depends only on its arguments."""
     rng = seeded(f"needle stories 1, seed {seed}, batch {number}")
@@ -105,7 +112,11 @@ def make_needle_batch(
         **_text_arrays(texts),
         needles=np.stack([story.numbers == proof for story in stories for proof in story.proofs]),
         firsts=np.stack(
-            [np.isin(story.numbers, clue or (proof,)) for story in stories for proof, clue in zip(story.proofs, story.clues, strict=True)]
+            [
+                np.isin(story.numbers, clue or (proof,))
+                for story in stories
+                for proof, clue in zip(story.proofs, story.clues, strict=True)
+            ]
         ),
         kinds=np.array([LESSON_KINDS.index(_logged(choice)) for story in stories for choice in story.questions]),
         denied=np.zeros(plan.stories * plan.questions, bool),

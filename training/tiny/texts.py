@@ -57,9 +57,7 @@ class Words:
     def _put(self, text: str, answer: str, span: int) -> Text:
         sentence = HOUR_LLAVA_TIME.form.format(seconds=float(span), frames=span)
         lead, asked = self._ids(f"\n{sentence}\n"), self._ids(text)
-        return Text(
-            lead + asked + self._tail, (len(lead), len(lead) + len(asked)), self._ids(answer) + self._end
-        )
+        return Text(lead + asked + self._tail, (len(lead), len(lead) + len(asked)), self._ids(answer) + self._end)
 
     def _ids(self, text: str) -> list[int]:
         return self._core.encode(text, add_special_tokens=False).ids

@@ -6,9 +6,9 @@ pictures and not sentences. The texts of the questions are the published ones. P
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,17 +134,26 @@ def draw_chain(rng: Random, hops: int, decoys: int = 3) -> tuple[list[NeedlePict
 def _linked(rng: Random, things: Sequence[dict[str, str]]) -> list[NeedlePicture]:
     clues = [(thing["colour"], thing["shape"]) for thing in things[1:]]
     return [
-        draw_picture(rng, thing, rng.choice(SCENES), clue)
-        for thing, clue in zip(things, [*clues, None], strict=True)
+        draw_picture(rng, thing, rng.choice(SCENES), clue) for thing, clue in zip(things, [*clues, None], strict=True)
     ]
 
 
 def single_question(rng: Random, picture: NeedlePicture, kind: str, *, held_out: bool = False) -> Choice:
     """A question about one picture. Its caption does not tell the answer."""
     thing = picture.thing
-    hidden = {"colour": {"colour": None}, "shape": {"shape": None}, "digit": {"text": None}, "word": {"text": None}}
-    known = {"kind": thing.kind, "colour": thing.colour, "shape": thing.shape, "text": thing.text}
-    about = Reference(**(known | hidden.get(kind, {})))
+    hidden: dict[str, dict[str, Any]] = {
+        "colour": {"colour": None},
+        "shape": {"shape": None},
+        "digit": {"text": None},
+        "word": {"text": None},
+    }
+        "colour": {"colour": None},
+        "shape": {"shape": None},
+        "digit": {"text": None},
+        "word": {"text": None},
+    }
+    name = Reference(kind=thing.kind, colour=thing.colour, shape=thing.shape, text=thing.text)
+    about = replace(name, **hidden.get(kind, {}))
     number = rng.choice(wordings(kind, held_out=held_out))
     question = word(kind, number, {"the": about.the, "a": about.a, "qualifier": ""})
     answer = str(getattr(thing, _ATTRIBUTES.get(kind, kind)))
@@ -182,7 +191,9 @@ class NeedleCanvas:
             scene=scene, start_s=0.0, end_s=DAY_S, offset=rng.random(), drift=rng.choice((-1, 1)) * rng.uniform(0.006, 0.025),
             passer_speed=rng.choice((-1, 1)) * rng.uniform(0.03, 0.12), passer_height=rng.uniform(0.15, 0.85),
         )  # fmt: skip
-        script = Script(seed=seed, duration_s=DAY_S, start_hour=0.0, config=WorldConfig(), segments=(segment,), events=())
+        script = Script(
+            seed=seed, duration_s=DAY_S, start_hour=0.0, config=WorldConfig(), segments=(segment,), events=()
+        )
         self._renderer = Renderer(script, width=width, height=height)
 
     def draw(self, picture: NeedlePicture, at_s: float) -> NDArray[np.uint8]:

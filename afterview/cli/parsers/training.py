@@ -1,6 +1,7 @@
 """Arguments of the commands for worlds, evaluation and training. Loads only argparse."""
 
 from afterview.cli.parsers.common import MODEL, Commands, add_command, add_force, add_json, add_memory, add_verbosity
+from afterview.cli.parsers.evaluate_needle import add_evaluate_needle
 from afterview.cli.parsers.strict import strict
 
 
@@ -75,12 +76,13 @@ def _add_world(commands: Commands) -> None:
 def _add_evaluate(commands: Commands) -> None:
     parser = add_command(
         commands, "evaluate", "measure a model's answers against known truth, or what a question costs",
-        "`evaluate world` asks about worlds that no model was trained on.\n`evaluate cost` computes tokens, FLOPs and bytes of both "
-        "papers' recipes.", json=False,
+        "`evaluate world` asks about worlds that no model was trained on.\n`evaluate needle` looks for pictures in long videos.\n"
+        "`evaluate cost` computes tokens, FLOPs and bytes of both papers' recipes.", json=False,
     )  # fmt: skip
     actions = parser.add_subparsers(dest="benchmark", metavar="BENCHMARK", required=True)
     _add_evaluate_world(actions)
     _add_evaluate_cost(actions)
+    add_evaluate_needle(actions)
 
 
 def _add_evaluate_cost(actions: Commands) -> None:

@@ -97,9 +97,7 @@ class NeedleAsker:
             numbers = self._nearest(rows, recall, preset.recall.nearest) // unit
             return numbers[np.sort(np.unique(numbers, return_index=True)[1])]
 
-        plan = plan_clips(
-            clips, float(len(rows)), preset.clip_sampling, preset.recall, nearest, frames_per_clip=unit
-        )
+        plan = plan_clips(clips, float(len(rows)), preset.clip_sampling, preset.recall, nearest, frames_per_clip=unit)
         frames = plan.recall.frames
         return ClipLayout(len(frames), self._table.tokens.shape[1], tuple(clips.sizes[plan.clips].tolist())), frames
 

@@ -9,6 +9,7 @@ Legend: B rows of the table, T frames of a haystack, P tokens per frame, Dv visi
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -100,7 +101,11 @@ def _directory(directory: Path, what: str, fingerprint: str, encoders: Encoders,
 
 
 def _kept(
-    directory: Path, count: int, frames: Callable[[], Iterator[Pixels]], encoders: Encoders, report: Callable[[int], None]
+    directory: Path,
+    count: int,
+    frames: Callable[[], Iterator[Pixels]],
+    encoders: Encoders,
+    report: Callable[[int], None],
 ) -> tuple[NDArray[np.floating], NDArray[np.float32]]:
     make_directory(directory)
     parts: list[tuple[NDArray[np.floating], NDArray[np.float32]]] = []
@@ -110,10 +115,10 @@ def _kept(
         part = _read(path)
         if part is None:
             reading = reading or islice(frames(), first, None)
-            part = _encode(islice(reading, size), encoders, lambda done, first=first: report(first + done))
+            part = _encode(islice(reading, size), encoders, partial(_shift, report, first))
             if len(part[0]):
-                with replacing(path) as partial:
-                    save_file({"tokens": part[0], "vectors": part[1]}, partial)
+                with replacing(path) as unfinished:
+                    save_file({"tokens": part[0], "vectors": part[1]}, unfinished)
         elif reading is not None:
             next(islice(reading, size, size), None)
         parts.append(part)
@@ -122,6 +127,10 @@ def _kept(
             break
     tokens, vectors = zip(*parts, strict=True)
     return np.concatenate(tokens), np.concatenate(vectors)
+
+
+def _shift(report: Callable[[int], None], first: int, done: int) -> None:
+    report(first + done)
 
 
 def _read(path: Path) -> tuple[NDArray[np.floating], NDArray[np.float32]] | None:

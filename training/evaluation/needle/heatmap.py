@@ -1,6 +1,7 @@
 """The heat map of a single hop, depth by length, as a PNG. Uses Pillow only."""
 
 import io
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,7 +57,7 @@ def draw_heatmap(way: dict[str, Any], model: str, path: Path) -> None:
 
 def _colour(share: float) -> tuple[int, int, int]:
     """Red, yellow, green, and what lies between."""
-    for (low, first), (high, second) in zip(_COLOURS, _COLOURS[1:], strict=False):
+    for (low, first), (high, second) in pairwise(_COLOURS):
         if share <= high:
             part = (share - low) / (high - low)
             red, green, blue = (round(a + (b - a) * part) for a, b in zip(first, second, strict=True))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from afterview.memory.plans.positions import Policy
 from afterview.training.base.errors import BenchmarkError
@@ -90,7 +90,9 @@ class NeedleTest:
             raise BenchmarkError(f"--seed {self.seed}: give a number from 0 to {2**31 - 1}; others belong to training")
         if not self.ways or not any(self._lengths(way) for way in self.ways):
             allowed = ", ".join(map(str, self.full_lengths))
-            raise BenchmarkError(f"nothing is left to ask: full recall is asked at {allowed} frames only (--full-frames)")
+            raise BenchmarkError(
+                f"nothing is left to ask: full recall is asked at {allowed} frames only (--full-frames)"
+            )
 
     @property
     def ways(self) -> list[Way]:
@@ -115,6 +117,12 @@ class NeedleTest:
             return min(self.items, self.full_items) if cell.way.recall == "full" else self.items
         most = HOPS[cell.hops] if self.multi is None else self.multi
         return min(most, self.full_items) if cell.way.recall == "full" else most
+
+    def count_of(self, task: Task, items: "Items") -> int:
+        """How many items of a task there are to ask."""
+        if task == "single":
+            return len(items.single)
+        return sum(item.hops in self.hops for item in items.multi)
 
     def _lengths(self, way: Way) -> set[int]:
         if way.recall != "full":
@@ -147,6 +155,13 @@ class NeedleItem:
     hops: int  # 0: a single hop
     pictures: tuple[str, ...]
     asked: tuple[Asked, ...]
+
+
+class Items(Protocol):
+    """What count_of needs of a set of items."""
+
+    single: list[NeedleItem]
+    multi: list[NeedleItem]
 
 
 def places(cell: Cell, pictures: int) -> list[int]:

@@ -93,7 +93,8 @@ def _single_table(way: dict[str, Any]) -> str:
     depths = sorted({cell["depth"] for cell in way["cells"]})
     by_place = {(cell["frames"], cell["depth"]): cell for cell in way["cells"]}
     lines = [
-        f"Single hop, {way['recall']} recall, {way['positions']} positions: {_said(way)}; {way['recalled']:.3f} of the needles were recalled",
+        f"Single hop, {way['recall']} recall, {way['positions']} positions: {_said(way)}; "
+        f"{way['recalled']:.3f} of the needles were recalled",
         "",
         "| frames | " + " | ".join(f"depth {depth:g}" for depth in depths) + " | all depths |",
         "|---" * (len(depths) + 2) + "|",
@@ -107,14 +108,17 @@ def _single_table(way: dict[str, Any]) -> str:
 
 def _multi_table(way: dict[str, Any]) -> str:
     lines = [
-        f"Chains of clues, {way['recall']} recall, {way['positions']} positions (chance: caption {CHANCE['caption']:.2f}, both {CHANCE['both']:.4f})",
+        f"Chains of clues, {way['recall']} recall, {way['positions']} positions "
+        f"(chance: caption {CHANCE['caption']:.2f}, both {CHANCE['both']:.4f})",
         "",
         "| frames | hops | caption (CAP) | question of the last picture | both (QA) |",
         "|---|---|---|---|---|",
     ]
     for cell in [*way["cells"], *({"frames": None, **row} for row in way["hops"])]:
         where = "all" if cell["frames"] is None else f"{cell['frames']:,}"
-        lines.append(f"| {where} | {cell['hops']} | {_said(cell['caption'])} | {_said(cell['final'])} | {_said(cell['both'])} |")
+        lines.append(
+            f"| {where} | {cell['hops']} | {_said(cell['caption'])} | {_said(cell['final'])} | {_said(cell['both'])} |"
+        )
     return "\n".join(lines)
 
 

@@ -90,9 +90,7 @@ def _questions(test: NeedleTest, items: ItemSet) -> Iterator[_Question]:
                 yield _Question(cell, item, asked)
 
 
-def _answers(
-    questions: Sequence[_Question], model: AfterviewModel, table: Table, test: NeedleTest
-) -> Iterator[Row]:
+def _answers(questions: Sequence[_Question], model: AfterviewModel, table: Table, test: NeedleTest) -> Iterator[Row]:
     askers: dict[Way, NeedleAsker] = {}
     for question in questions:
         cell, item = question.cell, question.item

@@ -147,11 +147,6 @@ def single_question(rng: Random, picture: NeedlePicture, kind: str, *, held_out:
         "digit": {"text": None},
         "word": {"text": None},
     }
-        "colour": {"colour": None},
-        "shape": {"shape": None},
-        "digit": {"text": None},
-        "word": {"text": None},
-    }
     name = Reference(kind=thing.kind, colour=thing.colour, shape=thing.shape, text=thing.text)
     about = replace(name, **hidden.get(kind, {}))
     number = rng.choice(wordings(kind, held_out=held_out))

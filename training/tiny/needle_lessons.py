@@ -1,4 +1,4 @@
-"""Further lessons of the built-in model: letters, clues in pictures, and what comes before and after. Its encoders stay as they are.
+"""Further lessons of the built-in model: clues in pictures, options with letters, what comes before and after. Its encoders stay.
 
 `afterview train configs/training/tiny-needles.yaml --out DIR`, on the CPU; one thread is enough. Memories, their specs and
 other files of the model stay valid, because tower and index do not change. Each step has one batch of the stories that the
@@ -86,7 +86,7 @@ class NeedleRecipe(Schema):
     starts_from: str = "tiny"  # preset
     needle_bank: BankConfig
     pictures: PicturesConfig
-    sentences: NeedleStage
+    sentences: NeedleStage | None = None  # null: without this stage, which teaches letters
     study: NeedleStage
 
 
@@ -140,7 +140,7 @@ def teach_needles(
         features, names, shown,
     )  # fmt: skip
     context = StageContext(directory, recipe.seed, features.device, deadline, progress)
-    if not _speak(school, replace(context, directory=directory / "sentences")):
+    if recipe.sentences and not _speak(recipe.sentences, school, replace(context, directory=directory / "sentences")):
         return False
     if not _study(school, replace(context, directory=directory / "study")):
         return False
@@ -149,9 +149,9 @@ def teach_needles(
     return True
 
 
-def _speak(school: _School, context: StageContext) -> bool:
+def _speak(stage: NeedleStage, school: _School, context: StageContext) -> bool:
     """The decoder learns to answer by letters, from words alone. Its embeddings stay."""
-    stage, language = school.recipe.sentences, school.model.video_language.language
+    language = school.model.video_language.language
     language.requires_grad_(True)
     embedded = language.decoder.model.embed_tokens.weight.requires_grad_(False)
     parts = {"language": [part for part in language.parameters() if part is not embedded]}

@@ -49,6 +49,7 @@ class NeedlePlan(Schema):
     window: int = Field(default=4, ge=0)  # newest frames, always among them
     stories: int = Field(default=6, ge=1)
     questions: int = Field(default=10, ge=1)  # per story
+    lettered: float = Field(default=0.0, ge=0, le=1)  # share of questions with options; the others are answered in words
     single: float = Field(default=0.4, ge=0, le=1)  # share of stories without clues
     hops: tuple[int, ...] = (1,)  # of a chain; drawn evenly
     duration_s: tuple[float, float] = (110.0, 12_000.0)  # log-uniform
@@ -103,7 +104,11 @@ def make_needle_batch(
     rng = seeded(f"needle stories 1, seed {seed}, batch {number}")
     draw = np.random.default_rng(rng.getrandbits(64))
     stories = [_story(plan, albums, shelf, forgetting, rng, draw) for _ in range(plan.stories)]
-    texts = [words.choose(choice, story.span) for story in stories for choice in story.questions]
+    texts = [
+        words.choose(choice, story.span, in_words=rng.random() >= plan.lettered)
+        for story in stories
+        for choice in story.questions
+    ]
     return NeedleBatch(
         rows=np.stack([story.rows for story in stories]),
         numbers=np.stack([story.numbers for story in stories]),

@@ -50,8 +50,10 @@ class Words:
         text = add_word_noise(text, rng) if rng.random() < noisy else text
         return self._put(text, answer_of(question), span)
 
-    def choose(self, choice: Choice, span: int) -> Text:
-        """A question with lettered options about a span of `span` frames at 1 FPS. Its answer is the letter."""
+    def choose(self, choice: Choice, span: int, *, in_words: bool = False) -> Text:
+        """A question with lettered options about a span of `span` frames at 1 FPS; its answer is the letter. in_words: without options."""
+        if in_words:
+            return self._put(choice.text, choice.answer, span)
         return self._put(choice.asked, choice.letter, span)
 
     def _put(self, text: str, answer: str, span: int) -> Text:

@@ -73,6 +73,11 @@ class Choice:
     letter: str
 
     @property
+    def answer(self) -> str:
+        """The right option."""
+        return self.options[_LETTERS.index(self.letter)]
+
+    @property
     def asked(self) -> str:
         """The question as it is asked."""
         return lettered(self.text, self.options)

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from afterview.configs import Schema
 from afterview.memory.plans.visibility import ForgettingConfig, plan_temporal_forgetting
+from afterview.training.base.errors import TrainingError
 from afterview.training.base.seeds import seeded
 from afterview.training.tiny.needle_bank import Gallery
 from afterview.training.tiny.stories import FIRST_STORY_SEED, Shelf, StoryBatch
@@ -49,7 +50,9 @@ class NeedlePlan(Schema):
     window: int = Field(default=4, ge=0)  # newest frames, always among them
     stories: int = Field(default=6, ge=1)
     questions: int = Field(default=10, ge=1)  # per story
-    lettered: float = Field(default=0.0, ge=0, le=1)  # share of questions with options; the others are answered in words
+    lettered: float = Field(
+        default=0.0, ge=0, le=1
+    )  # share of questions with options; the others are answered in words
     single: float = Field(default=0.4, ge=0, le=1)  # share of stories without clues
     hops: tuple[int, ...] = (1,)  # of a chain; drawn evenly
     duration_s: tuple[float, float] = (110.0, 12_000.0)  # log-uniform
@@ -82,11 +85,14 @@ class Albums:
 
     @classmethod
     def of(cls, gallery: Gallery) -> "Albums":
-        """Sorted by caption."""
+        """Sorted by caption. Raises TrainingError if a clue names something that no picture shows."""
         plain: dict[str, list[int]] = {}
         leading: dict[str, list[int]] = {}
         for number, picture in enumerate(gallery.pictures):
             (plain if picture.clue is None else leading).setdefault(picture.caption, []).append(number)
+        named = {NeedlePicture(picture.clue).caption for picture in gallery.pictures if picture.clue is not None}
+        if lacking := sorted(named - plain.keys() | named - leading.keys()):
+            raise TrainingError(f"no picture, or none with a clue, shows {lacking[0]}; give `pictures` more seeds")
         return cls(gallery, plain, leading)
 
 

@@ -76,7 +76,9 @@ def test_a_batch_depends_on_its_number_alone(gallery: Gallery, shelf: Shelf, wor
 
 
 def test_the_letter_of_a_question_with_options_is_that_of_its_answer(words: LetteredWords) -> None:
-    question = WorldQuestion(kind="colour", text="What colour was the ring?", answer="red", wrong=("blue", "green", "not seen"), at_s=10.0)
+    question = WorldQuestion(
+        kind="colour", text="What colour was the ring?", answer="red", wrong=("blue", "green", "not seen"), at_s=10.0
+    )
     words.share, words.noted = 1.0, []
     for number in range(20):
         text = words.read(question, 100, Random(number), noisy=0.0)

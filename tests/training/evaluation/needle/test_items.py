@@ -1,12 +1,20 @@
 """Needles of the synthetic world: their truth, and what tells it."""
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 
 from afterview.training.base.seeds import seeded
 from afterview.training.evaluation.needle.items import world_items
-from afterview.training.world.needles import CORNER, SINGLE_KINDS, draw_chain, draw_picture, final_question, single_question
+from afterview.training.world.needles import (
+    CORNER,
+    SINGLE_KINDS,
+    draw_chain,
+    draw_picture,
+    final_question,
+    single_question,
+)
 from afterview.training.world.vocabulary import PLACES, SCENES
 
 
@@ -44,7 +52,7 @@ def test_a_chain_leads_to_its_last_picture_and_the_decoys_never_do() -> None:
         chain, decoys = draw_chain(seeded(f"test {number}"), 3)
         for pictures in (chain, decoys):
             assert pictures[-1].clue is None, "the needle is not marked"
-            for here, following in zip(pictures, pictures[1:], strict=False):
+            for here, following in pairwise(pictures):
                 assert here.clue is not None
                 assert (here.clue.colour, here.clue.shape) == (following.thing.colour, following.thing.shape)
                 assert here.clue.place == CORNER

@@ -34,9 +34,11 @@ def write(data: Path, name: str, rows: Any) -> None:
 def chain(**changes: Any) -> dict[str, Any]:
     row = {
         "images": [f"{number}.jpg" for number in range(5)],
-        "question1": CHAIN + "choose the captions that best describe the frame:\n(A) a cat\n(B) a dog\n(C) a bus\n(D) a hat",
+        "question1": CHAIN
+        + "choose the captions that best describe the frame:\n(A) a cat\n(B) a dog\n(C) a bus\n(D) a hat",
         "answer1": "(B)",
-        "question2": CHAIN + "answer the following question based on the final frame: What is it?\nA. red\nB. blue\nC. green\nD. grey",
+        "question2": CHAIN
+        + "answer the following question based on the final frame: What is it?\nA. red\nB. blue\nC. green\nD. grey",
         "answer2": "C",
     }
     return row | changes
@@ -65,7 +67,8 @@ def test_both_forms_are_read_with_their_options_letters_and_what_is_recalled_by(
 def test_options_within_a_line_and_an_answer_in_words() -> None:
     from afterview.training.evaluation.needle.published import _asked
 
-    text = "Find the frame of a cup. Which colour? Options: (A) light red (B) blue (C) green (D) none. Only give the best option. Best option: ("
+    options = "Options: (A) light red (B) blue (C) green (D) none."
+    text = f"Find the frame of a cup. Which colour? {options} Only give the best option. Best option: ("
     asked = _asked("needle", {"question": text, "answer": "The answer is (B)"}, "")
     assert asked.options == {"A": "light red", "B": "blue", "C": "green", "D": "none."}
     assert asked.letter == "B"

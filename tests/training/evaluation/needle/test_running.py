@@ -36,7 +36,15 @@ def search(model: AfterviewModel, directory: Path, test: NeedleTest, seed: int =
 
 
 def small(**changes: object) -> NeedleTest:
-    usual = {"lengths": (200,), "depths": (0.0, 1.0), "items": 4, "multi": 1, "hops": (1,), "bank": BANK, "scoring": "options"}
+    usual = {
+        "lengths": (200,),
+        "depths": (0.0, 1.0),
+        "items": 4,
+        "multi": 1,
+        "hops": (1,),
+        "bank": BANK,
+        "scoring": "options",
+    }
     return NeedleTest(**(usual | changes))  # type: ignore[arg-type]
 
 
@@ -108,8 +116,7 @@ def test_full_recall_sees_what_bounded_recall_sees_while_all_fits(model: Aftervi
     item = world_items(0, 4, 1, (1,)).single[1]
     rows = table.haystack(100, [(50, item.pictures[0])])
     answers = [
-        NeedleAsker(model, Way(mode, "true"), table, "options").ask(rows, item.asked[0])
-        for mode in ("bounded", "full")
+        NeedleAsker(model, Way(mode, "true"), table, "options").ask(rows, item.asked[0]) for mode in ("bounded", "full")
     ]
     assert answers[0] == answers[1]
     assert answers[0].recalled == 1.0

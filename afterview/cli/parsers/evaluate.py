@@ -3,6 +3,7 @@
 import argparse
 
 from afterview.cli.parsers.common import MODEL, Commands, add_command, add_json, add_verbosity
+from afterview.cli.parsers.evaluate_needle import add_evaluate_needle
 from afterview.cli.parsers.strict import strict
 
 
@@ -10,7 +11,7 @@ def add_evaluate_command(commands: Commands) -> None:
     """evaluate, with its actions."""
     parser = add_command(
         commands, "evaluate", "measure a model: synthetic worlds, public benchmarks, what a question costs",
-        "`evaluate world` asks about worlds that no model was trained on,\n`evaluate run` about the videos of a public benchmark. "
+        "`evaluate world` asks about worlds that no model was trained on,\n`evaluate run` about the videos of a public benchmark. `evaluate needle` looks for pictures in long videos. "
         "`evaluate list` shows the benchmarks and where their files are from,\n`evaluate compare` compares two runs item by item. "
         "`evaluate cost` computes tokens, FLOPs and bytes of both papers' recipes.", json=False,
     )  # fmt: skip
@@ -20,6 +21,7 @@ def add_evaluate_command(commands: Commands) -> None:
     _add_run(actions)
     _add_compare(actions)
     _add_cost(actions)
+    add_evaluate_needle(actions)
 
 
 def _add_action(

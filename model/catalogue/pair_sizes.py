@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from afterview.model.base.checkpoint_files import CONFIG_FILE
 from afterview.model.base.settings import POOLED_TOKENS
-from afterview.model.checkpoint.pair import read_json_file
+from afterview.model.checkpoint.pair import is_plausible, read_json_file
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.download.cache import CachedModel, cache_directory
 
@@ -51,24 +51,33 @@ def _config(place: str) -> dict[str, Any]:
     return {} if found is None else read_json_file(found)
 
 
+def _number(config: Mapping[str, Any], key: str) -> int:
+    """A number of a config.json. Raises KeyError or ValueError if no model can have it."""
+    value = config[key]
+    if not is_plausible(key, value):
+        raise ValueError(key)
+    return int(value)
+
+
 def _tower(config: Mapping[str, Any]) -> tuple[int, int]:
     """Parameters of a vision tower without its last layer and its head, and its width."""
     if not config:
         raise ValueError("its config.json is not here")
     given = _BASE_TOWER | dict(config.get("vision_config") or config)
-    width, layers, mlp, side, patch = (int(given[key]) for key in _BASE_TOWER)
+    width, layers, mlp, side, patch = (_number(given, key) for key in _BASE_TOWER)
     block = 4 * (width * width + width) + 2 * width * mlp + mlp + width + 4 * width
     return 3 * patch * patch * width + width + (side // patch) ** 2 * width + (layers - 1) * block + 2 * width, width
 
 
 def _sizes(tower: int, tower_width: int, config: Mapping[str, Any], preset: ModelPreset, width_bytes: int) -> PairSizes:
-    d, heads, layers = (int(config[key]) for key in ("hidden_size", "num_attention_heads", "num_hidden_layers"))
-    groups, mlp = int(config.get("num_key_value_heads") or heads), int(config["intermediate_size"])
+    d, heads, layers = (_number(config, key) for key in ("hidden_size", "num_attention_heads", "num_hidden_layers"))
+    groups = heads if config.get("num_key_value_heads") is None else _number(config, "num_key_value_heads")
+    mlp = _number(config, "intermediate_size")
     qwen3 = config.get("model_type") == "qwen3"
-    head = int(config.get("head_dim") or d // heads)
+    head = d // heads if config.get("head_dim") is None else _number(config, "head_dim")
     q, g = heads * head, groups * head
     layer = 2 * d * q + 2 * d * g + (2 * head if qwen3 else q + 2 * g) + 3 * d * mlp + 2 * d
-    decoder = (1 if config.get("tie_word_embeddings") else 2) * int(config["vocab_size"]) * d + layers * layer + d
+    decoder = (1 if config.get("tie_word_embeddings") else 2) * _number(config, "vocab_size") * d + layers * layer + d
     own = d // heads * groups  # MemAug has the decoder's heads, and divides its width among them
     block = 12 * d * d + 4 * d * own + 15 * d + 4 * own
     memaug = preset.memaug_depth * block if preset.use_memaug else 0

@@ -18,6 +18,11 @@ _SUPPORTED: Final = {ENCODER: "a SigLIP or SigLIP 2", DECODER: "a Qwen2, Qwen2.5
 _SIGLIP: Final = ("siglip", "siglip_vision_model")
 _NAFLEX: Final = ("siglip2", "siglip2_vision_model")
 _QWEN: Final = {"qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+# The largest values of numbers in a config.json. Beyond them it is damaged or hostile: building such a model would not end.
+_MOST: Final = {
+    "hidden_size": 10**6, "num_hidden_layers": 1000, "intermediate_size": 10**7, "num_attention_heads": 10**4, "num_key_value_heads": 10**4,
+    "head_dim": 10**5, "vocab_size": 10**7, "image_size": 10**4, "patch_size": 10**4,
+}  # fmt: skip
 _FIXED_TOWER = "vision_model.embeddings.patch_embedding.weight"
 
 
@@ -36,6 +41,7 @@ def require_encoder(config: Mapping[str, Any], *, name: str) -> None:
     vision = config.get("vision_config", {}) if kind == "siglip" else config
     if not isinstance(vision, Mapping):
         raise _refusal(ENCODER, name, "has a config.json whose vision_config is no set of keys; copy it again")
+    _require_numbers(ENCODER, vision, name)
     inner = vision.get("model_type", _SIGLIP[1])
     if inner != _SIGLIP[1]:
         raise _refusal(ENCODER, name, _is_another(f"{kind} with a vision tower of type {inner}", ENCODER))
@@ -63,6 +69,7 @@ def require_decoder(config: Mapping[str, Any], *, name: str) -> None:
         raise _refusal(DECODER, name, _is_another(", ".join(made), DECODER))
     if config.get("quantization_config") is not None:
         raise _refusal(DECODER, name, "has quantised weights (quantization_config); give the checkpoint in bfloat16")
+    _require_numbers(DECODER, config, name)
 
 
 def require_part(part: str, config: Mapping[str, Any], *, name: str) -> None:
@@ -112,6 +119,17 @@ def read_json_file(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def is_plausible(key: str, value: object) -> bool:
+    """Whether a number of a config.json is one that a model can have."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST[key]
+
+
+def _require_numbers(part: str, config: Mapping[str, Any], name: str) -> None:
+    wrong = next((key for key in _MOST if config.get(key) is not None and not is_plausible(key, config[key])), None)
+    if wrong is not None:
+        raise _refusal(part, name, f"has a config.json whose {wrong} is no number that such a model has; copy it again")
 
 
 def _kind(config: Mapping[str, Any]) -> str:

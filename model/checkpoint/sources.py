@@ -211,7 +211,7 @@ def _flash_pair(preset: ModelPreset, encoder: str, language: str) -> Sources:
         tensors={**tensors, **tower},
         drawn=(VIDEOCHAT_FLASH.projector, *((MEMAUG_PREFIX, NEWLINE) if draws else ())),
         seed=preset.seed,
-        read_tokenizer=lambda: decoder_tokenizer(decoder_place),
+        read_tokenizer=lambda: find_tokenizer(decoder_place),
         generation=read_generation(decoder_place),
         notes=tuple(flash_notes(raw)),
         family=VIDEOCHAT_FLASH,

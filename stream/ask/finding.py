@@ -158,7 +158,7 @@ class FindingAnswerer:
             index.catch_up(snapshot)
         except UnreachableFrames as error:  # those that are indexed already are compared
             silent = error
-        query = self._embed(question.text.strip())
+        query = self._embed(question.sought.strip())
         wanted = min(_CANDIDATES * most, len(ids))
         found = index.search(query, wanted, snapshot, first=int(ids[0]), end=int(ids[-1]) + 1)
         if not found.hits and silent is not None:
@@ -220,7 +220,7 @@ class FindingAnswerer:
             "random_constant": found.snapshot.info.random_constant,
             "recall": RECALL,
             "search": found.search,
-            **provenance_of(self.model.preset, question.text, searched=True),
+            **provenance_of(self.model.preset, question.sought, searched=True),
             "verdict": _VERDICT.to_dict() if is_yes_or_no(text) else None,
         }
 
@@ -230,7 +230,7 @@ class FindingAnswerer:
         if self.model.notice:
             notes.append(self.model.notice)
         index = self.model.encoders.index
-        if surplus := index.surplus_tokens(index_query(self.model.preset, question.text.strip()).text):
+        if surplus := index.surplus_tokens(index_query(self.model.preset, question.sought.strip()).text):
             notes.append(
                 f"the index reads the first {index.longest_text - 1} tokens of the question, not the other {surplus}"
             )

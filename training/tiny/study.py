@@ -50,14 +50,15 @@ class StudyObjective(nn.Module):
         telling_weight: float = 0.0,
         moment: int | None = None,
         names: Tensor | None = None,
+        kinds: Sequence[str] = KINDS,
     ) -> None:
         """head: token ids before the video. moment: id of the MOMENT token; such an answer is right if the evidence is.
-        names: token ids [W].
+        names: token ids [W]. kinds: what a batch's kinds number.
         """
         super().__init__()
         if model.token_embeddings is None:
             raise ValueError("the study needs a model with token embeddings; load_pretrained gives one")
-        self.model = model
+        self.model, self._kinds = model, kinds
         self._evidence_weight, self._telling_weight = evidence_weight, telling_weight
         self._moment = -1 if moment is None else moment
         self._evidence_blocks = set(model.memaug.evidence_blocks(model.evidence_blocks))
@@ -68,11 +69,16 @@ class StudyObjective(nn.Module):
 
     def forward(self, batch: "DeviceBatch") -> StepOutput:
         """Loss, and how many answers of each kind are completely right."""
-        embeds, mass_BN, asking_BD = self._embeds(batch)
+        embeds, masses_KBN, asking_BD = self._embeds(batch)
+        mass_BN = masses_KBN.mean(0)
         loss, right = answering(self.model.language, embeds, batch)
         proven = batch.needles.any(1)
-        found = (mass_BN * batch.needles).sum(1).clamp(min=_LEAST_MASS)
-        proving = -(found.log() * proven).sum() / proven.sum().clamp(min=1)
+        if batch.firsts is None:
+            proving = _proving(mass_BN, batch.needles, proven)
+        else:  # the first of these blocks must find the clue, the others what it leads to
+            sought = [batch.firsts, *[batch.needles] * (len(masses_KBN) - 1)]
+            proofs = [_proving(mass, frames, proven) for mass, frames in zip(masses_KBN, sought, strict=True)]
+            proving = torch.stack(proofs).mean()
         evident = batch.needles.gather(1, mass_BN.argmax(1, keepdim=True))[:, 0] & proven
         pointed = (batch.answers == self._moment).any(1)
         right = right & (evident | ~pointed)
@@ -86,7 +92,7 @@ class StudyObjective(nn.Module):
         if self._telling_weight:
             telling = self._telling(asking_BD, batch.named)
             loss, figures["telling"] = loss + self._telling_weight * telling, telling
-        return StepOutput(loss, figures | kinds_right(right, batch.kinds))
+        return StepOutput(loss, figures | kinds_right(right, batch.kinds, names=self._kinds))
 
     def _telling(self, asking_BD: Tensor, named_BW: Tensor) -> Tensor:
         """Minus the log likelihood of the words that name what the proof shows."""
@@ -96,7 +102,7 @@ class StudyObjective(nn.Module):
         return -(said_BW * named_BW).sum() / named_BW.sum().clamp(min=1)
 
     def _embeds(self, batch: "DeviceBatch") -> tuple[Tensor, Tensor, Tensor]:
-        """The decoder's input, the evidence [B, N], and the mean of each question's tokens after MemAug, [B, D].
+        """The decoder's input, the evidence of each evidence block [K, B, N], and the mean of each question's tokens after MemAug, [B, D].
 
         The decoder's input is [B, n + V(C+1) + L + Y, D]; in each row the answer directly follows the text.
         """
@@ -104,7 +110,7 @@ class StudyObjective(nn.Module):
         memory_SND, numbers = self._memory(batch)
         stories, frames, per_frame, _ = memory_SND.shape
         positions_SNP = numbers[..., None] * per_frame + torch.arange(per_frame, device=numbers.device)
-        read_SMD, positions_SM = _drawn(memory_SND, positions_SNP, batch.tokens_read)
+        read_SMD, positions_SM = _drawn(memory_SND, positions_SNP, batch.tokens_read, batch.favoured)
         kept = model.memaug.remember([(read_SMD, positions_SM.float())], read_SMD.shape[1])
         seen = memory_SND[torch.arange(stories, device=numbers.device)[:, None], batch.visible][:, :, self.cells]
         visual_BVD = seen.flatten(1, 2).repeat_interleave(each, 0)
@@ -122,7 +128,7 @@ class StudyObjective(nn.Module):
         )
         valid = torch.ones(queries.shape[:2], dtype=torch.bool, device=runs.device)
         valid[:, -count:] = runs < batch.after_lengths[:, None]
-        augmented, mass_BN = self._augment(queries, at.float(), kept.blocks, valid, batch.asked, frames)
+        augmented, masses_KBN = self._augment(queries, at.float(), kept.blocks, valid, batch.asked, frames)
         start, end = len(self.head), len(self.head) + visual_BVD.shape[1]
         if model.augmented_question:
             after_BLD = after_BLD + torch.where(batch.asked[..., None], augmented[:, end:].to(after_BLD.dtype), 0)
@@ -130,7 +136,7 @@ class StudyObjective(nn.Module):
         text = joined(after_BLD, answers, batch.after_lengths)
         asked_BL1 = batch.asked[..., None]
         asking_BD = (augmented[:, end:] * asked_BL1).sum(1) / asked_BL1.sum(1)
-        return torch.cat([before_BnD, augmented[:, start:end].to(before_BnD.dtype), text], 1), mass_BN, asking_BD
+        return torch.cat([before_BnD, augmented[:, start:end].to(before_BnD.dtype), text], 1), masses_KBN, asking_BD
 
     def _memory(self, batch: "DeviceBatch") -> tuple[Tensor, Tensor]:
         """Memory tokens with their embeddings [S, N, P + 1, D], and the numbers of the frames [S, N]."""
@@ -164,14 +170,15 @@ class StudyObjective(nn.Module):
                 masses.append(_mass(queries[:, -asked.shape[1] :], memory.keys, asked, frames, stories))
             x = block.read(_fold(x, stories), _fold(queries, stories), memory, None).view(-1, rows, x.shape[-1])
             x = block.digest(x)
-        return x, torch.stack(masses).mean(0)
+        return x, torch.stack(masses)
 
 
 @dataclass(frozen=True)
 class DeviceBatch:
     """A StoryBatch on the device, with features [S, N, P, Dv] and the words that name what the frames show, bool [S, N, W].
 
-    tokens_read: number of tokens per frame that MemAug reads, drawn at random; None: all.
+    tokens_read: number of tokens per frame that MemAug reads, drawn at random; None: all. favoured [P + 1]: how much likelier each is
+    drawn. firsts: see NeedleBatch.
     """
 
     features: Tensor
@@ -188,6 +195,8 @@ class DeviceBatch:
     denied: Tensor
     shown: Tensor | None = None
     tokens_read: int | None = None
+    favoured: Tensor | None = None
+    firsts: Tensor | None = None
 
     @property
     def each(self) -> int:
@@ -229,17 +238,27 @@ def to_device(
     return DeviceBatch(features[rows], shown=None if shown is None else shown[rows], tokens_read=tokens_read, **moved)
 
 
-def _drawn(memory_SNPD: Tensor, positions_SNP: Tensor, count: int | None) -> tuple[Tensor, Tensor]:
+def _drawn(
+    memory_SNPD: Tensor, positions_SNP: Tensor, count: int | None, favoured: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """`count` random tokens of each frame, with their positions: [S, M, D] and [S, M]. None: all tokens.
 
     Each token of a frame tells what the frame shows (training.tiny.sight), and a softmax over a random part equals that
     over all tokens, except for noise. On a CPU, the cost of a step is mostly reading the memory.
     """
     if count is not None:
-        drawn = torch.rand_like(positions_SNP, dtype=torch.float32).topk(count, dim=-1).indices.sort(-1).values
+        chance = torch.rand_like(positions_SNP, dtype=torch.float32)
+        chance = chance if favoured is None else chance.pow(1 / favoured)
+        drawn = chance.topk(count, dim=-1).indices.sort(-1).values
         memory_SNPD = memory_SNPD.gather(2, drawn[..., None].expand(-1, -1, -1, memory_SNPD.shape[-1]))
         positions_SNP = positions_SNP.gather(2, drawn)
     return memory_SNPD.flatten(1, 2), positions_SNP.flatten(1)
+
+
+def _proving(mass_BN: Tensor, frames_BN: Tensor, proven_B: Tensor) -> Tensor:
+    """Minus the log of the attention to these frames, the mean over proven questions."""
+    found = (mass_BN * frames_BN).sum(1).clamp(min=_LEAST_MASS)
+    return -(found.log() * proven_B).sum() / proven_B.sum().clamp(min=1)
 
 
 def _fold(x: Tensor, stories: int) -> Tensor:
@@ -294,13 +313,15 @@ def joined(after: Tensor, answers: Tensor, lengths: Tensor) -> Tensor:
     return both.gather(1, source[..., None].expand(-1, -1, both.shape[-1]))
 
 
-def kinds_right(right: Tensor, kinds: Tensor, counts: Tensor | None = None) -> dict[str, Tensor]:
+def kinds_right(
+    right: Tensor, kinds: Tensor, counts: Tensor | None = None, *, names: Sequence[str] = KINDS
+) -> dict[str, Tensor]:
     """Figures for the log: how many questions of each kind were asked and answered right."""
-    asked = torch.bincount(kinds, weights=None if counts is None else counts.float(), minlength=len(KINDS))
-    hits = torch.bincount(kinds, weights=right.float(), minlength=len(KINDS))
+    asked = torch.bincount(kinds, weights=None if counts is None else counts.float(), minlength=len(names))
+    hits = torch.bincount(kinds, weights=right.float(), minlength=len(names))
     return {
         f"{kind}/{what}": table[n]
-        for n, kind in enumerate(KINDS)
+        for n, kind in enumerate(names)
         for what, table in (("right", hits), ("asked", asked))
     }
 

@@ -84,7 +84,7 @@ def _choose(
     ids = snapshot.ids[first:end]
     nearest, search = np.empty(0, dtype=np.int64), "none"
     if len(ids) > most:
-        nearest, search = _nearest(memory, snapshot, ids, embed(question.text.strip()), most)
+        nearest, search = _nearest(memory, snapshot, ids, embed(question.sought.strip()), most)
     config = RecallConfig(budget=most, window=min(1, most - 1), nearest=most - most // 2, neighbours=0)
     plan = plan_recall(len(ids), np.empty(0, dtype=np.int64), apart(nearest, len(ids), most), config)
     frames: list[ChosenFrame] = []

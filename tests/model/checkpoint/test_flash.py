@@ -319,7 +319,8 @@ def test_a_tower_alone_and_a_qwen_make_an_untrained_model(memaug: bool, tmp_path
     path = write_pair(tmp_path, **({"init_memaug": "true"} if memaug else {}))
     model, whole = load_pretrained(path, device="cpu"), load_pretrained(TIED, device="cpu")
     assert not model.trained
-    assert str(model.notice).startswith("MemAug is newly" if memaug else "The projector is newly initialised")
+    assert model.preset.new_parts == (("projector", "memaug") if memaug else ("projector",))
+    assert str(model.notice).startswith(f"untrained: the projector {'and MemAug ' if memaug else ''}of pair")
     assert (model.preset.use_memaug, model.preset.sees_clips) == (memaug, not memaug)
     frames = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), dtype=np.uint8)
     np.testing.assert_array_equal(model.vision.encode(frames), whole.vision.encode(frames))

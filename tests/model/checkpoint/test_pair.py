@@ -21,6 +21,8 @@ from afterview.model.checkpoint.saving import save_pretrained
 from tests.support.checkpoints import TIED
 from tests.support.pairs import change_config, in_shards_by_tower, qwen, siglip, vision_alone, write_pair
 
+QWEN = {"hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2, "intermediate_size": 96, "vocab_size": 259}
+
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +182,36 @@ def test_what_is_no_qwen_is_refused_by_name(case: str) -> None:
     config, message = WRONG_DECODERS[case]
     with pytest.raises(CheckpointError, match=f"^decoder: owner/wrong .*{message}"):
         require_decoder(config, name="owner/wrong")
+
+
+KEYS = {"siglip": ("image_size", "num_hidden_layers"), "qwen": ("num_hidden_layers", "head_dim", "vocab_size")}
+
+
+@pytest.mark.parametrize("part", KEYS)
+@pytest.mark.parametrize(
+    "value", ["wide", [1], True, -1, 0, 10**400, 1e308, float("inf"), 1.5], ids=lambda value: str(value)[:8]
+)
+def test_numbers_that_no_model_has_are_refused_and_give_no_sizes(tmp_path: Path, part: str, value: Any) -> None:
+    kinds: dict[str, dict[str, Any]] = {
+        "siglip": {"model_type": "siglip_vision_model"},
+        "qwen": {"model_type": "qwen2", **QWEN},
+    }
+    require, label = (require_encoder, "encoder") if part == "siglip" else (require_decoder, "decoder")
+    for key in KEYS[part]:
+        wrong = kinds | {part: kinds[part] | {key: value}}
+        for name, config in wrong.items():
+            change_config(tmp_path / name, **config)
+        with pytest.raises(CheckpointError, match=f"^{label}: x has a config.json whose {key} is no number"):
+            require(wrong[part], name="x")
+        assert pair_sizes(find_preset(write_pair(tmp_path)), bytes_per_parameter=4) is None
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "null", "\x00", '{"a":' * 5000])
+def test_a_config_that_is_no_json_object_is_damaged(pair: Path, tmp_path: Path, text: str) -> None:
+    (tmp_path / "siglip" / "config.json").write_text(text)
+    with pytest.raises(DamagedCheckpoint, match=r"^encoder: .*siglip/config\.json"):
+        load(pair)
+    assert pair_sizes(find_preset(pair), bytes_per_parameter=4) is None
 
 
 def test_types_that_only_the_architecture_names_are_accepted() -> None:

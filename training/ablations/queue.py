@@ -25,9 +25,10 @@ from afterview.training.ablations.ask import ANSWERS, ask
 from afterview.training.ablations.plan import Ablations, RowPlan
 from afterview.training.ablations.report import Run, comparisons, document, markdown
 from afterview.training.ablations.start import Start, prepare
-from afterview.training.ablations.train import WEIGHTS, recipe_of, train
+from afterview.training.ablations.train import STUDY, WEIGHTS, recipe_of, train
 from afterview.training.base.errors import ResultsError
 from afterview.training.base.progress import ShowProgress, unseen
+from afterview.training.core.trainer import LOG
 from afterview.training.evaluation.fingerprint import values_fingerprint
 from afterview.training.evaluation.results import DOCUMENT, read_rows
 
@@ -58,6 +59,15 @@ class Planned:
         if (self.directory / WEIGHTS).exists():
             return "trained"
         return "begun" if self.directory.exists() else "waiting"
+
+    @property
+    def steps_done(self) -> int:
+        """As of the last line of the log; 0 before it."""
+        try:
+            lines = (self.directory / STUDY / LOG).read_text(encoding="utf-8").split("\n")[:-1]
+            return int(json.loads(lines[-1])["step"])
+        except (OSError, ValueError, LookupError, TypeError):
+            return 0
 
 
 def planned_runs(ablations: Ablations, directory: Path, rows: Sequence[RowPlan]) -> list[Planned]:

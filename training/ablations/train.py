@@ -26,7 +26,8 @@ from afterview.training.tiny.recipe import Recipe
 from afterview.training.tiny.stage import StageContext
 
 WEIGHTS: Final = "weights.safetensors"
-_STUDY, _TIMES = "study", "cpu.json"
+STUDY: Final = "study"
+_TIMES: Final = "cpu.json"
 _CPU: Final = torch.device("cpu")
 
 
@@ -66,7 +67,7 @@ def train(
         state = {name: value.half().contiguous() for name, value in network.state_dict().items()}
         with replacing(path) as partial:
             save_file(state, partial, metadata={"format": "pt"})
-    shutil.rmtree(directory / _STUDY / STATE, ignore_errors=True)  # 36 MB, and no more needed
+    shutil.rmtree(directory / STUDY / STATE, ignore_errors=True)  # 36 MB, and no more needed
     try:
         network.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from afterview.cli.arguments import names_in, require_count, require_directory, require_model
+from afterview.cli.commands import evaluate_ablations
 from afterview.cli.models import require_weights
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import announced, progress
@@ -24,6 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Ingest the worlds, ask, and print the tables; or print the costs."""
     if arguments.benchmark == "cost":
         return _print_costs(arguments)
+    if arguments.benchmark == "ablations":
+        return evaluate_ablations.run(arguments)
     test = _test(arguments)
     require_model(arguments.model)
     require_weights(arguments.model)

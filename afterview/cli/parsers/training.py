@@ -1,6 +1,7 @@
 """Arguments of the commands for worlds, evaluation and training. Loads only argparse."""
 
 from afterview.cli.parsers.common import MODEL, Commands, add_command, add_force, add_json, add_memory, add_verbosity
+from afterview.cli.parsers.evaluate_ablations import add_evaluate_ablations
 from afterview.cli.parsers.strict import strict
 
 
@@ -81,6 +82,7 @@ def _add_evaluate(commands: Commands) -> None:
     actions = parser.add_subparsers(dest="benchmark", metavar="BENCHMARK", required=True)
     _add_evaluate_world(actions)
     _add_evaluate_cost(actions)
+    add_evaluate_ablations(actions)
 
 
 def _add_evaluate_cost(actions: Commands) -> None:

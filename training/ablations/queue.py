@@ -17,7 +17,6 @@ from statistics import fmean
 from typing import Any, Final
 
 from afterview.configs import UsageError
-from afterview.memory.base.documents import encode_json
 from afterview.memory.base.durable import make_directory, write_file
 from afterview.memory.base.lock import file_lock
 from afterview.memory.base.typed_times import spell_duration
@@ -141,7 +140,7 @@ def write_results(ablations: Ablations, directory: Path, results: Path, start: S
     """Write what is done: the document, and the tables beside it. Returns the runs."""
     runs = finished_runs(ablations, directory)
     shared = {"steps": ablations.recipe().study.trainer.length, "start": None if start is None else start.fingerprint}
-    write_file(results, encode_json(document(ablations, runs, shared)))
+    write_file(results, _encoded(document(ablations, runs, shared)))
     write_file(results.with_suffix(".md"), markdown(ablations, runs, shared).encode())
     return runs
 
@@ -195,7 +194,7 @@ def _keep(directory: Path, made_of: Mapping[str, Any]) -> None:
         there = json.loads(path.read_bytes())
     except FileNotFoundError:
         make_directory(directory)
-        return write_file(path, encode_json(dict(made_of)))
+        return write_file(path, _encoded(made_of))
     except ValueError:
         there = None
     if there != made_of:
@@ -203,6 +202,11 @@ def _keep(directory: Path, made_of: Mapping[str, Any]) -> None:
             f"{directory}: was begun with another recipe or start; delete it to make this run again, or give another --work"
         )
     return None
+
+
+def _encoded(value: Mapping[str, Any]) -> bytes:
+    """JSON that people read, too."""
+    return (json.dumps(dict(value), indent=1, allow_nan=False) + "\n").encode()
 
 
 @contextmanager

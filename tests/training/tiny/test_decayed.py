@@ -37,7 +37,9 @@ def table() -> torch.Tensor:
     return torch.randn(400, 64, 128, generator=torch.Generator().manual_seed(0)).half()
 
 
-def stories(shelf: Shelf, tokenizer: PreTrainedTokenizerFast, rows: int, **changes: Any) -> tuple[StoryBatch, ForgettingConfig]:
+def stories(
+    shelf: Shelf, tokenizer: PreTrainedTokenizerFast, rows: int, **changes: Any
+) -> tuple[StoryBatch, ForgettingConfig]:
     config = ForgettingConfig(**{**BASE, **changes})
     batch = make_batch(PLAN, shelf, Words(tokenizer), config, seed=1, number=0)
     batch.rows[:] %= rows
@@ -55,7 +57,9 @@ def test_training_computes_what_answering_computes(
     network.rotary, network.use_memaug = switches.get("rotary", True), switches.get("use_memaug", True)
     try:
         with torch.no_grad():
-            embeds, mass, asking = StudyObjective(network, words.head, forgetting=config).eval()._embeds(to_device(batch, table))
+            embeds, mass, asking = (
+                StudyObjective(network, words.head, forgetting=config).eval()._embeds(to_device(batch, table))
+            )
         for row in range(len(batch.after)):
             story, (start, end) = row // PLAN.questions, batch.question[row]
             span = int(batch.spans[story])
@@ -90,7 +94,9 @@ def test_without_memaug_answers_are_learnt_and_nothing_points_to_a_time(
     assert "evidence/right" not in output.figures
 
 
-def test_a_smaller_repository_keeps_the_visible_frames_and_others_evenly(shelf: Shelf, tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_smaller_repository_keeps_the_visible_frames_and_others_evenly(
+    shelf: Shelf, tokenizer: PreTrainedTokenizerFast
+) -> None:
     whole, _ = stories(shelf, tokenizer, 400)
     half, _ = stories(shelf, tokenizer, 400, repository_scale=0.5)
     none, _ = stories(shelf, tokenizer, 400, repository_scale=0.06)
@@ -136,7 +142,9 @@ def test_every_question_sees_the_frames_most_like_it(shelf: Shelf, model: Afterv
     assert decayed.story.tolist() == [0, 0, 0, 1, 1, 1]
 
 
-def test_random_cells_are_a_different_part_of_every_frame(shelf: Shelf, model: AfterviewModel, table: torch.Tensor) -> None:
+def test_random_cells_are_a_different_part_of_every_frame(
+    shelf: Shelf, model: AfterviewModel, table: torch.Tensor
+) -> None:
     batch, config = stories(shelf, model.tokenizer, len(table), spatial="random")
     moved: DeviceBatch = replace(to_device(batch, table), tokens_read=None)
     cells = DecayedPlan(config, 8).choose(moved, model.video_language, torch.empty(0)).cells

@@ -64,9 +64,17 @@ class _Asked:
 class Answerer:
     """Answers questions to one memory with one model."""
 
-    def __init__(self, memory: Memory, model: "AfterviewModel", *, times_since_start: bool = False) -> None:
-        """times_since_start: times in answers count from the start of the span, as the truth of worlds does; else they are the camera's."""
-        self.memory, self.model = memory, model
+    def __init__(
+        self,
+        memory: Memory,
+        model: "AfterviewModel",
+        *,
+        times_since_start: bool = False,
+        longest: int = LONGEST_QUESTION,
+    ) -> None:
+        """times_since_start: times in answers count from the start of the span, as the truth of worlds does; else they are the camera's.
+        longest: question that is taken, in characters."""
+        self.memory, self.model, self._longest = memory, model, longest
         self._times_since_start = times_since_start
         self._said_surplus = False  # that a question is longer than the index reads; said once
         self._planner = Planner(memory, model, self._embed)
@@ -93,7 +101,7 @@ class Answerer:
         when all frames of it are out of reach, SpecMismatch, DamagedMemory, Cancelled.
         """
         began, now = time.perf_counter(), time.time()
-        text = checked_question(question, self.model.preset.suggestion)
+        text = checked_question(question, self.model.preset.suggestion, self._longest)
         settings = self.model.generation.changed(question.generation)
         choice = choose_cameras(self.memory, question, self._embed, self.model.encoders.feature_spec, now)
         if (scope := self.model.preset.scope) is not None and scope.declines(text, self.memory.camera_ids()):
@@ -254,6 +262,7 @@ class Answerer:
             "random_constant": context.snapshot.info.random_constant,
             "recall": context.recall.mode,
             "search": context.search,
+            **({"subtitles_left_out": context.subtitles_left_out} if question.subtitles else {}),
         }
 
 
@@ -284,7 +293,7 @@ def _image(snapshot: MemorySnapshot, frame: int) -> bytes:
         return b""
 
 
-def checked_question(question: Question, suggestion: str) -> str:
+def checked_question(question: Question, suggestion: str, longest: int = LONGEST_QUESTION) -> str:
     """The text without white space around it. Raises UsageError for one that cannot be asked, with a suggestion if it is empty."""
     text = question.text.strip()
     if question.evidence < 0:
@@ -293,6 +302,6 @@ def checked_question(question: Question, suggestion: str) -> str:
         raise UsageError(f'the question is empty; ask, for example: "{suggestion}"')
     if not text.isprintable() and any(unicodedata.category(letter) == "Cs" for letter in text):
         raise UsageError("the question holds bytes that are not UTF-8 text")
-    if len(text) > LONGEST_QUESTION:
-        raise UsageError(f"the question has {len(text)} characters; at most {LONGEST_QUESTION} are taken")
+    if len(text) > longest:
+        raise UsageError(f"the question has {len(text)} characters; at most {longest} are taken")
     return text

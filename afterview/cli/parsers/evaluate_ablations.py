@@ -17,6 +17,7 @@ def add_evaluate_ablations(actions: Commands) -> None:
         "  nice -n 19 afterview evaluate ablations --work ablations-output --background",
     )  # fmt: skip
     strict(parser)
+    parser.set_defaults(module="afterview.cli.commands.evaluate_ablations")
     parser.add_argument(
         "--work", required=True, metavar="DIR",
         help="directory of the queue: features, runs and memories (1.5 GB)",

@@ -31,7 +31,7 @@ with ResultsWriter(Path(sys.argv[1]), own, command=["x"]) as results:
 
 def writer(directory: Path, **changes: object) -> ResultsWriter:
     """A writer of the run OWN, or of one that differs."""
-    return ResultsWriter(directory, RunIdentity(**{**OWN.__dict__, **changes}), command=["afterview", "evaluate"])  # type: ignore[arg-type]
+    return ResultsWriter(directory, RunIdentity(**{**OWN.__dict__, **changes}), command=["afterview", "evaluate"])
 
 
 def test_a_row_that_was_added_survives_kill_9_and_the_run_resumes(tmp_path: Path) -> None:

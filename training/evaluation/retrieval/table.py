@@ -10,14 +10,13 @@ BAR: Final = (
 
 
 def markdown(groups: Mapping[str, Mapping[str, Any]]) -> str:
-    """One line for each way to ask and pool. groups: the group `queries` of the results' document."""
+    """One column for each way to ask and pool. groups: the group `queries` of the results' document."""
     if not groups:
         return "No query could be asked."
     names = list(dict.fromkeys(name for scores in groups.values() for name in scores))
-    lines = [f"| queries, pooling | n | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
-    for way, scores in groups.items():
-        n = max(score["n"] for score in scores.values())
-        lines.append(f"| {way} | {n} | {' | '.join(_cell(scores.get(name)) for name in names)} |")
+    lines = [f"| | {' | '.join(groups)} |", "|---" * (len(groups) + 1) + "|"]
+    lines.append(f"| n | {' | '.join(str(max(one['n'] for one in scores.values())) for scores in groups.values())} |")
+    lines += [f"| {name} | {' | '.join(_cell(scores.get(name)) for scores in groups.values())} |" for name in names]
     return "\n".join(lines)
 
 

@@ -1,0 +1,41 @@
+"""Makes one file of a stage: the same work in this process, and in a worker of Ray."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from afterview.memory.base.failpoints import reach
+from afterview.training.marathon.config import MarathonConfig
+from afterview.training.marathon.rows import Row, Video
+from afterview.training.marathon.stages.files import DataSet
+from afterview.training.marathon.stages.stage import BY_NAME, VIDEOS, Inputs
+from afterview.training.marathon.stages.tools import Tools
+from afterview.training.marathon.stages.videos import look_at
+
+_MOST_VIDEOS_AT_ONCE = 16
+Report = Callable[[], None]
+
+
+def find_videos(data: DataSet, number: int, group: list[tuple[str, int]], root: Path, config: MarathonConfig) -> None:
+    """Write a file of the first stage."""
+    data.write(VIDEOS, number, [look_at(root, name, size, config) for name, size in group])
+
+
+def make_file(data: DataSet, name: str, number: int, tools: Tools, report: Report = lambda: None) -> None:
+    """Write a file of a stage, unless it is there. report: called after each video."""
+    if data.file(name, number).is_file():
+        return
+    stage = BY_NAME[name]
+    videos, inputs = data.videos(number), data.inputs(stage, number)
+
+    def made(video: Video) -> list[Row]:
+        rows = stage.make(video, inputs.get(video.video, Inputs({})), tools)
+        report()
+        return rows
+
+    at_once = max([1, *(tools.asker(role).model.at_once for role in stage.roles(tools.config))])
+    with ThreadPoolExecutor(min(at_once, _MOST_VIDEOS_AT_ONCE)) as pool:
+        rows = [row for rows in pool.map(made, videos) for row in rows]
+    reach("marathon.before-file")
+    data.write(name, number, rows)
+    reach("marathon.after-file")

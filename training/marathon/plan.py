@@ -126,7 +126,15 @@ def _asked(config: MarathonConfig, seconds: float) -> Iterator[_Asked]:
     for count in (config.questions.open, config.questions.choice):
         if count:
             asked += count * len(TOPICS)
-            yield "questions", "writer", "questions", len(TOPICS), clips * _ASPECT + _WHOLE, count * _QUESTION, count * len(TOPICS)
+            yield (
+                "questions",
+                "writer",
+                "questions",
+                len(TOPICS),
+                clips * _ASPECT + _WHOLE,
+                count * _QUESTION,
+                count * len(TOPICS),
+            )
     looks = len(config.models.looks)
     for look in range(1, looks + 1):
         yield "further-captions", f"looks.{look}", "clip_caption", clips + 1, pictures, _CAPTION, clips + 1
@@ -135,7 +143,7 @@ def _asked(config: MarathonConfig, seconds: float) -> Iterator[_Asked]:
     yield "checks", "checker", "answers", len(TOPICS) * (1 + looks), given, per_topic * _ANSWER, asked
     yield "checks", "checker", "compare", 1, _DISAGREE * asked * _QUESTION, _DISAGREE * asked * _ANSWER, 0
     if config.models.blind is not None:
-        yield "checks", "blind", "blind", 2, asked * _QUESTION, asked * _ANSWER, 0
+        yield "checks", "blind", "blind", 4, asked * _QUESTION, asked * _ANSWER, 0
 
 
 _fixed_tokens: dict[Purpose, float] = {}
@@ -160,5 +168,3 @@ def _rounded(line: Line) -> dict[str, Any]:
         "items": line.items, "requests": line.requests, "prompt_tokens": round(line.prompt_tokens),
         "answer_tokens": round(line.answer_tokens), "bytes": round(line.bytes), "cost": round(line.cost, 4),
     }  # fmt: skip
-
-

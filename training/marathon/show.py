@@ -33,5 +33,7 @@ def statistics_of(out: Path) -> dict[str, Any]:
 def _opened(out: Path) -> DataSet:
     data = DataSet(out)
     if data.provenance(VIDEOS) is None:
-        raise UsageError(f"{out}: holds no run; begin one with `afterview marathon run CONFIG --videos DIR --out {out}`")
+        raise UsageError(
+            f"{out}: holds no run; begin one with `afterview marathon run CONFIG --videos DIR --out {out}`"
+        )
     return data

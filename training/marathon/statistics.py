@@ -1,5 +1,6 @@
 """Statistics of a data set as the paper's Figure 1 and Table 1 have them, with the paper's numbers beside (arXiv 2506.05332)."""
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -105,7 +106,7 @@ class Statistics:
 
 def _group(minutes: float) -> str:
     """`10-20`."""
-    for low, high in zip(LENGTHS_MIN[:-1], LENGTHS_MIN[1:], strict=True):
+    for low, high in itertools.pairwise(LENGTHS_MIN):
         if minutes <= high:
             return f"{low}-{high}" if minutes >= low else f"under {low}"
     return f"over {LENGTHS_MIN[-1]}"

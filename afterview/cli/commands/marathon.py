@@ -5,7 +5,7 @@ import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afterview.cli.arguments import require_count, require_directory
+from afterview.cli.arguments import require_count, require_directory, seed
 from afterview.cli.output.documents import dump, printable
 from afterview.cli.progress import progress
 from afterview.configs import ExitStatus, UsageError
@@ -41,7 +41,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _print_run(ran: "Ran") -> None:
-    _print_stages([{"stage": name, "state": "done" if about.get("done") else "begun", **about} for name, about in ran.stages.items()])
+    _print_stages(
+        [
+            {"stage": name, "state": "done" if about.get("done") else "begun", **about}
+            for name, about in ran.stages.items()
+        ]
+    )
     for role, counts in ran.asked.items():
         said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
         print(f"{role}: {said or 'nothing asked'}")
@@ -57,7 +62,9 @@ def _print_run(ran: "Ran") -> None:
     for name, why in ran.exported.features_failed.items():
         print(f"{printable(name)}: no features: {printable(why)}")
     if ran.failed:
-        print(f"{counted(ran.failed, 'item')} failed; `afterview marathon stages {ran.out}` says where, `--redo STAGE` tries them again")
+        print(
+            f"{counted(ran.failed, 'item')} failed; `afterview marathon stages {ran.out}` says where, `--redo STAGE` tries them again"
+        )
 
 
 def _stages(arguments: argparse.Namespace) -> int:
@@ -91,16 +98,24 @@ def _show(arguments: argparse.Namespace) -> int:
     require_count("--limit", arguments.limit, 1)
     if arguments.stage is None:
         if arguments.video is not None or arguments.rejected:
-            raise UsageError("--video and --rejected choose rows: name the stage with --stage, for example --stage checks")
+            raise UsageError(
+                "--video and --rejected choose rows: name the stage with --stage, for example --stage checks"
+            )
         found = statistics_of(out)
         dump(found) if arguments.json else _print_statistics(found)
         return ExitStatus.OK
-    rows = itertools.islice(rows_of(out, arguments.stage, arguments.video, rejected=arguments.rejected), arguments.limit)
+    rows = itertools.islice(
+        rows_of(out, arguments.stage, arguments.video, rejected=arguments.rejected), arguments.limit
+    )
     if arguments.json:
         dump({"out": arguments.out, "stage": arguments.stage, "rows": list(rows)})
         return ExitStatus.OK
     for row in rows:
-        print("; ".join(f"{key}: {printable(str(value))}" for key, value in row.items() if value not in (None, "", [], ())))
+        print(
+            "; ".join(
+                f"{key}: {printable(str(value))}" for key, value in row.items() if value not in (None, "", [], ())
+            )
+        )
     return ExitStatus.OK
 
 
@@ -134,7 +149,9 @@ def _plan(arguments: argparse.Namespace) -> int:
         dump(found)
         return ExitStatus.OK
     print(f"{counted(found['videos'], 'video')}, {found['hours']:,.1f} hours")
-    print(f"{'stage':<17}{'items':>12}{'requests':>12}{'prompt tokens':>18}{'answer tokens':>16}{'on disk':>12}{'cost':>12}")
+    print(
+        f"{'stage':<17}{'items':>12}{'requests':>12}{'prompt tokens':>18}{'answer tokens':>16}{'on disk':>12}{'cost':>12}"
+    )
     for one in found["stages"]:
         cost = f"{one['cost']:,.2f}" if one["cost"] else ""
         print(
@@ -153,7 +170,10 @@ def _plan(arguments: argparse.Namespace) -> int:
 def _assumed(text: str) -> tuple[int, float]:
     """`1000x20m` as a number of videos and seconds."""
     number, _, length = text.partition("x")
-    if not (number.isascii() and number.isdecimal() and length and len(number) < 12) or not 0 < int(number) <= _MOST_ASSUMED:
+    if (
+        not (number.isascii() and number.isdecimal() and length and len(number) < 12)
+        or not 0 < int(number) <= _MOST_ASSUMED
+    ):
         raise UsageError(f"--assume {text}: give a number of videos and their length, for example 1000x20m")
     seconds = parse_duration(length)
     if not 0 < seconds <= 86_400:
@@ -161,4 +181,34 @@ def _assumed(text: str) -> tuple[int, float]:
     return int(number), seconds
 
 
-_ACTIONS = {"run": _run, "stages": _stages, "show": _show, "plan": _plan}
+def _measure(arguments: argparse.Namespace) -> int:
+    from afterview.training.marathon.measure import measure, table
+
+    require_directory("--out", arguments.out)
+    if not 0 <= require_count("--looks", arguments.looks, 0) <= 4:
+        raise UsageError(f"--looks {arguments.looks}: 0 to 4 further captioners")
+    if not Path(arguments.videos).is_dir():
+        raise UsageError(f"--videos {arguments.videos}: is not a directory")
+    found = measure(
+        Path(arguments.videos), Path(arguments.out), rates=_rates(arguments.rates), looks=arguments.looks, seed=seed(arguments.seed),
+        progress=progress,
+    )  # fmt: skip
+    lines = [one.to_dict() for one in found]
+    if arguments.json:
+        dump({"out": arguments.out, "runs": lines})
+    else:
+        print(table(lines), end="")
+    return ExitStatus.OK
+
+
+def _rates(text: str) -> list[float]:
+    try:
+        rates = [float(one) for one in text.split(",")]
+    except ValueError:
+        rates = []
+    if not rates or not all(0 < rate <= 1 for rate in rates):
+        raise UsageError(f"--rates {text}: give shares above 0 and up to 1, for example 0.05,0.1")
+    return list(dict.fromkeys(rates))
+
+
+_ACTIONS = {"measure": _measure, "run": _run, "stages": _stages, "show": _show, "plan": _plan}

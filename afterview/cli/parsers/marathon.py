@@ -9,17 +9,19 @@ _CONFIG = "a configuration (YAML), such as configs/marathon/openai.yaml"
 
 
 def add_marathon_command(commands: Commands) -> None:
-    """marathon run, plan, stages and show."""
+    """marathon run, plan, stages, show and measure."""
     parser = add_command(
         commands, "marathon", "make training data from recordings: captions, questions, checks",
-        "Turns a folder of videos\ninto instructions in VideoMarathon's format, which `train` takes as they are. Works in stages that can be run, "
-        "resumed and\ninspected one by one. The models that caption and write are servers of your own, named in CONFIG.", json=False,
+        "Turns a folder of videos\ninto instructions in VideoMarathon's format, which `train` takes as they are. Works in stages that can be\n"
+        "run, resumed and inspected one by one. The models that caption and write are servers of your own, named in CONFIG.",
+        json=False,
     )  # fmt: skip
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_run(actions)
     _add_plan(actions)
     _add_stages(actions)
     _add_show(actions)
+    _add_measure(actions)
 
 
 def _add(actions: Commands, name: str, summary: str, more: str) -> argparse.ArgumentParser:
@@ -40,8 +42,12 @@ def _add_run(actions: Commands) -> None:
         "example:\n  afterview marathon run configs/marathon/world.yaml --videos worlds --out marathon",
     )  # fmt: skip
     parser.add_argument("config", metavar="CONFIG", help=_CONFIG)
-    parser.add_argument("--videos", required=True, metavar="DIR", help="directory with videos, also in folders below it")
-    parser.add_argument("--out", required=True, metavar="DIR", help="directory for the stages, the answers and the data set")
+    parser.add_argument(
+        "--videos", required=True, metavar="DIR", help="directory with videos, also in folders below it"
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="directory for the stages, the answers and the data set"
+    )
     parser.add_argument("--until", metavar="STAGE", help="stop after this stage (default: to the end)")
     parser.add_argument("--redo", metavar="STAGE", help="make this stage and those after it anew")
     parser.add_argument(
@@ -59,7 +65,9 @@ def _add_plan(actions: Commands) -> None:
     )  # fmt: skip
     parser.add_argument("config", metavar="CONFIG", help=_CONFIG)
     parser.add_argument("--videos", metavar="DIR", help="directory with videos; their lengths are read")
-    parser.add_argument("--assume", metavar="NxDURATION", help="instead of --videos: so many videos of this length, e.g. 1000x20m")
+    parser.add_argument(
+        "--assume", metavar="NxDURATION", help="instead of --videos: so many videos of this length, e.g. 1000x20m"
+    )
     _end(parser)
 
 
@@ -80,4 +88,21 @@ def _add_show(actions: Commands) -> None:
     parser.add_argument("--video", metavar="NAME", help="only rows of this video")
     parser.add_argument("--rejected", action="store_true", help="of checks: only rejected questions")
     parser.add_argument("--limit", type=int, default=20, help="most rows (default: 20)")
+    _end(parser)
+
+
+def _add_measure(actions: Commands) -> None:
+    parser = _add(
+        actions, "measure", "measure what the checks catch, on synthetic video whose truth is known",
+        "A captioner that drops,\nswaps and invents things at known rates captions the videos of `afterview world make`; the truth says "
+        "which questions are\nwrong. DIR gets measured.json and measured.md.\n\n"
+        "example:\n  afterview marathon measure --videos worlds --out measured --rates 0.05,0.1",
+    )  # fmt: skip
+    parser.add_argument("--videos", required=True, metavar="DIR", help="synthetic videos with their truth beside them")
+    parser.add_argument("--out", required=True, metavar="DIR", help="directory for a run of each kind and rate")
+    parser.add_argument(
+        "--rates", default="0.05,0.1,0.2", metavar="RATE,...", help="rates of mistakes (default: 0.05,0.1,0.2)"
+    )
+    parser.add_argument("--looks", type=int, default=2, help="further captioners, 0 to 4 (default: 2)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of questions and mistakes (default: 0)")
     _end(parser)

@@ -1,5 +1,6 @@
 """Near duplicates among the questions of a video, by embeddings of their words. Pure numpy: no model, the same everywhere."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Final
 from zlib import crc32
@@ -18,7 +19,7 @@ def embed(texts: Sequence[str]) -> NDArray[np.float32]:
     made = np.zeros((len(texts), _WIDTH), np.float32)
     for row, text in enumerate(texts):
         words = words_of(text)
-        pairs = [f"{one} {other}" for one, other in zip(words[:-1], words[1:], strict=True)]
+        pairs = [f"{one} {other}" for one, other in itertools.pairwise(words)]
         pieces = [f"#{word[at : at + _LETTERS]}" for word in words for at in range(max(1, len(word) - _LETTERS + 1))]
         for features, weight in ((words, 1.0), (pairs, 1.0), (pieces, 0.3)):
             for feature in features:

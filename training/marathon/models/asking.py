@@ -72,6 +72,9 @@ class Asker:
             return answer
 
     def _said(self, request: Request, repairs: tuple[str, ...], before: tuple[str, ...]) -> Said:
+        if not self.model.keep:
+            self._count("asked")
+            return self.model.ask(request, repairs, before)
         key = request.key(self.model.identity, repairs)
         if (said := self._kept.get(key)) is not None:
             self._count("kept")

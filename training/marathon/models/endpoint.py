@@ -61,6 +61,11 @@ class Endpoint:
         """Whether pictures are sent."""
         return self._sees
 
+    @property
+    def keep(self) -> bool:
+        """They cost."""
+        return True
+
     def ask(self, request: Request, repairs: tuple[str, ...], said: tuple[str, ...]) -> Said:
         """The words of the model. A request that fails is sent again, a bounded number of times, ever later."""
         body = self._body(request, repairs, said)

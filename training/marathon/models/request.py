@@ -87,6 +87,10 @@ class Model(Protocol):
     def sees(self) -> bool:
         """Whether it needs the pictures."""
 
+    @property
+    def keep(self) -> bool:
+        """Whether its answers are kept: they cost something, or would be others next time."""
+
     def ask(self, request: Request, repairs: tuple[str, ...], said: tuple[str, ...]) -> Said:
         """The answer. repairs, said: of the tries before, what was wrong and what it had said.
 

@@ -68,7 +68,7 @@ class SaidSpan(Answer):
 
 
 class SaidQuestion(Answer):
-    """A question. wrong: wrong options, for multiple choice. spans: which parts prove it. answer_s: the answer in seconds, if it is a time."""
+    """A question. wrong: wrong options, for multiple choice. spans: what proves it. answer_s: the answer in seconds, if it is a time."""
 
     task: Line
     question: Line

@@ -28,7 +28,7 @@ from afterview.training.marathon.tasks import ASPECTS, TOPICS
 LETTERS = "ABCDEFGH"
 NO_ANSWER = "(no certain answer)"
 _FAILED = "(not checked)"
-_BLIND_ROUNDS = 2  # with the options in different orders: guessing twice in a row is rare
+_BLIND_ROUNDS = 4  # with the options in different orders: of two options, one question in 16 is guessed every time
 _REASONS = (
     "task", "leak", "options", "form", "time", "unsupported", "looks", "unchecked", "blind", "duplicate",
 )  # fmt: skip

@@ -83,7 +83,7 @@ class DataSet:
         rows = []
         try:
             with path.open(encoding="utf-8", newline="\n") as file:
-                for line, text in enumerate(file, 1):
+                for text in file:
                     rows.append(row_of(json.loads(text), kind))
         except (OSError, ValueError) as error:
             why = first_problem(error) if isinstance(error, ValidationError) else why_unreadable(error)

@@ -42,7 +42,7 @@ Make = Callable[[Video, Inputs, Tools], list[Row]]
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage. needs: the stages that it reads. roles: the models that it asks, for these purposes. settings: what else decides its rows."""
+    """A stage. needs: what it reads. roles: the models that it asks, for these purposes. settings: what else decides its rows."""
 
     number: int
     name: str

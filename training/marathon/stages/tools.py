@@ -68,8 +68,11 @@ class Tools:
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
-        """What was asked, by role."""
-        return {role: dict(asker.counts) for role, asker in self.askers.items()}
+        """What was asked, by role; roles that share a model are one: `writer, checker`."""
+        roles: dict[int, list[str]] = {}
+        for role, asker in self.askers.items():
+            roles.setdefault(id(asker), []).append(role)
+        return {", ".join(names): dict(self.askers[names[0]].counts) for names in roles.values()}
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 from afterview.configs import AfterviewError, UsageError, why_unreadable
@@ -103,5 +103,5 @@ def clips_of(video: Video, config: ClipsConfig, *, look: int = 0, looks: int = 0
             start_s=start,
             end_s=end,
         )
-        for number, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True))
+        for number, (start, end) in enumerate(pairwise(edges))
     ]

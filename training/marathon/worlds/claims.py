@@ -21,6 +21,7 @@ from afterview.training.world.vocabulary import (
     SCENES,
     SHAPES,
     SIZES,
+    article,
     length,
     listing,
 )
@@ -28,7 +29,13 @@ from afterview.training.world.vocabulary import (
 Slots = Mapping[str, str]
 _THING: Final = rf"(?:{'|'.join(COLOURS)}) (?:{'|'.join(SHAPES)})|digit \d|word [A-Z]+"
 _SLOTS: Final = {
-    "one": _THING, "two": _THING, "scene": "|".join(SCENES), "colour": "|".join(COLOURS), "shape": "|".join(SHAPES), "size": "|".join(SIZES),
+    "one": _THING,
+    "two": _THING,
+    "a": rf"an? (?:{'|'.join(COLOURS)}) (?:{'|'.join(SHAPES)})",
+    "scene": "|".join(SCENES),
+    "colour": "|".join(COLOURS),
+    "shape": "|".join(SHAPES),
+    "size": "|".join(SIZES),
 }  # fmt: skip
 _APART_S: Final = 15.0  # least distance of a wrong time from the right one
 _LEFT: Final = {**{name: x for name, (x, _) in PLACES.items()}, **dict.fromkeys(ROWS, 0.5)}
@@ -229,7 +236,7 @@ def _pairs(story: Story) -> Iterator[Slots]:
     seen = [(one.colour, one.shape) for one in story.sightings if one.kind == "object"]
     other = [(colour, shape) for colour, _ in seen for _, shape in seen if (colour, shape) not in seen]
     for colour, shape in dict.fromkeys([*seen, *other[: len(seen)]]):
-        yield {"colour": colour, "shape": shape}
+        yield {"a": article(f"{colour} {shape}")}
 
 
 def _yes_or_no(yes: bool, shown: tuple[Sighting, ...]) -> Found:
@@ -237,9 +244,10 @@ def _yes_or_no(yes: bool, shown: tuple[Sighting, ...]) -> Found:
 
 
 def _exists(story: Story, slots: Slots) -> Found | None:
-    if any(one.to for one in story.sightings if one.shape == slots["shape"]):
+    name = slots["a"].partition(" ")[2]
+    if any(one.to for one in story.sightings if name.endswith(one.shape)):
         return None
-    shown = tuple(story.named(f"{slots['colour']} {slots['shape']}"))
+    shown = tuple(story.named(name))
     return _yes_or_no(bool(shown), shown)
 
 
@@ -342,7 +350,7 @@ CLAIMS: Final = (
     Claim("object attribute", "What colour is the {size} {shape}?", _sizes_and_shapes, _colour),
     Claim("object interaction", "What stands in front of the {one}?", _ones, _cover),
     Claim("object reasoning", "How many different {colour} objects appear?", _colours, _how_many),
-    Claim("object existence", "Does a {colour} {shape} appear in the video?", _pairs, _exists),
+    Claim("object existence", "Does {a} appear in the video?", _pairs, _exists),
     Claim("object permanence", "Does the {one} appear again after it has gone?", _ones, _again),
     Claim("action recognition", "In which direction does the {one} move?", _ones, _direction),
     Claim("action localization", "When does the {one} begin to move across the picture?", _ones, _moving_when),

@@ -68,6 +68,11 @@ class WorldModel:
         """It knows the truth."""
         return False
 
+    @property
+    def keep(self) -> bool:
+        """It computes the same again, faster than a disk keeps it."""
+        return False
+
     def ask(self, request: Request, repairs: tuple[str, ...], said: tuple[str, ...]) -> Said:
         """The answer as JSON."""
         return Said(
@@ -118,11 +123,11 @@ def _global_caption(data: Mapping[str, Any], rng: Random) -> dict[str, Any]:
 
 def _questions(data: Mapping[str, Any], rng: Random) -> dict[str, Any]:
     story, form, asked = _story(data), data["form"], list[dict[str, Any]]()
-    names = {task["name"] for task in data["tasks"]}
+    names, before = {task["name"] for task in data["tasks"]}, set(data.get("asked", ()))
     pools = [(claim, _shuffled(claim, story, rng)) for claim in rng.sample(CLAIMS, len(CLAIMS)) if claim.task in names]
     while pools and len(asked) < data["count"]:
         for pool in list(pools):
-            question = _next(*pool, story, form, data["options"], rng)
+            question = _next(*pool, story, form, data["options"], before, rng)
             if question is None:
                 pools.remove(pool)
             elif len(asked) < data["count"]:
@@ -136,13 +141,13 @@ def _shuffled(claim: Claim, story: Story, rng: Random) -> list[Slots]:
 
 
 def _next(
-    claim: Claim, slots: list[Slots], story: Story, form: str, options: int, rng: Random
+    claim: Claim, slots: list[Slots], story: Story, form: str, options: int, before: set[str], rng: Random
 ) -> dict[str, Any] | None:
     """The next question of a kind; None if there is none. Its slots are taken from the list."""
     while slots:
         one = slots.pop()
         found = claim.answer(story, one)
-        if found is None or (form == "choice" and not found.wrong):
+        if found is None or (form == "choice" and not found.wrong) or claim.written(one) in before:
             continue
         wrong = rng.sample(found.wrong, min(options - 1, len(found.wrong))) if form == "choice" else []
         return {

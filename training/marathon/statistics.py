@@ -81,7 +81,9 @@ class Statistics:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, with the paper's numbers."""
         questions = sum(self.kept.values())
-        forms = {form: sum(count for (_, of), count in self.kept.items() if of == form) for form in FORMS}
+        forms: dict[str, int] = {
+            form: sum(count for (_, of), count in self.kept.items() if of == form) for form in FORMS
+        }
         by_task = {
             task.name: {
                 "topic": task.topic, "reach": task.reach, **{form: self.kept[task.name, form] for form in FORMS},

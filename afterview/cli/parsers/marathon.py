@@ -12,8 +12,9 @@ def add_marathon_command(commands: Commands) -> None:
     """marathon run, plan, stages, show and measure."""
     parser = add_command(
         commands, "marathon", "make training data from recordings: captions, questions, checks",
-        "Turns a folder of videos\ninto instructions in VideoMarathon's format, which `train` takes as they are. Works in stages that can be\n"
-        "run, resumed and inspected one by one. The models that caption and write are servers of your own, named in CONFIG.",
+        "Turns a folder of videos\n"
+        "into instructions in VideoMarathon's format, which `train` takes as they are. Works in stages that can be run, resumed\n"
+        "and inspected one by one. The models that caption and write are servers of your own, named in CONFIG.",
         json=False,
     )  # fmt: skip
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)

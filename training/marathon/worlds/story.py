@@ -84,7 +84,7 @@ class Sighting:
     def moment(self) -> Moment:
         """It as a moment of a caption."""
         aspect = "action" if self.moves else "object"
-        return Moment(start_s=self.start_s, end_s=self.end_s, aspect=aspect, text=self.said())  # type: ignore[arg-type]
+        return Moment(start_s=self.start_s, end_s=self.end_s, aspect=aspect, text=self.said())
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ models. A worker that dies is replaced by Ray, and its file made anew; what was 
 """
 
 import json
+import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -20,8 +21,10 @@ from afterview.training.marathon.models.answers import KeptAnswers
 from afterview.training.marathon.models.request import Said
 from afterview.training.marathon.stages.files import DataSet
 from afterview.training.marathon.stages.tools import opened_tools
-from afterview.training.marathon.stages.work import make_file
+from afterview.training.marathon.stages.work import make_files
 
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves this machine that was not configured
+os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 try:
     import ray
     import ray.data
@@ -29,7 +32,6 @@ except ImportError:
     raise missing_extra("marathon", "--ray") from None
 
 _STORE_BYTES: Final = 200_000_000  # of Ray's object store on this machine; only numbers go through it
-_ATTEMPTS: Final = 3  # of a file whose worker dies
 
 
 class RemoteAnswers:
@@ -52,17 +54,17 @@ class RemoteAnswers:
 class _Worker:
     """Makes files, one after another, with models of its own."""
 
-    def __init__(self, stage: str, config: dict[str, Any], videos: str, out: str, answers: Any) -> None:
-        self._stage, self._data = stage, DataSet(Path(out))
+    def __init__(self, names: list[str], config: dict[str, Any], videos: str, out: str, answers: Any) -> None:
+        self._names, self._data = names, DataSet(Path(out))
         self._tools = opened_tools(MarathonConfig.model_validate(config), Path(videos), RemoteAnswers(answers))
         self._opened = self._tools.__enter__()
         self._before: dict[str, dict[str, int]] = {}
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Make one file. Returns what was asked for it; an error as text, because Ray would hide its kind."""
+        """Make the files of one number. Returns what was asked for it; an error as text, because Ray would hide its kind."""
         number = int(row["number"])
         try:
-            make_file(self._data, self._stage, number, self._opened)
+            make_files(self._data, self._names, number, self._opened)
         except Exception as error:
             return {"number": number, "error": f"{type(error).__name__}: {error}", "counts": "{}"}
         counts, before = self._opened.counts, self._before
@@ -91,21 +93,16 @@ class RayFlow:
             found.setdefault(roles, {})[what] = count
         return found
 
-    def make(self, stage: str, numbers: Any, done: Callable[[int], None]) -> None:
-        """Make these files of a stage. Raises MarathonError if one cannot be made; the others are kept."""
-        if not numbers:
-            return
-        arguments = (stage, self._config.model_dump(mode="json"), str(self._videos), str(self._out), self._actor)
-        workers = min(self._workers, len(numbers))
+    def make(self, names: Sequence[str], numbers: Sequence[int], done: Callable[[int], None]) -> None:
+        """Make the files of these numbers. Raises MarathonError if one cannot be made; the others are kept."""
+        arguments = (list(names), self._config.model_dump(mode="json"), str(self._videos), str(self._out), self._actor)
         files = ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
-        made = files.map(
-            _Worker, fn_constructor_args=arguments, concurrency=workers, num_cpus=0.5, max_restarts=_ATTEMPTS,
-            max_task_retries=_ATTEMPTS,
-        )  # fmt: skip
+        workers = ray.data.ActorPoolStrategy(size=min(self._workers, len(numbers)))
+        made = files.map(_Worker, fn_constructor_args=arguments, compute=workers, num_cpus=0.5)
         for count, row in enumerate(made.iter_rows(), 1):
             if row["error"]:
                 raise MarathonError(
-                    f"stage {stage}, file {row['number']:05d}: {row['error']}; what was made is kept: run the same command again"
+                    f"file {row['number']:05d}: {row['error']}; what was made is kept: run the same command again"
                 )
             self._counts.update({name: number for name, number in json.loads(row["counts"]).items() if number})
             done(count)
@@ -133,6 +130,7 @@ def opened_ray(config: MarathonConfig, videos: Path, out: Path, kept: KeptAnswer
 def begin(workers: int) -> None:
     """Start Ray here, or join the cluster that RAY_ADDRESS names."""
     ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # the progress shown is ours
     environment = {
         "env_vars": {name: os.environ[name] for name in ("PYTHONPATH", "OMP_NUM_THREADS") if name in os.environ}
     }

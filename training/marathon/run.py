@@ -28,7 +28,7 @@ from afterview.training.marathon.stages.files import DataSet
 from afterview.training.marathon.stages.stage import NAMES, STAGES, VIDEOS, Stage
 from afterview.training.marathon.stages.tools import Tools, model_of, opened_tools, require_different, roles_of
 from afterview.training.marathon.stages.videos import in_files, listing_hash
-from afterview.training.marathon.stages.work import find_videos, make_file
+from afterview.training.marathon.stages.work import find_videos, make_files
 
 LOCK = "lock"
 CONFIG = "config.json"
@@ -36,7 +36,9 @@ _VERSION = 1  # of what the stages make of the same answers
 
 _LOGGER = logging.getLogger(__name__)
 Numbers = Sequence[int]
-MakeFiles = Callable[[str, Numbers, Callable[[int], None]], None]  # stage, files, called with each file that is done
+MakeFiles = Callable[
+    [Sequence[str], Numbers, Callable[[int], None]], None
+]  # stages, files, called with how many are done
 
 
 @dataclass(frozen=True)
@@ -138,15 +140,12 @@ class _Run:
             from afterview.training.marathon.ray_flow import opened_ray  # late: it loads Ray
 
             with opened_ray(self._config, self._videos, self._data.out, self._kept, ray) as flow:
-                self._stages(wanted, flow.make)
+                self._stages(wanted, flow.make)  # all in one: a worker takes a file through all stages
                 return flow.counts
         with opened_tools(self._config, self._videos, self._kept) as tools:
-            self._stages(wanted, lambda stage, numbers, done: _locally(self._data, stage, numbers, tools, done))
+            for stage in wanted:
+                self._stages([stage], lambda names, numbers, done: _locally(self._data, names, numbers, tools, done))
             return tools.counts
-
-    def _stages(self, wanted: Sequence[Stage], make: MakeFiles) -> None:
-        for stage in wanted:
-            self._stage(stage, make)
 
     def _find(self) -> None:
         """The first stage."""
@@ -171,7 +170,21 @@ class _Run:
                 report(min((number + 1) * most, count), count)
         self._end(VIDEOS, about, began)
 
-    def _stage(self, stage: Stage, make: MakeFiles) -> None:
+    def _stages(self, stages: Sequence[Stage], make: MakeFiles) -> None:
+        """Make what these stages lack, then note that they are done."""
+        begun = [stage for stage in stages if not self._begun(stage.name, self._about(stage))]
+        began, files, names = time.monotonic(), self._data.count(), [stage.name for stage in begun]
+        todo = [number for number in range(files) if not all(self._data.file(name, number).is_file() for name in names)]
+        if todo:
+            what = names[0].replace("-", " ") if len(names) == 1 else f"{len(names)} stages"
+            with self._progress(what, "files") as report:
+                report(files - len(todo), files)
+                make(names, todo, lambda done: report(files - len(todo) + done, files))
+        for stage in begun:
+            self._end(stage.name, self._about(stage), began)
+
+    def _about(self, stage: Stage) -> dict[str, Any]:
+        """What decides a stage's rows, and the content of what it reads, as far as that is done."""
         roles = {role: self._models[role] for role in stage.roles(self._config)}
         purposes = {purpose: self._prompts[purpose] for purpose in stage.purposes if roles}
         needs = {name: self._identities[name] for name in stage.needs}
@@ -185,18 +198,10 @@ class _Run:
             self._config.seed,
             self._config.repairs,
         ]
-        about = {
+        return {
             "stage": stage.name, "identity": _hash(decides), "models": roles, "prompts": purposes, "seed": self._config.seed,
             "input": {name: (self._data.provenance(name) or {}).get("content") for name in stage.needs},
         }  # fmt: skip
-        if self._begun(stage.name, about):
-            return
-        began, files = time.monotonic(), self._data.count()
-        todo = [number for number in range(files) if not self._data.file(stage.name, number).is_file()]
-        with self._progress(stage.name.replace("-", " "), "files") as report:
-            report(files - len(todo), files)
-            make(stage.name, todo, lambda done: report(files - len(todo) + done, files))
-        self._end(stage.name, about, began)
 
     def _begun(self, name: str, about: dict[str, Any]) -> bool:
         """Whether a stage is done. Raises UsageError if it was made of something else."""
@@ -206,9 +211,7 @@ class _Run:
             self._data.write_provenance(name, {**about, "done": False})
             return False
         if before.get("identity") != about["identity"]:
-            changed = [
-                key for key in ("found", "models", "prompts", "seed", "input") if before.get(key) != about.get(key)
-            ]
+            changed = [key for key in ("found", "models", "prompts", "seed") if before.get(key) != about.get(key)]
             what = ", ".join(changed) or ("the videos' names or sizes, or videos" if name == VIDEOS else "settings")
             raise UsageError(
                 f"{self._data.folder(name)}: was made of something else ({what} changed); make it and what follows anew with "
@@ -233,9 +236,9 @@ class _Run:
         return {"files": about["files"], **self._data.summary(VIDEOS)}
 
 
-def _locally(data: DataSet, stage: str, numbers: Numbers, tools: Tools, done: Callable[[int], None]) -> None:
+def _locally(data: DataSet, names: Sequence[str], numbers: Numbers, tools: Tools, done: Callable[[int], None]) -> None:
     for count, number in enumerate(numbers, 1):
-        make_file(data, stage, number, tools)
+        make_files(data, names, number, tools)
         done(count)
 
 

@@ -1,6 +1,6 @@
 """Makes one file of a stage: the same work in this process, and in a worker of Ray."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from afterview.training.marathon.stages.tools import Tools
 from afterview.training.marathon.stages.videos import look_at
 
 _MOST_VIDEOS_AT_ONCE = 16
-Report = Callable[[], None]
 
 
 def find_videos(data: DataSet, number: int, group: list[tuple[str, int]], root: Path, config: MarathonConfig) -> None:
@@ -21,17 +20,19 @@ def find_videos(data: DataSet, number: int, group: list[tuple[str, int]], root: 
     data.write(VIDEOS, number, [look_at(root, name, size, config) for name, size in group])
 
 
-def make_file(data: DataSet, name: str, number: int, tools: Tools, report: Report = lambda: None) -> None:
-    """Write a file of a stage, unless it is there. report: called after each video."""
-    if data.file(name, number).is_file():
-        return
+def make_files(data: DataSet, names: Sequence[str], number: int, tools: Tools) -> None:
+    """Write the files of this number of stages, in order, unless they are there."""
+    for name in names:
+        if not data.file(name, number).is_file():
+            _make(data, name, number, tools)
+
+
+def _make(data: DataSet, name: str, number: int, tools: Tools) -> None:
     stage = BY_NAME[name]
     videos, inputs = data.videos(number), data.inputs(stage, number)
 
     def made(video: Video) -> list[Row]:
-        rows = stage.make(video, inputs.get(video.video, Inputs({})), tools)
-        report()
-        return rows
+        return stage.make(video, inputs.get(video.video, Inputs({})), tools)
 
     at_once = max([1, *(tools.asker(role).model.at_once for role in stage.roles(tools.config))])
     with ThreadPoolExecutor(min(at_once, _MOST_VIDEOS_AT_ONCE)) as pool:

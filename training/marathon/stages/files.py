@@ -88,7 +88,7 @@ class DataSet:
         except (OSError, ValueError) as error:
             why = first_problem(error) if isinstance(error, ValidationError) else why_unreadable(error)
             raise UsageError(
-                f"{path}: cannot be read{_in_line(error, rows)} ({why}); remove the file, and run again"
+                f"{path}: cannot be read{_in_line(error, rows)} ({why}); make it and what follows anew with `--redo {stage}`"
             ) from None
         return rows
 

@@ -20,7 +20,6 @@ from afterview.training.marathon.rows import Checked, Video
 from afterview.training.marathon.sheet import write_sheet
 from afterview.training.marathon.stages.checks import LETTERS
 from afterview.training.marathon.stages.files import DataSet
-from afterview.training.marathon.stages.stage import VIDEOS
 from afterview.training.marathon.statistics import Statistics
 
 SPLITS: Final = ("train", "validation", "test")
@@ -55,11 +54,10 @@ def export(data: DataSet, config: MarathonConfig, videos: Path, *, progress: Sho
     """Write everything from the rows of a complete run. Raises UsageError if the last stage is not done."""
     if not data.done("checks"):
         raise UsageError(f"{data.out}: the checks are not done; run it to its end first")
-    splits = {row.video: row.split for row in data.rows(VIDEOS) if isinstance(row, Video) and not row.why}
     annotations, samples = dict[str, Path](), dict[str, int]()
     for split in SPLITS:
         path = data.out / f"{split}.json"
-        of_split = (samples_of(rows, config) for video, rows in _by_video(data) if splits.get(video) == split)
+        of_split = (samples_of(rows, config) for video, rows in _by_video(data) if video.split == split)
         samples[split] = _write_list(path, (sample for made in of_split for sample in made))
         if samples[split]:
             annotations[split] = path
@@ -77,12 +75,14 @@ def export(data: DataSet, config: MarathonConfig, videos: Path, *, progress: Sho
     return Exported(annotations, samples, kept, data.out / STATISTICS, data.out / SHEET, features, failed)
 
 
-def _by_video(data: DataSet) -> Iterator[tuple[str, list[Checked]]]:
-    """The kept questions of each video."""
-    for video, rows in groupby(data.rows("checks"), key=lambda row: row.video):
-        kept = [row for row in rows if isinstance(row, Checked) and row.kept]
-        if kept:
-            yield video, kept
+def _by_video(data: DataSet) -> Iterator[tuple[Video, list[Checked]]]:
+    """The kept questions of each video. Holds one file."""
+    for number in range(data.count()):
+        videos = {video.video: video for video in data.videos(number)}
+        for name, rows in groupby(data.read("checks", number), key=lambda row: row.video):
+            kept = [row for row in rows if isinstance(row, Checked) and row.kept]
+            if kept:
+                yield videos[name], kept
 
 
 def samples_of(questions: list[Checked], config: MarathonConfig) -> list[dict[str, Any]]:
@@ -131,6 +131,6 @@ def _extract(data: DataSet, model: str, videos: Path, bank: Path, progress: Show
     """Cache the features of the videos that have questions. Returns those that failed, and why."""
     from afterview.training.data.extraction import extract  # late: it loads torch
 
-    sources = [videos / video for video, _ in _by_video(data)]
+    sources = [videos / video.video for video, _ in _by_video(data)]
     extracted = extract(sources, model, bank, root=videos, progress=progress)
     return extracted.failed

@@ -31,6 +31,7 @@ try:
 except ImportError:
     raise missing_extra("marathon", "--ray") from None
 
+_BLOCKS: Final = 16  # of numbers, for each worker: a thousand small ones would cost Ray more than the work
 _STORE_BYTES: Final = 200_000_000  # of Ray's object store on this machine; only numbers go through it
 
 
@@ -96,7 +97,8 @@ class RayFlow:
     def make(self, names: Sequence[str], numbers: Sequence[int], done: Callable[[int], None]) -> None:
         """Make the files of these numbers. Raises MarathonError if one cannot be made; the others are kept."""
         arguments = (list(names), self._config.model_dump(mode="json"), str(self._videos), str(self._out), self._actor)
-        files = ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
+        blocks = min(len(numbers), _BLOCKS * self._workers)
+        files = ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=blocks)
         workers = ray.data.ActorPoolStrategy(size=min(self._workers, len(numbers)))
         made = files.map(_Worker, fn_constructor_args=arguments, compute=workers, num_cpus=0.5)
         for count, row in enumerate(made.iter_rows(), 1):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from afterview.training.marathon.rows import Checked, Failure, LeftOut, Video
-from afterview.training.marathon.stages.files import DataSet
+from afterview.training.marathon.stages.files import DataSet, general
 from afterview.training.marathon.stages.stage import NAMES, VIDEOS
 from afterview.training.marathon.tasks import FORMS, TASKS
 
@@ -51,12 +51,12 @@ class Statistics:
             for row in data.rows(name) if data.provenance(name) else ():
                 made.failed[name] += isinstance(row, Failure)
                 if isinstance(row, LeftOut):
-                    made.left_out[row.left_out] += 1
+                    made.left_out[general(row.left_out)] += 1
         return made
 
     def _video(self, row: Video) -> None:
         if row.why:
-            self.left_out[row.why] += 1
+            self.left_out[general(row.why)] += 1
             return
         self.videos += 1
         self.seconds += row.seconds

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,8 @@ def test_a_key_comes_from_the_environment_and_is_shown_nowhere(monkeypatch: pyte
         ('{\u201ccaption\u201d: \u201ca\u201d}', "a"),
         ('{"caption": "a', None),
         ('{"caption": ""}', None),
+        ('{"caption": "\\ud800"}', None),
+        ('{"caption": "\\ud83d\\ude00"}', "\U0001f600"),
         ('{"caption": 3}', None),
         ('{"caption": NaN}', None),
         ("[" * 100_000, None),
@@ -187,3 +191,17 @@ def test_killed_at_every_stage_the_rows_are_the_same(point: str, worlds: Path, t
     assert kills >= 3
     assert max(server.answered.values()) == 1
     assert contents(tmp_path / "out") == exact(tmp_path, worlds)
+
+
+def test_ctrl_c_does_not_wait_for_the_server(worlds: Path, tmp_path: Path) -> None:
+    """What hangs is given up, the retries that are left are not made, and the next run continues."""
+    with marathon_server(worlds, mischief=lambda label: "stall") as server:
+        config = configured(tmp_path, server, timeout_s=60.0)
+        timer = threading.Timer(1.0, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
+        began = time.monotonic()
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            run(config, worlds, tmp_path / "out")
+        assert time.monotonic() - began < 6.0, "a stall lasts 8 s"
+        server.mischief = none
+        assert run(config, worlds, tmp_path / "out").failed == 0

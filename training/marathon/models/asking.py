@@ -42,6 +42,11 @@ class Asker:
         """One answer."""
         return self.ask_all([request])[0]
 
+    def stop(self) -> None:
+        """Give up everything that waits or is being asked; those who wait for it get an exception."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.model.stop()
+
     def close(self) -> None:
         """End the threads; what waits is not asked any more."""
         self._pool.shutdown(wait=True, cancel_futures=True)

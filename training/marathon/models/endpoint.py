@@ -6,8 +6,7 @@ import base64
 import os
 import random
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from afterview.configs import UsageError
@@ -32,17 +31,15 @@ _LONGEST_QUOTE: Final = 4000  # characters of an answer that the model is shown 
 class Endpoint:
     """A model that is reached over HTTP."""
 
-    def __init__(
-        self, name: str, config: EndpointConfig, *, sees: bool = False, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, name: str, config: EndpointConfig, *, sees: bool = False) -> None:
         """name: of the setting, for messages. sees: whether pictures are sent. Raises UsageError."""
-        self._name, self._config, self._sees, self._sleep = name, config, sees, sleep
+        self._name, self._config, self._sees = name, config, sees
         base, query = split_address(config.url)
         self._server = ModelServer(
             base=base, model=config.model, key=_key(name, config), query=query, timeout_s=config.timeout_s,
             first_token_s=config.timeout_s, stream=False,
         )  # fmt: skip
-        self._lock, self._failures = threading.Lock(), 0
+        self._lock, self._failures, self._stopped = threading.Lock(), 0, threading.Event()
         self.sent_bytes = self.requests = 0
 
     @property
@@ -66,12 +63,16 @@ class Endpoint:
         """They cost."""
         return True
 
+    def stop(self) -> None:
+        """End what is being asked within a fraction of a second."""
+        self._stopped.set()
+
     def ask(self, request: Request, repairs: tuple[str, ...], said: tuple[str, ...]) -> Said:
         """The words of the model. A request that fails is sent again, a bounded number of times, ever later."""
         body = self._body(request, repairs, said)
         for number in range(1, self._config.tries + 1):
             try:
-                reply = Exchange(self._server, on_sent=self._count).ask(body)
+                reply = Exchange(self._server, on_sent=self._count, cancel=self._stopped).ask(body)
             except ModelServerError as error:
                 what = error.what or str(error)
                 if error.status in _WRONG_SETTINGS:
@@ -80,7 +81,7 @@ class Endpoint:
                     self._failed(what)
                     raise ItemFailed(what) from None
                 wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (number - 1))
-                self._sleep(wait * random.uniform(0.5, 1.0))  # so that many threads do not come back together
+                self._stopped.wait(wait * random.uniform(0.5, 1.0))  # so that many threads do not come back together
                 continue
             with self._lock:
                 self._failures = 0

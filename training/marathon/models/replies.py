@@ -43,10 +43,20 @@ def _value(text: str) -> Any:
             except (ValueError, RecursionError):
                 continue
             if isinstance(value, dict | list):
+                if "\\u" in mended and not _is_text(value):
+                    raise BadAnswer("the JSON holds half a surrogate pair, which is no character; write plain text")
                 return value
     if "{" in text and text.count("{") > text.count("}"):
         raise BadAnswer("the JSON is cut off before its end; write a shorter answer")
     raise BadAnswer("the answer holds no valid JSON; write JSON alone, without other words")
+
+
+def _is_text(value: Any) -> bool:
+    """Whether all strings are valid Unicode: an escape may be half a pair."""
+    try:
+        return bool(json.dumps(value, ensure_ascii=False).encode())
+    except (UnicodeEncodeError, RecursionError):
+        return False
 
 
 def _refused(name: str) -> Any:

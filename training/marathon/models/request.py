@@ -91,6 +91,9 @@ class Model(Protocol):
     def keep(self) -> bool:
         """Whether its answers are kept: they cost something, or would be others next time."""
 
+    def stop(self) -> None:
+        """Nobody waits any more: what is being asked ends soon, by an exception."""
+
     def ask(self, request: Request, repairs: tuple[str, ...], said: tuple[str, ...]) -> Said:
         """The answer. repairs, said: of the tries before, what was wrong and what it had said.
 

@@ -151,10 +151,10 @@ def _reasons(row: Row) -> list[str]:
         if isinstance(row, LeftOut)
         else getattr(row, "why", "")
     )
-    return [_general(why)] if why else []
+    return [general(why)] if why else []
 
 
-def _general(why: str) -> str:
-    """A reason without its numbers, so that reasons can be counted."""
+def general(why: str) -> str:
+    """A reason without its numbers and details, so that reasons can be counted."""
     head = why.split(":")[0].split("(")[0].strip()[:80]
     return " ".join("N" if any(letter.isdigit() for letter in word) else word for word in head.split())

@@ -66,6 +66,11 @@ class Tools:
         """The asker of a role."""
         return self.askers[role]
 
+    def stop(self) -> None:
+        """Give up everything that is being asked."""
+        for asker in self.askers.values():
+            asker.stop()
+
     @property
     def counts(self) -> dict[str, dict[str, int]]:
         """What was asked, by role; roles that share a model are one: `writer, checker`."""

@@ -1,7 +1,7 @@
 """Makes one file of a stage: the same work in this process, and in a worker of Ray."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from afterview.memory.base.failpoints import reach
@@ -36,7 +36,17 @@ def _make(data: DataSet, name: str, number: int, tools: Tools) -> None:
 
     at_once = max([1, *(tools.asker(role).model.at_once for role in stage.roles(tools.config))])
     with ThreadPoolExecutor(min(at_once, _MOST_VIDEOS_AT_ONCE)) as pool:
-        rows = [row for rows in pool.map(made, videos) for row in rows]
+        try:
+            futures = [pool.submit(made, video) for video in videos]
+            ended, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in ended:  # the first failure, not what follows from it
+                if error := future.exception():
+                    raise error
+        except BaseException:  # Ctrl-C, too: nobody waits for the other videos
+            pool.shutdown(wait=False, cancel_futures=True)
+            tools.stop()
+            raise
+    rows = [row for future in futures for row in future.result()]
     reach("marathon.before-file")
     data.write(name, number, rows)
     reach("marathon.after-file")

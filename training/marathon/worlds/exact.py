@@ -73,6 +73,9 @@ class WorldModel:
         """It computes the same again, faster than a disk keeps it."""
         return False
 
+    def stop(self) -> None:
+        """It takes no time."""
+
     def ask(self, request: Request, repairs: tuple[str, ...], said: tuple[str, ...]) -> Said:
         """The answer as JSON."""
         return Said(

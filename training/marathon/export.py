@@ -16,7 +16,8 @@ from afterview.memory.base.durable import replacing, write_file
 from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.base.seeds import seeded
 from afterview.training.marathon.config import MarathonConfig
-from afterview.training.marathon.rows import Checked, Video
+from afterview.training.marathon.longvid import LabelQuestion, label_questions
+from afterview.training.marathon.rows import Checked, ClipCaption, GlobalCaption, Video, VideoEvent
 from afterview.training.marathon.sheet import write_sheet
 from afterview.training.marathon.stages.checks import LETTERS
 from afterview.training.marathon.stages.files import DataSet
@@ -38,6 +39,7 @@ class Exported:
     questions: int
     statistics: Path
     sheet: Path
+    longvid: dict[str, int]  # samples of longvid-SPLIT.json
     features: Path | None = None
     features_failed: dict[str, str] = field(default_factory=dict)
 
@@ -45,7 +47,7 @@ class Exported:
         """JSON-able."""
         return {
             "annotations": {split: str(path) for split, path in self.annotations.items()}, "samples": self.samples,
-            "questions": self.questions, "statistics": str(self.statistics), "sheet": str(self.sheet),
+            "questions": self.questions, "statistics": str(self.statistics), "sheet": str(self.sheet), "longvid_samples": self.longvid,
             "features": None if self.features is None else str(self.features), "features_failed": self.features_failed,
         }  # fmt: skip
 
@@ -63,6 +65,12 @@ def export(data: DataSet, config: MarathonConfig, videos: Path, *, progress: Sho
             annotations[split] = path
         else:
             path.unlink(missing_ok=True)  # `train` refuses an empty list
+    longvid = {
+        split: _write_list(data.out / f"longvid-{split}.json", _longvid(data, config, split)) for split in SPLITS
+    }
+    for split, count in longvid.items():
+        if not count:
+            (data.out / f"longvid-{split}.json").unlink(missing_ok=True)
     statistics = Statistics.of(data)
     write_file(data.out / STATISTICS, json.dumps(statistics.to_dict(), indent=1, ensure_ascii=False).encode())
     with progress("sheet of samples"):
@@ -72,7 +80,7 @@ def export(data: DataSet, config: MarathonConfig, videos: Path, *, progress: Sho
         features = data.out / FEATURES
         failed = _extract(data, config.features, videos, features, progress)
     kept = sum(statistics.kept.values())
-    return Exported(annotations, samples, kept, data.out / STATISTICS, data.out / SHEET, features, failed)
+    return Exported(annotations, samples, kept, data.out / STATISTICS, data.out / SHEET, longvid, features, failed)
 
 
 def _by_video(data: DataSet) -> Iterator[tuple[Video, list[Checked]]]:
@@ -108,6 +116,37 @@ def _turns(one: Checked, first: bool) -> list[dict[str, str]]:
     lines = [f"{letter}. {option}" for letter, option in zip(LETTERS, one.options, strict=False)]
     asked = "\n".join([*(["<image>"] if first else []), _plain(one.question), *map(_plain, lines)])
     return [{"from": "human", "value": asked}, {"from": "gpt", "value": one.letter or one.answer}]
+
+
+def _longvid(data: DataSet, config: MarathonConfig, split: str) -> Iterator[dict[str, Any]]:
+    """Samples of LongVid's five kinds of the videos of a split that have all their captions."""
+    for number in range(data.count()):
+        videos = [video for video in data.videos(number) if video.split == split]
+        whole = {row.video for row in data.read("global-captions", number) if isinstance(row, GlobalCaption)}
+        events, clips = data.read("event-captions", number), data.read("clip-captions", number)
+        for video in videos:
+            if video.video not in whole:
+                continue
+            rng = seeded(f"marathon longvid 1, {video.video}, seed {config.seed}")
+            made = label_questions(
+                [row for row in events if isinstance(row, VideoEvent) and row.video == video.video],
+                [row for row in clips if isinstance(row, ClipCaption) and row.video == video.video], rng,
+            )  # fmt: skip
+            yield from _label_samples(video.video, made, config)
+
+
+def _label_samples(video: str, questions: list[LabelQuestion], config: MarathonConfig) -> Iterator[dict[str, Any]]:
+    """Questions from labels as samples, one kind after another."""
+    most = config.questions.samples
+    for number, at in enumerate(range(0, len(questions), most)):
+        group, turns = questions[at : at + most], list[dict[str, str]]()
+        for place, one in enumerate(group):
+            asked = ("" if place else "<image>\n") + _plain(one.question)
+            turns += [{"from": "human", "value": asked}, {"from": "gpt", "value": one.answer}]
+        yield {
+            "id": f"{video}-longvid-{number}", "data_source": f"{config.name}, longvid", "video": video,
+            "tasks": [one.kind for one in group], "conversations": turns,
+        }  # fmt: skip
 
 
 def _plain(text: str) -> str:

@@ -54,6 +54,9 @@ def _print_run(ran: "Ran") -> None:
         return
     for split, path in ran.exported.annotations.items():
         print(f"{path}  {counted(ran.exported.samples[split], 'sample')}; name it in a training configuration")
+    for split, count in ran.exported.longvid.items():
+        if count:
+            print(f"{ran.out / f'longvid-{split}.json'}  {counted(count, 'sample')} of LongVid's five kinds")
     if not ran.exported.annotations:
         print("no question was kept; `afterview marathon show DIR` says why")
     print(f"{ran.exported.sheet}  samples for your eye")

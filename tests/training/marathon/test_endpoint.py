@@ -13,7 +13,6 @@ import pytest
 import yaml
 
 from afterview.configs import UsageError
-from afterview.memory.base.failpoints import MARATHON_POINTS
 from afterview.training.base.errors import EndpointError
 from afterview.training.marathon.config import EndpointConfig
 from afterview.training.marathon.models.answers import KeptAnswers
@@ -171,11 +170,13 @@ def test_a_file_that_holds_no_answers(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.integration
-@pytest.mark.parametrize("point", MARATHON_POINTS)
-def test_killed_at_every_stage_the_rows_are_the_same(point: str, worlds: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("point", "step"), [("marathon.after-answer", 37), ("marathon.before-file", 5), ("marathon.before-done", 4)]
+)
+def test_killed_in_every_part_the_rows_are_the_same(point: str, step: int, worlds: Path, tmp_path: Path) -> None:
     """SIGKILL in a process of its own, again and again, each time a little later."""
     program = "import sys; from afterview.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    kills, step = 0, 13 if point == "marathon.after-answer" else 2
+    kills = 0
     with marathon_server(worlds, mischief=none) as server:
         config = configured(tmp_path, server, at_once=1)
         command = ["marathon", "run", str(config), "--videos", str(worlds), "--out", str(tmp_path / "out"), "-q"]
@@ -188,7 +189,7 @@ def test_killed_at_every_stage_the_rows_are_the_same(point: str, worlds: Path, t
                 break
             assert done.returncode == -signal.SIGKILL, done.stderr.decode()
             kills += 1
-    assert kills >= 3
+    assert kills >= 2
     assert max(server.answered.values()) == 1
     assert contents(tmp_path / "out") == exact(tmp_path, worlds)
 

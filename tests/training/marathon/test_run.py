@@ -9,7 +9,9 @@ import yaml
 
 from afterview.cli.main import main
 from afterview.configs import ConfigError, UsageError
+from afterview.model.language.moments import clock
 from afterview.training.data.annotation_files import read_items
+from afterview.training.marathon.longvid import KINDS
 from afterview.training.marathon.measure import measure
 from afterview.training.marathon.rows import Checked, Video
 from afterview.training.marathon.run import run, stages_of
@@ -72,6 +74,29 @@ def test_the_annotations_are_what_train_takes(done: Path) -> None:
     choices = [turn["value"] for sample in samples for turn in sample["conversations"] if "\nA. " in turn["value"]]
     assert choices
     assert not (done / "test.json").exists()
+
+
+def test_longvid_s_five_kinds_are_right_by_the_truth(done: Path, worlds: Path) -> None:
+    assert not read_items(done / "longvid-train.json").conversations
+    turns = [
+        (sample["video"], kind, asked["value"], answer["value"])
+        for sample in json.loads((done / "longvid-train.json").read_text())
+        for kind, asked, answer in zip(
+            sample["tasks"], sample["conversations"][::2], sample["conversations"][1::2], strict=True
+        )
+    ]
+    assert {kind for _, kind, _, _ in turns} == set(KINDS)
+    truths = Truths(worlds)
+    for video, kind, asked, answer in turns:
+        story, quoted = truths.story(video), asked.partition('"')[2].partition('"')[0]
+        shown = [one for one in story.sightings if one.said() == quoted]
+        if kind == "event counting":
+            assert answer == str(len(shown))
+        if kind == "temporal grounding":
+            assert [f"From {clock(one.start_s)} to {clock(one.end_s)}." for one in shown] == [answer]
+        if kind == "scene relation":
+            parts = [f"the {part.scene} scene" for part in story.parts]
+            assert parts[parts.index(quoted) + 1] == answer
 
 
 def test_what_is_shown(done: Path, capsys: pytest.CaptureFixture[str]) -> None:

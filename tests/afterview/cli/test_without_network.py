@@ -72,17 +72,17 @@ def test_every_command_that_needs_weights_names_the_pull_within_a_second(tmp_pat
         ["serve", *here, "--port", "0"],
         ["serve", str(config), *new, "--port", "0"],
         ["watch", "rtsp://127.0.0.1:9/x", *new, "--model", "tiny", "--index-encoder", "own/index"],
+        ["replay", clip, *new, "--model", "search"],
     ]
     found = json.loads(in_empty_network("-c", PROGRAM, json.dumps(commands), cache=tmp_path / "hub"))
     for arguments, (status, said, printed, cpu_s, torch) in zip(commands, found, strict=True):
         name = "hour-llava-3b"
-        name = (
-            "videochat-flash-2b"
-            if str(config) in arguments
-            else "tiny --index-encoder own/index"
-            if "own/index" in arguments
-            else name
-        )
+        if str(config) in arguments:
+            name = "videochat-flash-2b"
+        elif "own/index" in arguments:
+            name = "tiny --index-encoder own/index"
+        elif "search" in arguments[-1:]:
+            name = "search"
         assert status == 1, (arguments, said)
         assert f"`afterview models pull {name}` fetches" in said, (arguments, said)
         assert not torch, arguments

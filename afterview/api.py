@@ -5,7 +5,7 @@ They load torch only when a model is needed: wrong arguments and `info` do not w
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,10 @@ from afterview.stream.ask.span import find_span
 if TYPE_CHECKING:
     from afterview.model.checkpoint.for_questions import AskedModel
     from afterview.model.checkpoint.models import AfterviewModel, Encoders
+    from afterview.stream.ask.answerer import Answerer
+    from afterview.stream.ask.finding import FindingAnswerer
+    from afterview.stream.ask.own_model.answerer import OwnModelAnswerer
+    from afterview.stream.ask.own_model.server import ModelServer
     from afterview.stream.ask.recording import RecordingAnswer
 
 __all__ = ["ask", "ask_recording", "info", "open", "search"]
@@ -68,6 +72,7 @@ def ask(
     stop: str | Sequence[str] | None = None,
     evidence: int = 8,
     model: "AfterviewModel | str | os.PathLike[str] | None" = None,
+    answer_with: str | Mapping[str, Any] | None = None,
     on_text: Callable[[str], None] | None = None,
 ) -> Answer:
     """Ask about anything a memory has seen.
@@ -80,10 +85,12 @@ def ask(
     generated; None as the model's generation_config.json says, without one greedily. seed: from which tokens are drawn.
     evidence: frames named as evidence per camera, at most.
     model: from `load_pretrained`, or its name; default the one that the memory was recorded with. `search` gives frames, no answer.
+    answer_with: the address of an OpenAI-compatible server whose model sees pictures, or a mapping with `url` and other keys of a service's
+    `answer_with`. It answers instead of `model`, whose encoders find the frames; these leave this machine, and are the evidence.
     on_text receives the text as it is generated. Each part of the answer has its evidence: the frames of highest weight, with images.
 
     Raises UsageError (what was given is wrong; it names the argument), MemoryNotFound (no such memory or camera), NothingRecorded,
-    SpecMismatch (recorded with another model), StoreError, DamagedMemory, and what load_pretrained raises.
+    SpecMismatch (recorded with another model), StoreError, DamagedMemory, ModelServerError, and what load_pretrained raises.
     """
     _require_text("question", question)
     names = _camera_names(camera)
@@ -91,26 +98,19 @@ def ask(
     _require_whole("evidence", evidence, 0, _MOST)
     generation = _generation(temperature=temperature, top_p=top_p, top_k=top_k, repetition_penalty=repetition_penalty,
                              max_new_tokens=max_tokens, stop=(stop,) if isinstance(stop, str) else stop)  # fmt: skip
-    if on_text is not None and not callable(on_text):
-        raise UsageError(f"on_text: give a function that takes a text, not {_type(on_text)}")
+    _require_function("on_text", on_text)
     _require_model(model)
     _require_one_start(start, last)
+    server = _server(answer_with)
     opened = _opened(memory)
     readers, now = _readers(opened, names), time.time()
-    zones = {reader.info.timezone for reader in readers}
+    first, end = (_agreed(*one, readers, now) for one in (("start", start), ("at", at)))
     asked = Question(
-        question,
-        names,
-        start=_named("start", lambda: None if start is None else agreed_time(start, zones, now=now)),
-        at=_named("at", lambda: None if at is None else agreed_time(at, zones, now=now)),
-        last_s=_length(last),
-        seed=seed,
-        evidence=evidence,
-        **generation,
+        question, names, start=first, at=end, last_s=_length(last), seed=seed, evidence=evidence, **generation
     )
     if len(readers) == 1:
         find_span(readers[0].snapshot(), asked, now)  # a span without frames is found before the model is loaded
-    return answerer_for(opened, _loaded(model, readers[0])).ask(asked, on_text=on_text)
+    return _answerer(opened, model, readers[0], server).ask(asked, on_text=on_text)
 
 
 def ask_recording(
@@ -208,6 +208,12 @@ def _span(reader: CameraReader, start: Time | None, at: Time | None, length: flo
     return first, end
 
 
+def _agreed(name: str, value: Time | None, readers: Sequence[CameraReader], now: float) -> float | None:
+    """A time that means the same in the zones of all cameras. Raises UsageError, which names the argument."""
+    zones = {reader.info.timezone for reader in readers}
+    return _named(name, lambda: None if value is None else agreed_time(value, zones, now=now))
+
+
 def _with_image(memory: Memory, hit: Hit) -> Hit:
     """The hit with its JPEG, or without where that alone cannot be read."""
     try:
@@ -233,6 +239,11 @@ def _require_text(name: str, value: str) -> None:
         raise UsageError(f'{name}: is empty; give a text, for example "Which scene do you see now?"')
     if len(value) > LONGEST_QUESTION:
         raise UsageError(f"{name}: has {len(value)} characters; at most {LONGEST_QUESTION} are taken")
+
+
+def _require_function(name: str, value: object) -> None:
+    if value is not None and not callable(value):
+        raise UsageError(f"{name}: give a function that takes a text, not {_type(value)}")
 
 
 def _require_whole(name: str, value: int, least: int, most: int) -> None:
@@ -266,6 +277,32 @@ def _require_model(model: object) -> None:
         raise UsageError(
             f"model: give what afterview.load_pretrained returned, or the name of a model, not {_type(model)}"
         )
+
+
+def _answerer(
+    opened: Memory,
+    model: "AfterviewModel | str | os.PathLike[str] | None",
+    reader: CameraReader,
+    server: "ModelServer | None",
+) -> "Answerer | FindingAnswerer | OwnModelAnswerer":
+    """Who answers: the server, for which the encoders find frames; or the model."""
+    if server is None:
+        return answerer_for(opened, _loaded(model, reader))
+    from afterview.stream.ask.own_model.answerer import OwnModelAnswerer  # late: few give a server
+
+    return OwnModelAnswerer(opened, _encoders(model, reader), server)
+
+
+def _server(given: str | Mapping[str, Any] | None) -> "ModelServer | None":
+    """The server that answers, if one was given. Raises UsageError."""
+    if given is None:
+        return None
+    if not isinstance(given, str | Mapping):
+        raise UsageError(f"answer_with: give an address, or a mapping with url, not {_type(given)}")
+    from afterview.stream.service.answer_with_config import server_given  # late: few give a server
+    from afterview.stream.service.secrets import SecretVariables
+
+    return server_given(given, SecretVariables())
 
 
 def _loaded(model: "AfterviewModel | str | os.PathLike[str] | None", reader: CameraReader) -> "AskedModel":

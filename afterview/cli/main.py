@@ -98,6 +98,11 @@ def _add_ask(commands: Commands) -> None:
         "--recording", metavar="FILE", help="ask a VideoChat-Flash about a video file itself, without a memory"
     )
     parser.add_argument(
+        "--subtitles",
+        metavar="FILE",
+        help="also read these (.srt, .vtt), up to the moment asked; 0:00 is the camera's first frame",
+    )
+    parser.add_argument(
         "--evidence",
         type=int,
         default=8,

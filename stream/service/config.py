@@ -256,7 +256,7 @@ def camera_changes(before: Mapping[str, CameraConfig], after: Mapping[str, Camer
 
 def needs_restart(before: ServiceConfig, after: ServiceConfig) -> list[str]:
     """The keys whose new values count only after a restart. Pure."""
-    keys = ("memory", "model", "zone", "openai", "answer_with")
+    keys = ("memory", "model", "zone", "openai")
     names = [name for name in keys if getattr(before, name) != getattr(after, name)]
     http = [
         f"http.{name}" for name in HttpConfig.model_fields if getattr(before.http, name) != getattr(after.http, name)

@@ -25,12 +25,12 @@ from afterview.stream.ask.frame_images import frame_images
 from afterview.stream.ask.question import Answer, Question
 from afterview.stream.ask.saved_answers import Saved, open_saved, save
 from afterview.stream.ask.search import TimeRange, search
+from afterview.stream.service.answer_with import AnswerWith
 from afterview.stream.service.degraded import notes_on, notes_on_unread
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import ModelNotReady, NotFound, Stopping
 from afterview.stream.service.image_urls import image_url
 from afterview.stream.service.measured import Measured
-from afterview.stream.service.own_model import OwnModel
 from afterview.stream.service.people.access import Access
 from afterview.stream.service.people.audit import Audit
 from afterview.stream.service.people.saved import find_visible, is_visible
@@ -81,10 +81,11 @@ class Questions:
     """Asks the engine's model, saves what it answers, and opens it again."""
 
     def __init__(
-        self, engine: Engine, measured: Measured, audit: Audit | None = None, own_model: OwnModel | None = None
+        self, engine: Engine, measured: Measured, audit: Audit | None = None, answer_with: AnswerWith | None = None
     ) -> None:
-        """own_model: answers instead of the engine's model, or what that one declines."""
-        self._engine, self._measured, self._audit, self._own_model = engine, measured, audit, own_model
+        """answer_with: answers instead of the engine's model, or what that one declines."""
+        self._engine, self._measured, self._audit = engine, measured, audit
+        self._answer_with = answer_with or AnswerWith(None)
 
     async def stream(self, asked: Ask, access: Access) -> AsyncIterator[Piece]:
         """The parts of an answer as they come. Closing the iterator cancels the generation.
@@ -114,7 +115,7 @@ class Questions:
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         ask: Callable[..., Coroutine[Any, Any, Answer]] = session.ask
-        line, own = engine.line, self._own_model
+        line, own = engine.line, self._answer_with.current
         if own is not None and await engine.read(lambda: own.answers(asked.text, model, seen)):
             ask, line = own.ask, own.line
         if asked.given is not None:

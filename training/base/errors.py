@@ -4,6 +4,8 @@ TrainingError(AfterviewError)          exit status 1
 WorldError(UsageError)                  exit status 2: an impossible world, or an impossible question about one
 `- TruthError                           a truth file is missing, damaged or of another format
 DataError(UsageError)                   exit status 2: annotations or cached features that cannot be trained on
+ResultsError(UsageError)                exit status 2: results of another run, or damaged ones
+BenchmarkError(UsageError)              exit status 2: a benchmark's files are missing or of another format
 """
 
 from afterview.configs import AfterviewError, UsageError
@@ -23,3 +25,11 @@ class TruthError(WorldError):
 
 class DataError(UsageError):
     """Annotations or cached features that cannot be trained on."""
+
+
+class ResultsError(UsageError):
+    """Results of another run, or damaged ones."""
+
+
+class BenchmarkError(UsageError):
+    """A benchmark's files are missing or of another format."""

@@ -25,6 +25,7 @@ from afterview.memory.base.counts import counted
 from afterview.memory.base.durable import removed_if_unused
 from afterview.memory.base.feature_spec import FeatureSpec, require_same
 from afterview.memory.base.typed_times import spell_duration
+from afterview.memory.directory import Memory
 from afterview.memory.writing.repository import Acknowledgement
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
@@ -252,10 +253,8 @@ def _summary(recording: _Recording, memory: str) -> list[str]:
     if recording.ingest is None:
         return [f"{recording.camera.id}: {failed}nothing recorded"]
     status, info = recording.ingest.status(), recording.ingest.repository.info
-    span, images = spell_duration(status.frames / info.fps), status.images
-    lines = [
-        f"{status.camera}: {failed}{counted(status.recorded, 'frame')} recorded, {status.frames} in memory ({span}) at {memory}"
-    ]
+    held, images = _held(recording), status.images
+    lines = [f"{status.camera}: {failed}{counted(status.recorded, 'frame')} recorded, {held} at {memory}"]
     if status.dropped:
         lines.append(f"  {counted(status.dropped, 'frame')} dropped; `afterview info` lists the gaps")
     if status.pictures_damaged:
@@ -281,3 +280,17 @@ def _summary(recording: _Recording, memory: str) -> list[str]:
     if waiting := describe_waiting(status.upload, info):
         lines.append(f"  {waiting}; the next watch sends them, or: afterview store flush --memory {memory}")
     return lines
+
+
+def _held(recording: _Recording) -> str:
+    """The frames that the camera's memory holds now, and how long they last."""
+    directory = recording.camera.directory
+    try:
+        snapshot = Memory(directory.parent).camera(recording.camera.id).snapshot()
+    except (AfterviewError, OSError):
+        return "not readable now"
+    if not snapshot.frames:
+        return "none in memory"
+    usual = 1 / snapshot.info.fps  # short recordings are sampled more densely than that, and so take less time
+    length = min(snapshot.frames * usual, float(snapshot.times[-1] - snapshot.times[0]) + usual)
+    return f"{snapshot.frames} in memory ({spell_duration(length)})"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from afterview.stream.ask.own_model.errors import ModelServerBusy, ModelServerError
 from afterview.stream.ask.own_model.replies import MOST_BYTES, BadReply, Events, Said, message_of, quoted, said_in
-from afterview.stream.ask.own_model.server import SETTINGS, ModelServer
+from afterview.stream.ask.own_model.server import SETTINGS, THERE, ModelServer, unreachable
 from afterview.stream.ask.own_model.words import Words
 from afterview.stream.errors import Cancelled
 
@@ -173,9 +173,9 @@ class Exchange:
             finally:
                 await response.aclose()
         except httpx2.ConnectTimeout:
-            raise self._error(f"took no connection within {self._server.connect_s:g} s", _THERE) from None
+            raise self._error(f"took no connection within {self._server.connect_s:g} s", THERE) from None
         except httpx2.ConnectError as error:
-            raise self._error(f"cannot be reached ({_short(error)})", _THERE) from None
+            raise self._error(*unreachable(_short(error))) from None
         except httpx2.TimeoutException:
             raise self._error("takes no data", _SLOW) from None
         except (httpx2.HTTPError, httpx2.StreamError, ValueError) as error:
@@ -206,7 +206,7 @@ class Exchange:
         """The answer of a server that took the question. Raises ModelServerError."""
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-            raise self._error("sends a compressed answer, which was not asked for", _THERE)
+            raise self._error("sends a compressed answer, which was not asked for", THERE)
         if kind not in (_EVENTS, _JSON):
             shown = "no content type" if not kind else quoted(kind)
             raise self._error(f"sends {shown} instead of a chat completion", _ADDRESS)
@@ -301,7 +301,6 @@ class Exchange:
 
 
 _SLOW = "see whether its model is loaded, or raise first_token_s or timeout_s of answer_with (--answer-timeout)"
-_THERE = f"check that it runs, and its address: {SETTINGS}"
 _ADDRESS = f"check that the address is that of an API and not of a web page (most end with /v1): {SETTINGS}"
 _LOG = "see its log, or ask again"
 _PARTIAL = "; what it said before is no answer"

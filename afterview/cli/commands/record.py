@@ -292,8 +292,12 @@ def _held(recording: _Recording) -> str:
         return "none in memory"
     except (AfterviewError, OSError) as error:
         return f"the memory cannot be read ({error})"
-    if not snapshot.frames:
+    frames = snapshot.frames
+    if not frames:
         return "none in memory"
-    usual = 1 / snapshot.info.fps  # short recordings are sampled more densely than that, and so take less time
-    length = min(snapshot.frames * usual, float(snapshot.times[-1] - snapshot.times[0]) + usual)
-    return f"{snapshot.frames} in memory ({spell_duration(length)})"
+    length = frames / snapshot.info.fps
+    if frames > 1:
+        steps = float(snapshot.times[-1] - snapshot.times[0]) / (frames - 1)
+        if steps < 0.9 / snapshot.info.fps:  # a short recording, which is sampled more densely
+            length = frames * steps
+    return f"{frames} in memory ({spell_duration(length)})"

@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -148,6 +149,12 @@ def test_every_door_that_needs_weights_names_the_pull_within_a_second(tmp_path: 
     (tmp_path / "home.yaml").write_text(f"model: {model}\n")
     if name != "search":
         works["train"] = ["train", str(tmp_path / "stage.yaml"), "--out", str(tmp_path / "out")]
+    works["replay, by the memory"] = [
+        "replay", clip, "--memory", str(tmp_path / "memory"), "--camera", "hall", "--start", "2026-01-01T00:00"
+    ]  # fmt: skip
+    works["watch with another index"] = [
+        "watch", "rtsp://127.0.0.1:9/x", "--memory", str(tmp_path / "new"), "--model", "tiny", "--index-encoder", "own/i"
+    ]  # fmt: skip
     works["serve"] = ["serve", "--memory", str(tmp_path / "memory"), "--port", "0"]
     works["serve, by its configuration"] = [
         "serve",
@@ -171,7 +178,8 @@ def test_every_door_that_needs_weights_names_the_pull_within_a_second(tmp_path: 
     wrong = []
     for door, (status, said, printed, cpu_s, torch, asked) in zip(works, found[: len(works)], strict=True):
         errors = [line for line in said.splitlines() if not line.startswith("note: ")]
-        told = status == 1 and len(errors) == 1 and f"`afterview models pull {wanted}` fetches" in errors[0]
+        name = "tiny --index-encoder own/i" if "own/i" in works[door] else wanted
+        told = status == 1 and len(errors) == 1 and f"`afterview models pull {name}` fetches" in errors[0]
         if "--json" in works[door]:
             told = told and json.loads(printed)["error"]["kind"] == "not_pulled"
         if not told or torch or asked or cpu_s > 1.0:
@@ -210,3 +218,12 @@ def test_what_was_pulled_is_used_without_a_network(tmp_path: Path) -> None:
     assert json.loads(found[0][2])["recorded"] > 0
     assert json.loads(found[2][2])["whole"]
     assert not [said for _, said, *_ in found if "hub" in said], "nothing was looked for"
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # a hub that takes connections and never answers
+        more |= {"HF_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        again = [[*command, "--camera", "yard"] if command[0] == "search" else command for command in commands]
+        again[0] = [word.replace("hall", "yard") for word in commands[0]]
+        command = [sys.executable, "-c", PROGRAM, json.dumps(again)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment(**more), timeout=120)
+    assert not done.returncode, done.stderr
+    found = json.loads(done.stdout)
+    assert [(status, asked) for status, *_, asked in found] == [(0, [])] * 3, "nobody was asked"

@@ -18,9 +18,9 @@ def tell_what_it_knows(memory: Path, preset: ModelPreset) -> None:
     """Log what the model knows and which preset fits this machine, if the memory is new; what an untrained model is, each time."""
     if preset.finds_only and is_new(memory):
         _LOGGER.info("note: %s", finds_only(preset))
-    if not preset.trained or preset.scope is None:
-        if preset.notice:
-            _LOGGER.info("note: %s", preset.notice)
+    if not preset.trained or preset.new_parts or preset.scope is None:
+        if preset.caution:
+            _LOGGER.info("note: %s", preset.caution)
         return
     if not is_new(memory):
         return

@@ -80,7 +80,7 @@ def this_machine(*, gpus: bool = True) -> Machine:
         memory_bytes=total,
         free_bytes=free,
         gpus=_gpus() if gpus else (),
-        torch=_version("torch"),
+        torch=installed_version("torch"),
     )
 
 
@@ -112,7 +112,8 @@ def _gpus() -> tuple[Gpu, ...]:
     return tuple(Gpu(row[0], int(row[1]) << 20 if row[1].isdigit() else None, row[2]) for row in rows if len(row) == 3)
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """The version of an installed distribution, or None."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -17,6 +17,7 @@ from afterview.model.catalogue.measured import read_entries, write_entry
 # An encoder that is further off stays in float32: it is checked on the weights themselves whenever it is loaded (model.catalogue.quicken).
 TOLERANCE: Final = 0.999
 PLAIN: Final = "float32"
+DTYPES: Final = (PLAIN, "bfloat16", "int8")
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,13 @@ def read_costs(machine: Machine) -> list[tuple[str, EncoderCosts]]:
                 continue
             values = entry["costs"]
             costs = tuple(EncodingCost(**cost) for cost in values["costs"])
-            if all(
-                isinstance(cost.batch, int) and cost.cpu_s_per_frame > 0 and cost.worst_cosine <= 1.001
-                for cost in costs
+            own = EncoderCosts(**{**values, "costs": costs})
+            own.describe(), own.to_dict()  # raises for values that cannot be shown
+            if isinstance(own.geometry, str) and all(
+                cost.cpu_s_per_frame > 0 and cost.worst_cosine <= 1.001 and cost.dtype in DTYPES for cost in costs
             ):
-                found.append((str(entry["of_preset"]), EncoderCosts(**{**values, "costs": costs})))
-        except (KeyError, TypeError, ValueError):
+                found.append((str(entry["of_preset"]), own))
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError, OSError):
             continue
     return found
 

@@ -43,7 +43,9 @@ def converted(module: nn.Module, dtype: EncoderDtype) -> Any:
 
 def is_siglip(encoder: VisionEncoder | IndexEncoder) -> bool:
     """Whether an encoder can change its dtype: a clip encoder cannot, nor what stands for a missing one."""
-    return not isinstance(encoder, ClipEncoder | NoIndex | NoTokens)
+    return isinstance(encoder, VisionEncoder | IndexEncoder) and not isinstance(
+        encoder, ClipEncoder | NoIndex | NoTokens
+    )
 
 
 def convert(encoder: VisionEncoder | IndexEncoder, dtype: EncoderDtype) -> None:

@@ -14,7 +14,7 @@ from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.base.records import Gap
 from afterview.memory.plans.removal import Removal
-from afterview.stream.ask.captions import Caption
+from afterview.stream.ask.caption import Caption
 from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, EvidenceKind, Question, Tokens
 from afterview.stream.ask.search import Hit, SearchResult
 

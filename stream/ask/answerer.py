@@ -65,9 +65,17 @@ class _Asked:
 class Answerer:
     """Answers questions to one memory with one model."""
 
-    def __init__(self, memory: Memory, model: "AfterviewModel", *, times_since_start: bool = False) -> None:
-        """times_since_start: times in answers count from the start of the span, as the truth of worlds does; else they are the camera's."""
-        self.memory, self.model = memory, model
+    def __init__(
+        self,
+        memory: Memory,
+        model: "AfterviewModel",
+        *,
+        times_since_start: bool = False,
+        longest: int = LONGEST_QUESTION,
+    ) -> None:
+        """times_since_start: times in answers count from the start of the span, as the truth of worlds does; else they are the camera's.
+        longest: question that is taken, in characters."""
+        self.memory, self.model, self._longest = memory, model, longest
         self._times_since_start = times_since_start
         self._said_surplus = False  # that a question is longer than the index reads; said once
         self._planner = Planner(memory, model, self._embed)
@@ -94,7 +102,7 @@ class Answerer:
         when all frames of it are out of reach, SpecMismatch, DamagedMemory, Cancelled.
         """
         began, now = time.perf_counter(), time.time()
-        text = checked_question(question, self.model.preset.suggestion)
+        text = checked_question(question, self.model.preset.suggestion, self._longest)
         settings = self.model.generation.changed(question.generation)
         choice = choose_cameras(self.memory, question, self._embed, self.model.encoders.feature_spec, now)
         if (scope := self.model.preset.scope) is not None and scope.declines(text, self.memory.camera_ids()):
@@ -124,15 +132,22 @@ class Answerer:
         texts = OrderedMerger(titles([item.name for item in asked]), on_text)
         took = self._generate(question.seed, settings, asked, inputs, texts, began, cancel)
         parts = tuple(
-            CameraAnswer(
-                own.strip(), item.why, self._evidence(item.context, _weights(item.context, made), question.evidence),
-                item.coverage, self._provenance(item.context, question, settings, choice.searched), timing, tokens,
-                _kind(item.context, made),
-            )
-            for own, item, made, (timing, tokens) in zip(texts.texts, asked, inputs, took, strict=True)
+            self._part(*one, question, settings, choice.searched)
+            for one in zip(texts.texts, asked, inputs, took, strict=True)
+        )
+        spent_s = time.perf_counter() - began
+        return Answer(uuid.uuid4().hex[:12], text, texts.merged(), parts, self.model.notice, skipped, spent_s)
+
+    def _part(
+        self, text: str, asked: _Asked, inputs: "VideoInputs", took: tuple[dict[str, float], Tokens], question: Question,
+        settings: GenerationSettings, searched: bool,
+    ) -> CameraAnswer:  # fmt: skip
+        """One camera's answer. searched: as of Choice."""
+        context = asked.context
+        return CameraAnswer(
+            text.strip(), asked.why, self._evidence(context, _weights(context, inputs), question.evidence), asked.coverage,
+            self._provenance(context, question, settings, searched), *took, _kind(context, inputs),
         )  # fmt: skip
-        total_s = time.perf_counter() - began
-        return Answer(uuid.uuid4().hex[:12], text, texts.merged(), parts, self.model.notice, skipped, total_s)
 
     def plan(self, name: str, question: Question, now: float) -> Context:
         """Plan what the model sees of one camera: the part of an answer that live, replay and training share to the last bit."""
@@ -251,6 +266,7 @@ class Answerer:
             "model": self.model.preset.reference,
             "weights": self.model.weights_hash,
             "trained": self.model.trained,
+            **({"untrained": list(new)} if (new := self.model.preset.new_parts) else {}),
             "camera": context.snapshot.info.id,
             "generation": context.snapshot.generation,
             "first_frame": int(context.ids[0]),
@@ -260,7 +276,8 @@ class Answerer:
             "random_constant": context.snapshot.info.random_constant,
             "recall": context.recall.mode,
             "search": context.search,
-            **provenance_of(self.model.preset, question.text, searched=searched),
+            **provenance_of(self.model.preset, question.sought, searched=searched),
+            **({"subtitles_left_out": context.subtitles_left_out} if question.subtitles else {}),
         }
 
 
@@ -298,7 +315,7 @@ def stored_image(snapshot: MemorySnapshot, frame: int) -> bytes:
         return b""
 
 
-def checked_question(question: Question, suggestion: str) -> str:
+def checked_question(question: Question, suggestion: str, longest: int = LONGEST_QUESTION) -> str:
     """The text without white space around it. Raises UsageError for one that cannot be asked, with a suggestion if it is empty."""
     text = question.text.strip()
     if question.evidence < 0:
@@ -307,6 +324,6 @@ def checked_question(question: Question, suggestion: str) -> str:
         raise UsageError(f'the question is empty; ask, for example: "{suggestion}"')
     if not text.isprintable() and any(unicodedata.category(letter) == "Cs" for letter in text):
         raise UsageError("the question holds bytes that are not UTF-8 text")
-    if len(text) > LONGEST_QUESTION:
-        raise UsageError(f"the question has {len(text)} characters; at most {LONGEST_QUESTION} are taken")
+    if len(text) > longest:
+        raise UsageError(f"the question has {len(text)} characters; at most {longest} are taken")
     return text

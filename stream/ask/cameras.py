@@ -89,7 +89,7 @@ def choose_cameras(
     if len(usable) <= MOST_CAMERAS:
         why = "no camera was named, and all that can answer are asked"
         return Choice({name: ChosenCamera(why, snapshot) for name, snapshot in usable.items()}, skipped)
-    chosen = _nearest_cameras(memory, usable, question, embed(question.text), now)
+    chosen = _nearest_cameras(memory, usable, question, embed(question.sought), now)
     return Choice(chosen.asked, {**skipped, **chosen.skipped}, searched=True)
 
 

@@ -8,13 +8,11 @@ How well it does is measured on tables that people wrote (tests/stream/ask/capti
 
 import re
 import unicodedata
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from afterview.stream.ask import caption_words as words
+from afterview.stream.ask.caption import Caption
 from afterview.stream.ask.caption_grammar import Kind, predicate, relative, shows_something, with_article
-
-How = Literal["rule", "as given", "other language", "nothing left"]
 
 LONGEST: Final = 2000  # characters; a longer text is no question about a picture, and stays as it is
 
@@ -108,19 +106,6 @@ _FRAMES: Final[tuple[tuple[str, Kind], ...]] = (
     (r"what", "what"),
 )  # fmt: skip
 _BEGINNINGS: Final = tuple((re.compile(rf"^(?:{form})(?=\s|$)\s*", re.I), kind) for form, kind in _FRAMES)
-
-
-@dataclass(frozen=True)
-class Caption:
-    """What the index is asked, and how that came to be."""
-
-    text: str
-    how: How
-
-    @property
-    def changed(self) -> bool:
-        """Whether it is not the text that was given."""
-        return self.how == "rule"
 
 
 def caption_of(text: str) -> Caption:

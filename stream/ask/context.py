@@ -33,6 +33,7 @@ from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.stream.ask.length import span_seconds
 from afterview.stream.ask.question import Question, Search
 from afterview.stream.ask.span import find_span
+from afterview.stream.ask.subtitles import before_question, shown_lines
 from afterview.stream.errors import Cancelled
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
@@ -61,6 +62,7 @@ class Context:
     visible_frames: NDArray[np.int64]
     seconds: float
     left_out: int = 0
+    subtitles_left_out: int = 0  # of the span, because they are too long together
 
     @property
     def span_frames(self) -> int:
@@ -123,9 +125,9 @@ class Planner:
         ids, count = snapshot.ids[first:end], end - first
         preset = self._model.preset
         shown = plan_repetition(count, shortest=preset.forgetting.shortest)
-        visible = self._visible(snapshot, question.text, ids, cancel)
+        visible = self._visible(snapshot, question, ids, cancel)
         visible_frames = shown[visible]
-        nearest, search = self._nearest(snapshot, question.text, ids)
+        nearest, search = self._nearest(snapshot, question.sought, ids)
         recall = plan_recall(count, visible_frames, nearest, preset.recall)
         layout = plan_layout(
             count, recall.frames, visible, frame_ids=ids, config=preset.forgetting, policy=preset.positions,
@@ -133,9 +135,11 @@ class Planner:
             grid=round(snapshot.spec.tokens.tokens_per_frame**0.5),
         )  # fmt: skip
         seconds = span_seconds(self._memory.camera(snapshot.info.id), snapshot, first, end)
-        prompt = self._model.prompt(question.text.strip(), frames=count, seconds=seconds)
+        prompt, left_out = self._prompt(snapshot, question, ids, frames=count, seconds=seconds)
         features = _read_tokens(snapshot, ids[recall.frames], cancel)
-        return Context(snapshot, ids, recall, search, layout, features, prompt, visible_frames, seconds)
+        return Context(
+            snapshot, ids, recall, search, layout, features, prompt, visible_frames, seconds, subtitles_left_out=left_out
+        )  # fmt: skip
 
     def _plan_clips(
         self, snapshot: MemorySnapshot, question: Question, first: int, end: int, cancel: threading.Event | None
@@ -160,7 +164,7 @@ class Planner:
         searched: list[Search] = []
 
         def nearest() -> NDArray[np.int64]:
-            hits, search = self._search(snapshot, question.text, ids)
+            hits, search = self._search(snapshot, question.sought, ids)
             searched.append(search)
             numbers = np.searchsorted(clips.starts, hits, side="right") - 1
             return numbers[np.sort(np.unique(numbers, return_index=True)[1])]
@@ -170,26 +174,40 @@ class Planner:
         )
         seen = plan.recall.frames
         layout = ClipLayout(len(seen), spec.tokens_per_frame, tuple(clips.sizes[plan.clips].tolist()))
-        prompt = self._model.prompt(question.text.strip(), frames=len(seen), seconds=seconds)
+        prompt, thinned = self._prompt(snapshot, question, ids, frames=len(seen), seconds=seconds)
         features, search = _read_tokens(snapshot, ids[seen], cancel), searched[0] if searched else "none"
         return Context(
-            snapshot, ids, plan.recall, search, layout, features, prompt, seen, seconds, left_out=len(every) - len(ids)
-        )
+            snapshot, ids, plan.recall, search, layout, features, prompt, seen, seconds, left_out=len(every) - len(ids),
+            subtitles_left_out=thinned,
+        )  # fmt: skip
+
+    def _prompt(
+        self, snapshot: MemorySnapshot, question: Question, ids: NDArray[np.int64], *, frames: int, seconds: float
+    ) -> "tuple[Prompt, int]":
+        """The prompt, with the subtitles up to the moment asked, and how many of them were too long."""
+        text, left_out = question.text.strip(), 0
+        if question.subtitles:
+            first, last = (snapshot.time_of(int(ids[place])) for place in (0, -1))
+            lines, left_out = shown_lines(
+                question.subtitles, first, last if question.at is None else max(last, question.at)
+            )
+            text = before_question(lines, text)
+        return self._model.prompt(text, frames=frames, seconds=seconds), left_out
 
     def _visible(
-        self, snapshot: MemorySnapshot, text: str, ids: NDArray[np.int64], cancel: threading.Event | None
+        self, snapshot: MemorySnapshot, question: Question, ids: NDArray[np.int64], cancel: threading.Event | None
     ) -> NDArray[np.int64]:
         config, model = self._model.preset.forgetting, self._model.video_language
-        vectors = question = None
+        vectors = vector = None
         if config.temporal == "keyframe":
             vectors = snapshot.mean_tokens(ids)
         elif config.temporal == "question-guided":
             pieces = np.split(ids, range(256, len(ids), 256))
             vectors = np.concatenate([model.frame_vectors(_read_tokens(snapshot, part, cancel)) for part in pieces])
-            question = model.question_vector(self._model.prompt(text, frames=len(ids), seconds=0.0))
+            vector = model.question_vector(self._model.prompt(question.sought, frames=len(ids), seconds=0.0))
         return plan_visible(
             len(ids), config, frame_ids=ids, random_constant=snapshot.info.random_constant,
-            frame_vectors=vectors, question_vector=question,
+            frame_vectors=vectors, question_vector=vector,
         )  # fmt: skip
 
     def _nearest(self, snapshot: MemorySnapshot, text: str, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], Search]:

@@ -27,7 +27,7 @@ from afterview.memory.base.errors import (
 )
 from afterview.memory.base.feature_spec import require_same
 from afterview.memory.directory import Memory
-from afterview.memory.index.frame_index import Hit
+from afterview.memory.plans.recall import apart
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.model.checkpoint.finding import HOW_TO_GET_ANSWERS, FindingModel
 from afterview.model.language.moments import clock
@@ -37,12 +37,12 @@ from afterview.stream.ask.context import require_wanted
 from afterview.stream.ask.covered import coverage_of
 from afterview.stream.ask.index_query import index_query, provenance_of
 from afterview.stream.ask.merging import OnText, OrderedMerger
-from afterview.stream.ask.own_model.chosen_frames import apart
 from afterview.stream.ask.own_model.verdict import Judged, is_yes_or_no
 from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, Question, Search
 from afterview.stream.ask.span import find_span
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
+    from afterview.memory.index.frame_index import Hit
     from afterview.model.checkpoint.for_questions import AskedModel
 
 _LOGGER = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class _Found:
     why: str
     snapshot: MemorySnapshot
     ids: NDArray[np.int64]
-    hits: tuple[Hit, ...]
+    hits: "tuple[Hit, ...]"
     search: Search
     stale: str
     coverage: Coverage
@@ -83,6 +83,7 @@ class FindingAnswerer:
         """times_since_start: as in Answerer."""
         self.memory, self.model = memory, model
         self._times_since_start = times_since_start
+        self._embedded: tuple[str, NDArray[np.float32]] | None = None
 
     def ask(
         self,
@@ -157,8 +158,9 @@ class FindingAnswerer:
             index.catch_up(snapshot)
         except UnreachableFrames as error:  # those that are indexed already are compared
             silent = error
-        query = self._embed(question.text.strip())
-        found = index.search(query, _CANDIDATES * most, snapshot, first=int(ids[0]), end=int(ids[-1]) + 1)
+        query = self._embed(question.sought.strip())
+        wanted = min(_CANDIDATES * most, len(ids))
+        found = index.search(query, wanted, snapshot, first=int(ids[0]), end=int(ids[-1]) + 1)
         if not found.hits and silent is not None:
             what = f"camera '{camera}': none of its {len(ids)} frames in that span can be compared:"
             if isinstance(silent, UnreachableOnStore):
@@ -174,7 +176,11 @@ class FindingAnswerer:
         return _Found(why, snapshot, ids, best, search, str(silent or ""), coverage)
 
     def _embed(self, text: str) -> NDArray[np.float32]:
-        return self.model.encoders.index.encode_texts([index_query(self.model.preset, text).text])[0]
+        known = self._embedded  # the question is the same for every camera
+        if known is None or known[0] != text:
+            query = index_query(self.model.preset, text).text
+            known = self._embedded = (text, self.model.encoders.index.encode_texts([query])[0])
+        return known[1]
 
     def _part(self, found: _Found, question: Question, text: str, began: float) -> CameraAnswer:
         """One camera's frames, as its part of the answer."""
@@ -197,7 +203,7 @@ class FindingAnswerer:
         start = snapshot.time_of(int(found.ids[0]))
         times = [snapshot.time_of(hit.frame) for hit in found.hits[:_NAMED]]
         shown = [clock(one - start) if self._times_since_start else snapshot.info.show(one) for one in times]
-        best = f"Best frames: {', '.join(shown)}. " if shown else "No frame could be compared. "
+        best = f"Best frames: {', '.join(dict.fromkeys(shown))}. " if shown else "No frame could be compared. "
         return f"{best}{_NO_ANSWER}; answers come from --answer-with URL or a bigger model (`afterview models`)."
 
     def _provenance(self, found: _Found, question: Question, text: str) -> dict[str, object]:
@@ -214,7 +220,7 @@ class FindingAnswerer:
             "random_constant": found.snapshot.info.random_constant,
             "recall": RECALL,
             "search": found.search,
-            **provenance_of(self.model.preset, question.text, searched=True),
+            **provenance_of(self.model.preset, question.sought, searched=True),
             "verdict": _VERDICT.to_dict() if is_yes_or_no(text) else None,
         }
 
@@ -224,7 +230,7 @@ class FindingAnswerer:
         if self.model.notice:
             notes.append(self.model.notice)
         index = self.model.encoders.index
-        if surplus := index.surplus_tokens(index_query(self.model.preset, question.text.strip()).text):
+        if surplus := index.surplus_tokens(index_query(self.model.preset, question.sought.strip()).text):
             notes.append(
                 f"the index reads the first {index.longest_text - 1} tokens of the question, not the other {surplus}"
             )
@@ -238,6 +244,6 @@ class FindingAnswerer:
         return notes
 
 
-def _places(ids: NDArray[np.int64], hits: tuple[Hit, ...]) -> NDArray[np.int64]:
+def _places(ids: NDArray[np.int64], hits: "tuple[Hit, ...]") -> NDArray[np.int64]:
     """Span numbers of these frames."""
     return np.searchsorted(ids, np.array([hit.frame for hit in hits], dtype=np.int64))

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from afterview.stream.ask.captions import Caption, caption_of
+from afterview.stream.ask.caption import Caption
 
 if TYPE_CHECKING:  # a preset is handed in: importing this module must not load torch
     from afterview.model.checkpoint.preset import ModelPreset
@@ -10,7 +10,13 @@ if TYPE_CHECKING:  # a preset is handed in: importing this module must not load 
 
 def index_query(preset: "ModelPreset", text: str, *, as_is: bool = False) -> Caption:
     """What the preset's index encoder is asked for a text. as_is: the text itself, whatever the preset says. Pure."""
-    return caption_of(text) if preset.asks_captions and not as_is else Caption(text, "as given")
+    if as_is or not preset.asks_captions:
+        return Caption(text, "as given")
+    from afterview.stream.ask.captions import (
+        caption_of,  # late: its patterns take 25 ms to compile, which others need not wait for
+    )
+
+    return caption_of(text)
 
 
 def provenance_of(preset: "ModelPreset", text: str, *, searched: bool) -> dict[str, object]:

@@ -1,8 +1,10 @@
 """A question, and the answer with its evidence: values only. `to_dict` gives JSON, with the names that the command line prints."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
+
+from afterview.stream.ask.subtitles import Subtitle
 
 if TYPE_CHECKING:  # a question alone needs no NumPy
     from afterview.memory.base.records import Gap
@@ -34,6 +36,14 @@ class Question:
     top_k: int | None = None
     repetition_penalty: float | None = None
     stop: tuple[str, ...] | None = None
+    # Further text of the recording, in Unix time: the model reads what had begun by the end of the span.
+    subtitles: tuple[Subtitle, ...] = ()
+    recall_text: str = ""  # what frames are recalled by, where that is not the whole text, as of multiple choice
+
+    @property
+    def sought(self) -> str:
+        """The text by which frames are recalled."""
+        return self.recall_text or self.text
 
     @property
     def generation(self) -> dict[str, Any]:
@@ -42,9 +52,13 @@ class Question:
         return {name: getattr(self, name) for name in names}
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as JSON."""
+        """The same as JSON. Of subtitles only their number, and only where there are any."""
         stop = None if self.stop is None else list(self.stop)
-        return {**asdict(self), "cameras": list(self.cameras), "stop": stop}
+        values = {**asdict(replace(self, subtitles=())), "cameras": list(self.cameras), "stop": stop}
+        del values["subtitles"]
+        if not self.recall_text:
+            del values["recall_text"]
+        return values | ({"subtitles": len(self.subtitles)} if self.subtitles else {})
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from afterview.configs import UsageError
 from afterview.memory.base.errors import RepositoryError, SpecMismatch, UnreachableFrames, in_words
-from afterview.stream.ask.captions import Caption
+from afterview.stream.ask.caption import Caption
 from afterview.stream.ask.index_query import index_query
 
 if (

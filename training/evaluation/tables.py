@@ -1,16 +1,14 @@
 """Results of an evaluation: accuracies with Wilson intervals, chance, majority, evidence, mistakes. Pure."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from afterview.training.evaluation.intervals import Share, rounded
 from afterview.training.evaluation.judge import NEEDLES, is_right, plain, says_not_seen
 from afterview.training.evaluation.plan import WorldTest
 from afterview.training.world import WorldQuestion
-
-_Z = 1.959964  # standard normal quantile of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -39,34 +37,6 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Share:
-    """`right` of `asked`, with the 95 % confidence interval of the true share (Wilson 1927)."""
-
-    right: int
-    asked: int
-
-    @property
-    def value(self) -> float:
-        """The share. NaN if nothing was asked."""
-        return self.right / self.asked if self.asked else math.nan
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Lower and upper end."""
-        if not self.asked:
-            return 0.0, 1.0
-        n, p, z2 = self.asked, self.value, _Z * _Z
-        centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-        half = _Z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-        return max(0.0, centre - half), min(1.0, centre + half)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        low, high = self.interval
-        return {"accuracy": _rounded(self.value), "low": round(low, 4), "high": round(high, 4), "asked": self.asked}
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """A finished evaluation of one model."""
 
@@ -75,6 +45,7 @@ class Evaluation:
     weights: str  # the model's fingerprint
     outcomes: Sequence[Outcome]
     seconds: float
+    untrained: tuple[str, ...] = ()  # parts of the model that nothing was learnt in: then the answers mean nothing
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: the test, and one summary per recall mode."""
@@ -83,6 +54,7 @@ class Evaluation:
             "benchmark": "world",
             "model": self.model,
             "weights": self.weights,
+            "untrained": list(self.untrained),
             "seeds": [test.seeds[0], test.seeds[-1]],
             "world": test.variant,
             "frames": test.frames,
@@ -142,8 +114,8 @@ def _kind(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     wrong = Counter((plain(o.question.answer), plain(o.answer)) for o in outcomes if not o.right)
     return {
         **share(outcomes).to_dict(),
-        "chance": _rounded(sum(chances) / len(chances)),
-        "majority": _rounded(truths.most_common(1)[0][1] / len(outcomes)),
+        "chance": rounded(sum(chances) / len(chances)),
+        "majority": rounded(truths.most_common(1)[0][1] / len(outcomes)),
         "mistakes": [{"truth": truth, "said": said, "times": times} for (truth, said), times in wrong.most_common(3)],
     }
 
@@ -161,7 +133,3 @@ def markdown(table: dict[str, Any]) -> str:
 
 def _cells(name: str, row: dict[str, Any]) -> str:
     return f"| {name} | {row['accuracy']:.2f} | {row['low']:.2f}-{row['high']:.2f} | {row['asked']} |"
-
-
-def _rounded(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 4)

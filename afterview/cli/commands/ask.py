@@ -1,9 +1,11 @@
 """`afterview ask`. Loads little until it is known who answers: a service that holds the memory, or a model that is loaded here."""
 
 import argparse
+import logging
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from afterview.stream.ask.answer_record import AnswerRecord
     from afterview.stream.ask.own_model.server import ModelServer
     from afterview.stream.ask.saved_answers import Saved
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,7 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
     server = chosen_server(arguments)
     path, now = readable_memory(arguments.memory), time.time()
     streamed = not arguments.json and sys.stdout.isatty()
-    service = service_for(arguments, path) if server is None else None
+    if arguments.subtitles is not None and server is not None:
+        raise UsageError("--subtitles: a model of your own is not given any; ask without --answer-with")
+    service = service_for(arguments, path) if server is None and arguments.subtitles is None else None
     if service is None:
         record, saved = _ask_here(arguments, path, now, server, streamed=streamed)
     else:
@@ -85,6 +91,20 @@ def _question(arguments: argparse.Namespace, cameras: "list[CameraReader]", now:
     )
 
 
+def _with_subtitles(question: Question, path: Path, cameras: "list[CameraReader]") -> Question:
+    """The question with the lines of a file, whose times count from the first frame of the only camera. Raises UsageError."""
+    from afterview.stream.ask.subtitles import read_subtitles  # late: few have any
+
+    if len(cameras) != 1:
+        raise UsageError(f"--subtitles {path}: belong to one recording; name its --camera")
+    times = cameras[0].snapshot().times
+    found = read_subtitles(path)
+    if found.unreadable:
+        _LOGGER.warning("%s: %d entries cannot be read as subtitles; they are left out", path, found.unreadable)
+    begins = float(times[0]) if len(times) else 0.0
+    return replace(question, subtitles=tuple(line.moved(begins) for line in found.lines))
+
+
 def _ask_here(
     arguments: argparse.Namespace, path: Path, now: float, server: "ModelServer | None", *, streamed: bool
 ) -> "tuple[AnswerRecord, Saved]":
@@ -95,6 +115,8 @@ def _ask_here(
     memory, opened = _opened(path, arguments)
     cameras = list(opened.results.values())
     question = _question(arguments, cameras, now)
+    if arguments.subtitles is not None:
+        question = _with_subtitles(question, Path(arguments.subtitles), cameras)
     if len(cameras) == 1 and not opened.skipped:
         find_span(cameras[0].snapshot(), question, now)
     spec, announce = cameras[0].spec, for_a_question(as_json=arguments.json)

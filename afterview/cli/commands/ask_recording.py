@@ -19,6 +19,7 @@ _OF_A_MEMORY = {
     "sheet": "--sheet",
     "open": "--open",
     "answer_with": "--answer-with",
+    "subtitles": "--subtitles",
 }
 
 

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterator
 
 from afterview.cli.arguments import readable_memory
+from afterview.cli.cautions import caution_of
 from afterview.cli.output.documents import (
     describe_gap,
     describe_limits,
@@ -29,7 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Describe what a memory holds: every camera that can be read. The others are named. Fails if there is none."""
     memory = MemoryDescription.of(Memory(readable_memory(arguments.memory, measured=True)))
     if arguments.json:
-        dump(memory.to_dict(), arguments.memory)
+        document = memory.to_dict()
+        for shown, camera in zip(document["cameras"], memory, strict=True):
+            shown["model_notice"] = caution_of(camera.spec.model)
+        dump(document, arguments.memory)
         return ExitStatus.OK
     for camera in memory:
         _print(camera)
@@ -64,6 +68,8 @@ def _print(camera: CameraDescription) -> None:
         shape = f"the index alone, {camera.spec.index.width} numbers a frame; it finds frames and does not answer"
     where = " on this machine" if camera.store else ""
     print(f"  {camera.bytes / 1e6:.1f} MB{where}; model {camera.spec.model}: {shape}")
+    if (caution := caution_of(camera.spec.model)) is not None:
+        print(f"  {printable(caution)}")
     if camera.tiers.downsampled:
         print(f"  {camera.tiers.downsampled} old frames keep {tokens.tokens_per_frame // FEWER} of them")
     if (evictions := camera.evictions).last_at is not None:

@@ -67,8 +67,8 @@ def _require_model_here(memory: Path, model: str | None) -> None:
         spec = None
     name = model or (spec.model if spec else "tiny")
     require_weights(name, recorded=spec)
-    if spec is None:
-        tell_what_it_knows(memory, find_preset(name))
+    if spec is None and not (preset := find_preset(name)).new_parts:  # of those it is said when the model is loaded
+        tell_what_it_knows(memory, preset)
 
 
 def _with_options(http: HttpConfig, arguments: argparse.Namespace) -> HttpConfig:
@@ -96,4 +96,6 @@ def _load_model(name: str, index: str | None) -> "AskedModel":
         from afterview.model.catalogue.quicken import quicken
 
         quicken(model.encoders)  # they are loaded on first use
+    if model.preset.new_parts:
+        _LOGGER.warning("note: %s", model.notice)
     return model

@@ -93,7 +93,10 @@ def _answer_sheet(record: "AnswerRecord", path: Path) -> str:
     header = [
         SheetText(answer.question, "title"),
         SheetText(
-            answer.text if len(answer.parts) > 1 else f"answer: {answer.text or '(the model said nothing)'}", "result"
+            answer.text
+            if len(answer.parts) > 1 or answer.finds_only
+            else f"answer: {answer.text or '(the model said nothing)'}",
+            "result",
         ),
         SheetText(as_of(record.about)),
         *spans,

@@ -224,7 +224,7 @@ class OwnModelAnswerer:
             "random_constant": chosen.snapshot.info.random_constant,
             "recall": chosen.mode,
             "search": chosen.search,
-            **provenance_of(self._encoders.preset, question.text, searched=chosen.search != "none"),
+            **provenance_of(self._encoders.preset, question.sought, searched=chosen.search != "none"),
             "cut": reply.cut or None,
         }
 

@@ -69,7 +69,7 @@ def answered(document: Document, base: str | None) -> Result:
     if shown:
         own_model = any("answered_by" in one for one in data["cameras"])
         words = evidence_in_words(document.get("evidence_kind"), own_model=own_model)
-        title = f"Evidence, strongest first{f' ({words})' if words else ''}"
+        title = f"Evidence{f' ({words})' if words else ''}, strongest first"
         lines += ["", _title(title, shown, data["evidence"], base)]
         number = "score" if document.get("finds_only") else "weight"
         lines += [_line(item, f"{number} {item['weight']:.2f}") for item in shown]

@@ -107,7 +107,7 @@ def test_the_shipped_preset_needs_one_model_whose_sizes_are_those_of_the_publish
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"checkpoint": "owner/name"}, "exactly one of: checkpoint, vision with language, architecture, finds_only"),
+        ({"checkpoint": "owner/name"}, "exactly one of: checkpoint, encoder with decoder, architecture, finds_only"),
         ({"index_encoder": None}, "finds_only needs an index_encoder"),
         ({"recall": {"budget": 8}}, "so recall means nothing; remove it"),
         ({"finds_only": "perhaps"}, "finds_only"),

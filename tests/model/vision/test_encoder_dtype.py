@@ -149,9 +149,19 @@ def test_what_cannot_be_read_counts_as_not_measured() -> None:
     for key, wrong in (("costs", None), ("costs", {"costs": [{"dtype": "int8"}]}), ("machine", 5), ("encoder", [])):
         measured_path().write_text(json.dumps([{**entry, key: wrong}, 7, None]))
         assert isinstance(quicken(small_encoders(), machine), list)
-    entry["costs"]["costs"][0]["cpu_s_per_frame"] = 0
-    measured_path().write_text(json.dumps([entry]))
-    assert read_costs(machine) == []
+    for key, wrong in (
+        ("cpu_s_per_frame", 0),
+        ("cpu_s_per_frame", float("nan")),
+        ("worst_cosine", "1"),
+        ("dtype", "int4"),
+        ("dtype", []),
+    ):
+        cost = {**entry["costs"]["costs"][0], key: wrong}
+        measured_path().write_text(json.dumps([{**entry, "costs": {**entry["costs"], "costs": [cost]}}]))
+        assert read_costs(machine) == []
+    for key, wrong in (("at", 1e300), ("at", None), ("load", {}), ("geometry", None), ("geometry", [])):
+        measured_path().write_text(json.dumps([{**entry, "costs": {**entry["costs"], key: wrong}}]))
+        quicken(small_encoders(), machine)
 
 
 def test_measuring_gives_every_dtype_and_batch_that_is_not_too_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,14 @@
 """Frames that hardly differ from one before reuse its features: only within the bound, never across a gap, counted."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from afterview.cli.main import main
 from afterview.configs import UsageError
 from afterview.memory.base.records import FrameRecord, TimeBasis
 from afterview.stream.ingest.encode import EncodeStage, encode_groups
@@ -103,7 +107,7 @@ def test_not_more_often_than_allowed_in_a_row() -> None:
     assert taken_from(camera) == [0] * (MOST_IN_A_ROW + 1) + [MOST_IN_A_ROW + 1] * (MOST_IN_A_ROW + 1)
 
 
-@pytest.mark.parametrize("between", [Interruption("lost"), Dropped(3), Joint("not recorded"), "silence"])
+@pytest.mark.parametrize("between", [Interruption("lost"), Dropped(3), Joint("not recording"), "silence"])
 def test_never_across_a_gap(between: Any) -> None:
     encoders, late = Encoders(), 60.0 if between == "silence" else 4.0
     items = [frame(t, 7, encoders) for t in range(4)]
@@ -172,6 +176,35 @@ def test_off_is_bit_identical_to_encoding_every_frame(levels: list[int], batch: 
         for key in fields(FrameRecord):
             np.testing.assert_equal(getattr(one, key.name), getattr(other, key.name))
     assert camera.stats.features_reused == 0
+
+
+def test_a_replay_counts_what_it_reused_for_itself_and_for_the_camera(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video, memory = tmp_path / "still.mp4", str(tmp_path / "memory")
+    with av.open(str(video), "w") as container:
+        stream = container.add_stream("mpeg4", rate=2)
+        stream.width = stream.height = 64
+        for number in range(16):  # 8 s: black, then white from 4 s on
+            picture = np.full((64, 64, 3), 0 if number < 8 else 255, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        container.mux(stream.encode())
+    replay = ["replay", str(video), "--memory", memory, "--camera", "yard", "--json"]
+    for start, option, expected, total in (
+        ("08:00", ["--reuse-features", "1"], 6, 6),
+        ("09:00", [], 0, 6),
+        ("10:00", ["--reuse-features", "1"], 6, 12),
+    ):
+        assert main([*replay, "--start", f"2026-11-27T{start}", *option]) == 0
+        recorded = json.loads(capsys.readouterr().out)["cameras"][0]
+        assert (recorded["recorded"], recorded["features_reused"]) == (8, expected)
+        assert main(["info", "--memory", memory, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["cameras"][0]["features_reused"] == total
+    assert main(["info", "--memory", memory]) == 0
+    assert "12 frames took the features of a frame before" in capsys.readouterr().out
+    for wrong in ("-1", "33", "nan", "x"):
+        assert main([*replay, "--reuse-features", wrong]) == 2
+        assert "--reuse-features" in capsys.readouterr().err
 
 
 def test_a_camera_whose_frames_cannot_be_encoded_fails_alone() -> None:

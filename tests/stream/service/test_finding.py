@@ -1,5 +1,6 @@
 """A service whose model only finds frames: every door says so, and what answers a question does."""
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from tests.stream.service.mcp.conftest import call, text_of
 from tests.support.memory_world import START
 from tests.support.model_server import model_server
 from tests.support.openai_client import client_of, user
-from tests.support.pictured import record_pictured
+from tests.support.pictured import gray_jpeg, record_pictured
 from tests.support.service import ServiceHere, sent_events
 from tests.support.siglip2 import write_search_preset
 
@@ -68,3 +69,18 @@ def test_a_model_server_answers_all_questions(finding: Any, recorded: Path, ques
         assert len(server.chats) == 1
     assert (found["finds_only"], found["evidence_kind"]) == (False, "index")
     assert found["provenance"]["verdict"]["verdict"] == "confirmed"
+
+
+def test_a_picture_that_comes_with_the_question_is_searched_too(finding: Any, recorded: Path) -> None:
+    picture = f"data:image/jpeg;base64,{base64.b64encode(gray_jpeg(90)).decode()}"
+    parts = [{"type": "image_url", "image_url": {"url": picture}}, {"type": "text", "text": "Describe the picture"}]
+    with ServiceHere(recorded, finding) as service:
+        client = client_of(service)
+        answer = client.chat.completions.create(
+            model="afterview", messages=[{"role": "user", "content": parts}], temperature=0.5
+        ).to_dict()
+    assert answer["choices"][0]["message"]["content"].startswith("Best frames: ")
+    assert SAYS in answer["choices"][0]["message"]["content"]
+    assert answer["afterview"]["finds_only"]
+    assert "temperature not used: no text is generated" in answer["afterview"]["notice"]
+    assert answer["usage"]["total_tokens"] == 0

@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from afterview.cli.commands.evaluate import parse_seeds
+from afterview.cli.commands.evaluate_world import parse_seeds
 from afterview.cli.main import main
 from afterview.configs import UsageError
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.training.base.errors import WorldError
+from afterview.training.evaluation.intervals import Share
 from afterview.training.evaluation.judge import clock_seconds, is_right, length_seconds, plain, says_not_seen
 from afterview.training.evaluation.plan import WorldTest, questions_for
-from afterview.training.evaluation.tables import Outcome, Share, markdown, summary
+from afterview.training.evaluation.tables import Outcome, markdown, summary
 from afterview.training.evaluation.worlds import with_recall
 from afterview.training.world import WorldQuestion, read_truth
 from afterview.training.world.facts import KINDS

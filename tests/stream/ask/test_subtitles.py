@@ -1,0 +1,154 @@
+"""Subtitles: the files that are read, what of them a question shows, and that none comes from after the moment asked."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from afterview.cli.main import main
+from afterview.configs import UsageError
+from afterview.memory.directory import Memory
+from afterview.model.checkpoint.models import AfterviewModel
+from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.question import Question
+from afterview.stream.ask.subtitles import (
+    MOST_CHARACTERS,
+    Subtitle,
+    before_question,
+    clock_seconds,
+    read_subtitles,
+    shown_lines,
+)
+from afterview.stream.ingest.config import IngestConfig
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
+from afterview.stream.source.address.address import parse_source
+from tests.support.clips import make_clip
+from tests.support.presets import small_model
+
+SRT = (
+    '\ufeff1\r\n00:00:01,000 --> 00:00:02,500\r\n<font color="white" size=".72c">Hello &amp; welcome</font>\r\n\r\n'
+    "2\r\n00:00:05.000 --> 00:00:06\r\ntwo\r\nlines\r\n\r\n3\r\nnot a time --> 00:00:09,000\r\nlost\r\n"
+)
+
+
+def written(tmp_path: Path, name: str, text: str) -> Path:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_subrip_is_read_with_its_oddities(tmp_path: Path) -> None:
+    found = read_subtitles(written(tmp_path, "a.srt", SRT))
+    assert found.lines == (Subtitle(1.0, 2.5, "Hello & welcome"), Subtitle(5.0, 6.0, "two lines"))
+    assert found.unreadable == 1
+
+
+def test_webvtt_is_read(tmp_path: Path) -> None:
+    text = "WEBVTT\n\nNOTE a remark\n\n00:01.000 --> 00:02.000 align:start\n<v Ann>Hi\n"
+    assert read_subtitles(written(tmp_path, "a.vtt", text)).lines == (Subtitle(1.0, 2.0, "Hi"),)
+
+
+def test_both_shapes_of_longvideobench_are_read_and_moved_to_the_clip(tmp_path: Path) -> None:
+    one = [
+        {"timestamp": [100.5, 102], "text": "a"},
+        {"timestamp": [103, None], "text": "b"},
+        {"timestamp": [1, 2], "text": "old"},
+    ]
+    other = [{"start": "00:01:40.500", "end": "00:01:42.000", "line": "a"}, {"start": "x", "end": "y", "line": "bad"}]
+    found = read_subtitles(written(tmp_path, "a.json", json.dumps(one)), begins_s=100, ends_s=9.5)
+    assert found.lines == (Subtitle(0.5, 2.0, "a"), Subtitle(3.0, 9.5, "b"))
+    found = read_subtitles(written(tmp_path, "b.json", json.dumps(other)), begins_s=100)
+    assert (found.lines, found.unreadable) == ((Subtitle(0.5, 2.0, "a"),), 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.srt", "no times", "holds no subtitles"),
+        ("a.json", "{}", "no list"),
+        ("a.json", "[" * 99_999, "cannot be read"),
+    ],
+)
+def test_what_holds_no_subtitles_is_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_subtitles(written(tmp_path, name, text))
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_subtitles(tmp_path / "nowhere.srt")
+
+
+def test_no_line_from_after_the_moment_is_shown() -> None:
+    lines = [Subtitle(second, second + 0.9, f"line {second}") for second in range(10)]
+    assert [line.text for line in shown_lines(lines, 2.95, 5.0)[0]] == ["line 3", "line 4", "line 5"]
+    assert before_question([], "What?") == "What?"
+    assert before_question(lines[:1], "What?") == "This video's subtitles are listed below:\nline 0\nWhat?"
+
+
+def test_too_many_lines_are_thinned_evenly_and_counted() -> None:
+    lines = [Subtitle(float(second), second + 1.0, f"{second:09}") for second in range(MOST_CHARACTERS // 5)]
+    kept, left_out = shown_lines(lines, 0, 1e9)
+    assert sum(len(line.text) + 1 for line in kept) <= MOST_CHARACTERS
+    assert left_out + len(kept) == len(lines)
+    assert kept[0].start == 0
+    assert kept[-1].start > 0.99 * len(lines)
+
+
+def test_times_of_any_form() -> None:
+    assert [clock_seconds(text) for text in ("01:02:03,5", "02:03", 7, 7.5, "8.25")] == [3723.5, 123, 7, 7.5, 8.25]
+    assert [clock_seconds(text) for text in ("", "soon", -1, True, None, float("nan"))] == [None] * 6
+
+
+@pytest.fixture(scope="module")
+def model() -> AfterviewModel:
+    return small_model()
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory: pytest.TempPathFactory, model: AfterviewModel) -> Path:
+    """One camera with eight frames."""
+    place = tmp_path_factory.mktemp("memory")
+    clip = make_clip(place / "clip.mp4", frames=16, rate=2)
+
+    async def replay() -> None:
+        async with Session(place / "cameras", model.encoders) as session:
+            session.add("a", IngestConfig(parse_source(str(clip)), live=False, start=1000.0))
+            await session.run()
+
+    run_loop(replay())
+    return place / "cameras"
+
+
+def test_the_model_reads_what_had_begun_by_the_moment_asked(memory: Path, model: AfterviewModel) -> None:
+    answerer = Answerer(Memory(memory), model)
+    lines = tuple(Subtitle(1000.0 + second, 1000.5 + second, f"word{second}") for second in range(8))
+
+    def prompt(at: float | None, *own: Subtitle) -> str:
+        planned = answerer.plan("a", Question("Who?", at=at, subtitles=own), 2000.0).prompt
+        assert model.tokenizer is not None
+        return str(model.tokenizer.decode(planned.after))
+
+    assert "word2\nWho?" in prompt(1002.0, *lines)
+    assert "word3" not in prompt(1002.0, *lines)
+    assert "word7\nWho?" in prompt(None, *lines)
+    assert prompt(1002.0) == prompt(1002.0, replace(lines[5]))  # none yet: as without
+    answer = answerer.ask(Question("Who?", ("a",), subtitles=lines, max_new_tokens=1))
+    assert answer.parts[0].provenance["subtitles_left_out"] == 0
+
+
+def test_frames_are_recalled_by_their_own_text(memory: Path, model: AfterviewModel) -> None:
+    asked: list[str] = []
+    answerer = Answerer(Memory(memory), replace(model, preset=model.preset.model_copy(update={"recall": model.preset.recall.model_copy(
+        update={"budget": 4, "window": 1, "nearest": 2})})))  # fmt: skip
+    plain = answerer._embed
+    answerer._planner._embed = lambda text: (asked.append(text), plain(text))[1]  # type: ignore[func-returns-value]
+    answerer.ask(Question("Choose one.\nA. red", ("a",), recall_text="a red ring", max_new_tokens=1))
+    assert asked == ["a red ring"]
+
+
+def test_the_command_reads_a_file_and_refuses_what_is_none(
+    memory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["ask", "Who?", "--memory", str(memory), "--subtitles"]
+    assert main([*arguments, str(tmp_path / "none.srt")]) == 2
+    assert "none.srt: cannot be read" in capsys.readouterr().err

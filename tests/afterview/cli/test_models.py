@@ -42,9 +42,10 @@ def test_every_preset_is_in_the_catalogue_with_sizes_that_its_geometry_gives() -
 def test_which_preset_fits_a_machine() -> None:
     assert fitting(141 * 10**9, 10**12)[0] == "hour-llava-7b"
     assert fitting(16 * 10**9, 10**12)[0] == "hour-llava-3b"
-    assert fitting(4 * 10**9, 10**12) == (None, None)
-    assert fitting(None, 32 * 10**9) == (None, "hour-llava-3b")
-    assert fitting(None, 4 * 10**9) == (None, None)
+    assert fitting(4 * 10**9, 10**12) == ("search", None)
+    assert fitting(None, 32 * 10**9) == ("search", "hour-llava-3b")
+    assert fitting(None, 4 * 10**9) == ("search", None)
+    assert fitting(None, 10**9) == (None, None)
 
 
 def test_the_list_says_what_is_here_and_invents_no_speed(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -127,6 +127,14 @@ def test_mvbench_asks_about_a_part_and_says_which_tasks_are_missing(tmp_path: Pa
     assert read("mvbench", tmp_path, split="action_sequence").items[0].start_s is None
 
 
+def test_hourvideo_leaves_out_options_that_are_pictures(tmp_path: Path) -> None:
+    reading = made("hourvideo", tmp_path)
+    assert [(item.id, item.truth, item.groups) for item in reading.items] == [
+        ("q1", "A", {"task": "perception/visual", "part": "perception"})
+    ]
+    assert (reading.problems["options are pictures"], reading.problems["no answer published"]) == (1, 1)
+
+
 def test_own_questions_from_csv(tmp_path: Path) -> None:
     one, other = made("own", tmp_path, subtitles=True).items
     assert (one.prompt, one.truth, one.groups) == ("Which colour?\nA. red\nB. blue", "A", {"category": "colour"})

@@ -5,6 +5,7 @@ import argparse
 from afterview.cli.parsers.common import MODEL, Commands, add_command, add_json, add_verbosity
 from afterview.cli.parsers.evaluate_ablations import add_evaluate_ablations
 from afterview.cli.parsers.evaluate_retrieval import add_evaluate_retrieval
+from afterview.cli.parsers.evaluate_worker import add_evaluate_worker
 from afterview.cli.parsers.strict import strict
 
 
@@ -25,6 +26,7 @@ def add_evaluate_command(commands: Commands) -> None:
     _add_cost(actions)
     add_evaluate_ablations(actions)
     add_evaluate_retrieval(actions)
+    add_evaluate_worker(actions)
 
 
 def _add_action(

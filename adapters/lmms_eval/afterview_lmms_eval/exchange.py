@@ -42,7 +42,9 @@ class Worker:
         """command: how Afterview is started in its own environment, such as /opt/afterview/bin/afterview. work: for memories of videos."""
         words = shlex.split(command) if isinstance(command, str) else list(command)
         # Variables of this environment would lead the other Python to packages of this one.
-        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "VIRTUAL_ENV")}
+        environment = {
+            name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
+        }
         try:
             self._process = subprocess.Popen(
                 [*words, "evaluate", "worker", "--model", model, "--work", work, "--quiet"],

@@ -46,7 +46,7 @@ class _Afterview(lmms):
         return [self._rounds(request) for request in requests]
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Minus the log-likelihood of each continuation: lmms-eval takes the smallest number as the best. And whether it is the greedy one."""
+        """Minus the log-likelihood of each continuation (lmms-eval takes the smallest as the best), and whether it is the greedy one."""
         raise NotImplementedError(
             "lmms-eval compares likelihoods for simple models only; run this task with --force_simple"
         )

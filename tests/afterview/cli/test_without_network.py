@@ -73,6 +73,9 @@ NAMES = [  # what is asked for; FILE: a preset file of the user's own
 ]
 ANSWERS = {
     "ask --recording",
+    "evaluate needle",
+    "evaluate run",
+    "evaluate worker",
     "evaluate world",
     "extract",
     "train",
@@ -122,6 +125,10 @@ def doors(model: str, place: Path, clip: str) -> dict[str, list[str]]:
         "reembed": ["reembed", *here, *chosen],
         "extract": ["extract", clip, "--out", str(place / "bank"), *chosen],
         "evaluate world": ["evaluate", "world", *chosen],
+        "evaluate needle": ["evaluate", "needle", "--out", str(place / "needles"), *chosen],
+        "evaluate retrieval": ["evaluate", "retrieval", *chosen],
+        "evaluate worker": ["evaluate", "worker", "--work", str(place / "worker"), *chosen],
+        "evaluate run": ["evaluate", "run", "own", "--data", str(place), "--out", str(place / "results"), *chosen],
     }
 
 

@@ -37,12 +37,13 @@ from afterview.training.core.trainer import LOG, Trainer
 from afterview.training.data.report import REPORT, ItemReport
 from afterview.training.tiny.flash import WINDOWS, FlashRecipe, make_flash
 from afterview.training.tiny.make import PARTS, make
+from afterview.training.tiny.needle_lessons import BANK, NeedleRecipe, teach_needles
 from afterview.training.tiny.recipe import Recipe
 
 _LOGGER = logging.getLogger(__name__)
 
 CURVES = "curves.png"
-_TRAINING_FILES = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, CURVES, "model", ADAPTER, WINDOWS, *PARTS)
+_TRAINING_FILES = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, CURVES, "model", ADAPTER, WINDOWS, BANK, *PARTS)
 _DIVISION = ("batch", "accumulate")  # how the samples of a step are divided; may change when a training is resumed
 
 
@@ -103,6 +104,11 @@ def train(
         with removed_if_unused(out):
             make_flash(small, out, progress=progress)
         return _finished(out / "study", out / "model", small.study.trainer.length)
+    if is_recipe(config, "needle_bank"):
+        lessons = load(config, NeedleRecipe)
+        with removed_if_unused(out):
+            teach_needles(lessons, out, progress=progress)
+        return _finished(out / "study", out / "model", lessons.study.trainer.length)
     with removed_if_unused(out):
         return train_stage(load(config, StageConfig), out, cpu=cpu, progress=progress)
 

@@ -72,15 +72,15 @@ def ingest_worlds(test: WorldTest, encoders: Encoders, directory: Path, *, progr
 
 
 def ask_all(
-    test: WorldTest, model: AfterviewModel, directory: Path, *, report: Report | None = None
+    test: WorldTest, model: AfterviewModel, directory: Path, *, report: Report | None = None, skip: int = 0
 ) -> Iterator[Outcome]:
-    """Ask every question under every recall mode. report: questions asked, questions in all."""
+    """Ask every question under every recall mode. report: questions asked, and in all. skip: so many first questions are not asked."""
     models = {mode: with_recall(model, mode) for mode in test.recall}
     footage = {seed: test.footage(seed) for seed in test.seeds}
     questions = [(seed, question) for seed, shown in footage.items() for question in questions_for(shown, test)]
     answerers: dict[RecallMode, Answerer] = {}
-    for done, (seed, question) in enumerate(questions, 1):
-        if done == 1 or seed != questions[done - 2][0]:
+    for done, (seed, question) in enumerate(questions[skip:], skip + 1):
+        if done == skip + 1 or seed != questions[done - 2][0]:
             memory = Memory(directory / footage[seed].memory)
             answerers = {mode: Answerer(memory, limited, times_since_start=True) for mode, limited in models.items()}
         for mode, answerer in answerers.items():

@@ -58,6 +58,7 @@ class Exchange:
         self._server, self._on_sent, self._cancel = server, on_sent, cancel
         self._began = self._first = 0.0
         self._requests = 0
+        self._status: int | None = None  # of the last response
 
     def ask(self, body: Mapping[str, Any], on_text: Callable[[str], None] | None = None) -> Reply:
         """The answer to a chat. body: without `model` and `stream`. Raises ModelServerError, Cancelled."""
@@ -91,7 +92,9 @@ class Exchange:
         return self._began + self._server.timeout_s - time.monotonic()
 
     def _error(self, what: str, remedy: str) -> ModelServerError:
-        return ModelServerError(f"the model server {self._server.host} {what}; {remedy}")
+        error = ModelServerError(f"the model server {self._server.host} {what}; {remedy}")
+        error.status, error.what = self._status, f"{self._server.host} {what}"
+        return error
 
     async def _ask(self, body: Mapping[str, Any], words: Words) -> Reply:
         import httpx2  # late: only such questions need it
@@ -161,6 +164,7 @@ class Exchange:
         if content is not None:
             self._requests += 1
             self._on_sent(len(content))
+        self._status = None
         try:
             try:
                 response = await asyncio.wait_for(
@@ -168,6 +172,7 @@ class Exchange:
                 )
             except TimeoutError:
                 raise self._error(f"said nothing for {self._server.first_token_s:g} s", _SLOW) from None
+            self._status = response.status_code
             try:
                 yield response
             finally:

@@ -8,7 +8,7 @@ from typing import Any
 
 from afterview.cli.arguments import names_in, positive_duration, require_count, require_directory, require_model
 from afterview.cli.commands.evaluate_world import parse_seeds
-from afterview.cli.models import load_model_encoders
+from afterview.cli.models import load_model_encoders, require_weights
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import announced, progress
 from afterview.configs import ExitStatus, UsageError
@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     for option in ("--data", "--work", "--out"):
         if (given := getattr(arguments, option[2:])) is not None:
             require_directory(option, given)
+    require_weights(arguments.model)
     with tempfile.TemporaryDirectory(prefix="afterview-retrieval-") as temporary:
         work = Path(arguments.work or Path(temporary) / "work")
         out = Path(arguments.out or Path(temporary) / "out")

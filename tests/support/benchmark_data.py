@@ -143,6 +143,17 @@ def mv_bench(directory: Path, **options: Any) -> Path:
     return lay_out(directory, files, ["video/perception/videos/v.mp4", "video/star/Charades_v1_480/v.mp4"], **options)
 
 
+def hour_video(directory: Path, **options: Any) -> Path:
+    test = QUESTION + "".join(f"\n{letter}. {colour}" for letter, colour in zip("ABCD", COLOURS, strict=True))
+    rows = [
+        {"qid": "q1", "task": "perception/visual", "mcq_test": test, "correct_answer_label": "A"},
+        {"qid": "q2", "task": "reasoning/spatial/layout", "mcq_test": "Which picture?", "correct_answer_label": "A"},
+        {"qid": "q3", "task": "perception/visual", "mcq_test": test},
+    ]
+    files = {"json/hourvideo_release_v1_0.json": {"h-1": {"video_metadata": {}, "benchmark_dataset": rows}}}
+    return lay_out(directory, files, ["videos/h-1.mp4"], **options)
+
+
 def own(directory: Path, **options: Any) -> Path:
     text = (
         "id,video,question,option_a,option_b,answer,category,subtitles\n1,v.mp4,Which colour?,red,blue,A,colour,v.srt\n"
@@ -153,7 +164,7 @@ def own(directory: Path, **options: Any) -> Path:
 
 MADE = {
     "video-mme": video_mme, "longvideobench": long_video_bench, "lvbench": lv_bench, "mlvu": mlvu, "tempcompass": temp_compass,
-    "egoschema": ego_schema, "charades-sta": charades, "vnbench": vn_bench, "mvbench": mv_bench, "own": own,
+    "egoschema": ego_schema, "charades-sta": charades, "vnbench": vn_bench, "mvbench": mv_bench, "hourvideo": hour_video, "own": own,
 }  # fmt: skip
 
 

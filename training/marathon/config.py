@@ -59,7 +59,7 @@ class EndpointConfig(Schema):
 
     kind: Literal["openai"]
     url: str = Field(min_length=1)
-    model: str | None = None  # None: the only one that the server has
+    model: str = Field(min_length=1)  # as the server calls it; answers are kept by it
     key_variable: str | None = None  # the environment variable that holds the key
     timeout_s: float = Field(default=180.0, gt=0, le=86_400)  # of one request, waits for a busy server included
     answers: Literal["schema", "object", "text"] = (

@@ -56,6 +56,7 @@ def _worlds(arguments: argparse.Namespace, work: Path, out: Path) -> dict[str, A
         raise UsageError(f"--clip {arguments.clip}: give 1s to 1h, in whole seconds")
     ways = names_in("--queries", arguments.queries)
     test = WorldTest(seeds=parse_seeds(arguments.seeds), frames=arguments.frames, questions=arguments.questions)
+    require_weights(arguments.model)
     with announced("starting"):
         from afterview.training.evaluation.retrieval.queries import QUERIES  # late: loads torch
         from afterview.training.evaluation.retrieval.worlds import Timing, retrieve, row_ids
@@ -88,6 +89,7 @@ def _worlds(arguments: argparse.Namespace, work: Path, out: Path) -> dict[str, A
 
 
 def _moments(arguments: argparse.Namespace, work: Path, out: Path) -> dict[str, Any]:
+    require_weights(arguments.model)
     with announced("starting"):
         from afterview.training.evaluation.fingerprint import files_fingerprint
         from afterview.training.evaluation.retrieval.momentseeker import rank, read_momentseeker, row_ids

@@ -225,9 +225,10 @@ class Watched:
         """Newest frame seen, its age, first token, and what the memory held at that time. missing_frames: seconds without a frame."""
         held = int(np.searchsorted(self._times, time + _EXACT, side="right"))
         newest = None if math.isinf(reply.newest_s) else round(reply.newest_s, 3)
+        first = None if reply.first_token_s is None else round(reply.first_token_s, 4)
         return {
             "at_s": time, "newest_frame_s": newest, "lag_s": None if newest is None else round(time - newest, 3),
-            "first_token_s": reply.first_token_s, "frames": reply.frames, "memory_frames": held,
+            "first_token_s": first, "frames": reply.frames, "memory_frames": held,
             "memory_bytes": held * self._frame_bytes, "missing_frames": max(0, int(time) + 1 - held),
         }  # fmt: skip
 

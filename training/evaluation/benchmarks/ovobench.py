@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from afterview.stream.ask.subtitles import clock_seconds
 from afterview.training.evaluation.benchmarks.base import LETTERS, Benchmark, Item, Options, Reading
-from afterview.training.evaluation.benchmarks.files import Data, as_list, lettered
+from afterview.training.evaluation.benchmarks.files import Data, as_list, is_file, lettered
 from afterview.training.evaluation.benchmarks.scoring import (
     choice_score,
     contains,
@@ -98,17 +98,15 @@ def _add_forward(data: Data, row: Mapping[str, Any], task: str, key: str) -> Non
             data.problems.add("time unreadable", own)
             continue
         if task == "REC":
-            what, value = f"How many times did they {data.text(row, 'activity')}?", test.get("count")
+            what, value = f"How many times did they {data.text(row, 'activity')}?", data.text(test, "count")
         else:
             what = data.text(test, "step") if task == "SSR" else data.text(row, "question")
-            value = {0: "No", 1: "Yes"}.get(test.get("type"))
-        if value is None or isinstance(value, bool):
+            value = {"0": "No", "1": "Yes"}.get(data.text(test, "type"), "")
+        if not value:
             data.problems.add("no answer published", own)
         elif (found := _video(data, row, own)) is not None:
             prompt = _FORWARD[task].format(what=what)
-            data.add(
-                Item(own, found, what, prompt, truth=str(value), groups={"mode": "forward", "task": task}, at_s=time)
-            )
+            data.add(Item(own, found, what, prompt, truth=value, groups={"mode": "forward", "task": task}, at_s=time))
     if not isinstance(tests, list) or not tests:
         data.problems.add("no answer published", key)
 
@@ -117,7 +115,7 @@ def _video(data: Data, row: Mapping[str, Any], key: str) -> Path | None:
     """The source video; else the clip that was cut at this moment, which the memory then holds up to its end."""
     clips = data.find(f"chunked_videos/{key}.mp4") if key.replace("_", "").isalnum() else []
     if clips and not any(
-        (data.directory / folder / data.text(row, "video")).is_file() for folder in ("src_videos", "videos", ".")
+        is_file(data.directory / folder / data.text(row, "video")) for folder in ("src_videos", "videos", ".")
     ):
         return clips[0]
     return data.video(row.get("video"), "src_videos", "videos", "data/src_videos", where=key)
@@ -128,7 +126,7 @@ def _score(item: Item, answer: str) -> Mapping[str, float]:
         return _choice(item, answer)
     if item.groups["task"] == "REC":
         return {
-            "strict": float(one_number(answer) == int(item.truth) if item.truth.isdecimal() else False),
+            "strict": float(str(one_number(answer)) == item.truth),
             "official": float(joined_digits(answer) == item.truth),
         }
     official = answer == item.truth[0] or item.truth in answer

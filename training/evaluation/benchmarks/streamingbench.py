@@ -20,6 +20,7 @@ from afterview.training.evaluation.benchmarks.scoring import choice_score, first
 SETS: Final = ("real", "omni", "sqa", "proactive")
 POLL_S: Final = 1.0
 AFTER_TRUTH_S: Final = 4.0
+MOST_POLLS: Final = 3600  # of one question; the videos last half an hour at most
 _ROLE: Final = "You are an advanced {what} question-answering AI assistant. You have been provided with "
 _LETTER: Final = (
     "choosing from the four options provided. Respond with only the letter (A, B, C, or D) of the correct option."
@@ -121,6 +122,9 @@ def _add_proactive(
     truth_s, output = clock_seconds(row.get("ground_truth_time_stamp")), data.text(row, "ground_truth_output")
     if truth_s is None or not output:
         data.problems.add("no answer published", f"{key}: {row.get('ground_truth_time_stamp')!r} {output!r}")
+        return
+    if truth_s - at_s > MOST_POLLS * POLL_S:
+        data.problems.add("truth too long after the question", key)
         return
     count = int((truth_s + AFTER_TRUTH_S - at_s) // POLL_S)
     polls = tuple(at_s + POLL_S * (number + 1) for number in range(count))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from afterview.configs import UsageError
-from afterview.stream.ask.own_model.errors import ModelServerError
+from afterview.stream.ask.own_model.errors import ModelServerBusy, ModelServerError
 from afterview.stream.ask.own_model.exchange import Exchange
 from afterview.stream.ask.own_model.server import ModelServer, split_address
 from afterview.training.base.errors import EndpointError
@@ -22,6 +22,7 @@ _WRONG_SETTINGS: Final = frozenset(
 )  # no other request would fare better
 _FIRST_WAIT_S: Final = 0.5  # doubled with each try
 _LONGEST_WAIT_S: Final = 30.0
+_LONGEST_BUSY_S: Final = 900.0  # that a busy server may ask to wait
 _MOST_FAILURES: Final = (
     20  # requests one after another that failed, after which the run ends instead of failing item by item
 )
@@ -80,8 +81,12 @@ class Endpoint:
                 if error.status == 400 or error.status == 413 or number == self._config.tries:
                     self._failed(what)
                     raise ItemFailed(what) from None
-                wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (number - 1))
-                self._stopped.wait(wait * random.uniform(0.5, 1.0))  # so that many threads do not come back together
+                wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (number - 1)) * random.uniform(
+                    0.5, 1.0
+                )  # not all at once
+                if isinstance(error, ModelServerBusy):
+                    wait = max(wait, min(error.retry_after_s, _LONGEST_BUSY_S))
+                self._stopped.wait(wait)
                 continue
             with self._lock:
                 self._failures = 0

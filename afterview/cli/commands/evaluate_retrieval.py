@@ -24,7 +24,6 @@ def run(arguments: argparse.Namespace) -> int:
     for option in ("--data", "--work", "--out"):
         if (given := getattr(arguments, option[2:])) is not None:
             require_directory(option, given)
-    require_weights(arguments.model)
     with tempfile.TemporaryDirectory(prefix="afterview-retrieval-") as temporary:
         work = Path(arguments.work or Path(temporary) / "work")
         out = Path(arguments.out or Path(temporary) / "out")

@@ -243,7 +243,10 @@ def _encoded(row: Row) -> bytes:
         if isinstance(score, str) or not 0 <= score <= 1:  # NaN too
             raise ResultsError(f"item {row.id!r}: its score {name} is {score!r}; a score is a number from 0 to 1")
     value = {**row.to_dict(), "scores": {name: float(score) for name, score in row.scores.items()}}
-    line = json.dumps(value, ensure_ascii=True, allow_nan=False).encode() + b"\n"
+    try:
+        line = json.dumps(value, ensure_ascii=True, allow_nan=False).encode() + b"\n"
+    except (ValueError, TypeError) as error:  # NaN of a broken model, for example
+        raise ResultsError(f"item {row.id!r}: what is to be kept of it is no JSON ({error})") from None
     if len(line) > LONGEST_LINE:
         raise ResultsError(f"item {row.id!r} takes {len(line)} bytes; at most {LONGEST_LINE} are kept")
     return line

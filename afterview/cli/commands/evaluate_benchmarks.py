@@ -63,6 +63,10 @@ def _run(arguments: argparse.Namespace) -> int:
         if value is not None:
             require_count(option, value, 1)
     require_directory("--out", arguments.out)
+    if Path(arguments.out).resolve() == data.resolve():
+        raise UsageError(
+            f"--out {arguments.out}: is the directory of the data, whose tables are read; give another one"
+        )
     if arguments.work:
         require_directory("--work", arguments.work)
     require_model(arguments.model)

@@ -144,13 +144,15 @@ class ResultsWriter:
     ) -> dict[str, Any]:
         """Write results.json and return it. order: ids of all items that were to be answered. problems: of the data, as the reader counted
         them. more: further keys of the document, JSON-able. Rows of several processes are read again."""
-        rows = {row.id: row for row in read_rows(self.directory)}
-        asked = [rows[one] for one in order if one in rows]
-        document = {
-            **self.run, "finished": _now(), "complete": len(asked) == len(order), "items": len(order),
-            "answered": len(asked), "problems": [dict(problem) for problem in problems], **tables(asked), **more,
-        }  # fmt: skip
-        write_file(self.directory / DOCUMENT, encode_json(document))
+        with file_lock(self.directory / ".run.lock"):  # of two that end together, the later sees the rows of both
+            rows = {row.id: row for row in read_rows(self.directory)}
+            asked = [rows[one] for one in order if one in rows]
+            document = {
+                **(_read_run(self.directory) or self.run), "finished": _now(), "complete": len(asked) == len(order),
+                "items": len(order), "answered": len(asked), "problems": [dict(problem) for problem in problems],
+                **tables(asked), **more,
+            }  # fmt: skip
+            write_file(self.directory / DOCUMENT, encode_json(document))
         return document
 
     def _opened(self) -> IO[bytes]:
@@ -276,6 +278,7 @@ def _read_run(directory: Path) -> dict[str, Any] | None:
         value = None
     if not isinstance(value, dict) or value.get("format") != FORMAT or not isinstance(value.get("runs"), list):
         raise ResultsError(f"{path}: is not of the format '{FORMAT}'; choose another directory")
+    value.pop("checksum", None)
     return value
 
 

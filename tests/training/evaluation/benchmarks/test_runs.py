@@ -249,11 +249,20 @@ def test_several_processes_share_the_videos(tmp_path: Path, monkeypatch: pytest.
         Item(f"{video}-{n}", Path(f"{video}.mp4"), "?", "?", {"A": "x", "B": "y"}, "A") for video in "abc" for n in "12"
     )
     reading, identity = Reading(items, Problems(), ()), RunIdentity("benchmark", "own", "", "", "")
-    for process in (1, 0):
-        work = Work(BENCHMARKS["own"], items, lambda video: video, lambda memory: Scripted(), share=Share(process, 2))
+
+    def recorded(video: Path) -> Path:
+        if video.name == "b.mp4" and not there:
+            raise BenchmarkError("no picture")
+        return video
+
+    for process, there in ((1, False), (0, False), (1, True), (0, True)):
+        work = Work(BENCHMARKS["own"], items, recorded, lambda memory: Scripted(), share=Share(process, 2))
         with ResultsWriter(tmp_path, identity, command=[], process=process, processes=2) as results:
             document = run_offline(work, results, reading)
-    assert document["complete"]
+        if not there:  # the last to end names what the other could not read
+            assert document["complete"] is False
+            assert [one["kind"] for one in document["problems"]] == ["video cannot be read"]
+    assert (document["complete"], document["problems"]) == (True, [])
     assert [len(path.read_bytes().splitlines()) for path in sorted(tmp_path.glob("items*.jsonl"))] == [2, 4]
     monkeypatch.setenv("RANK", "2")
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -292,6 +301,10 @@ def test_the_commands_say_what_is_missing(tmp_path: Path, capsys: pytest.Capture
         (
             ["run", "video-mme", "--data", str(data), "--model", "tiny", "--out", str(tmp_path / "o"), "--limit", "0"],
             "at least 1",
+        ),
+        (
+            ["run", "video-mme", "--data", str(data), "--model", "tiny", "--out", str(data)],
+            "is the directory of the data",
         ),
         (["run", "video-mme", "--data", str(data), "--split", "long", "--check"], "has no such set"),
         (["run", "lvbench", "--data", str(data), "--subtitles", "--check"], "LVBench has none"),

@@ -65,7 +65,10 @@ def search(
             _LOGGER.info("%d of %d questions were answered before", len(questions) - len(left), len(questions))
         if left:
             with progress("encode", "frames") as report:
-                table = make_table(items, model.encoders, directory / CACHE, bank=test.bank, report=report)
+                table = make_table(
+                    items, model.encoders, directory / CACHE, bank=test.bank, report=report,
+                    keys=[key for question in left for key in question.item.pictures],
+                )  # fmt: skip
             with progress("ask", "questions") as report:
                 for done, row in enumerate(_answers(left, model, table, test), 1):
                     results.add(row)

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     )
     from afterview.model.checkpoint.loading import load_pretrained
     from afterview.model.checkpoint.models import AfterviewModel
+    from afterview.stream.ask.own_model.errors import ModelServerBusy, ModelServerError
     from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence
     from afterview.stream.ask.recording import RecordingAnswer
     from afterview.stream.ask.search import Hit, SearchResult
@@ -89,6 +90,8 @@ __all__ = [
     "MemoryNotFound",
     "ModelError",
     "ModelNotFound",
+    "ModelServerBusy",
+    "ModelServerError",
     "NameTaken",
     "NoLongerRemembered",
     "NotPulled",
@@ -130,7 +133,11 @@ _HOMES = {
     "afterview.stream.ask.recording": ("RecordingAnswer",),
     "afterview.stream.ask.search": ("Hit", "SearchResult"),
 }
-_ERRORS = ("afterview.memory.base.errors", "afterview.model.base.errors")  # all other names
+_ERRORS = (  # all other names
+    "afterview.memory.base.errors",
+    "afterview.model.base.errors",
+    "afterview.stream.ask.own_model.errors",
+)
 
 if not TYPE_CHECKING:  # a type checker shall find misspelt names
 

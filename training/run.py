@@ -19,7 +19,7 @@ from afterview.model.checkpoint.config_keys import TIME_INSTRUCTION
 from afterview.model.checkpoint.flash import dropout_keys
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
-from afterview.model.checkpoint.preset import find_preset
+from afterview.model.checkpoint.preset import ModelPreset, find_preset
 from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.vision.clip_encoder import ClipEncoder
 from afterview.training.base.errors import TrainingError
@@ -37,12 +37,13 @@ from afterview.training.core.trainer import LOG, Trainer
 from afterview.training.data.report import REPORT, ItemReport
 from afterview.training.tiny.flash import WINDOWS, FlashRecipe, make_flash
 from afterview.training.tiny.make import PARTS, make
+from afterview.training.tiny.needle_lessons import BANK, NeedleRecipe, teach_needles
 from afterview.training.tiny.recipe import Recipe
 
 _LOGGER = logging.getLogger(__name__)
 
 CURVES = "curves.png"
-_TRAINING_FILES = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, CURVES, "model", ADAPTER, WINDOWS, *PARTS)
+_TRAINING_FILES = (RUN_CONFIGURATION, STATE, f"{STATE}.old", LOG, CURVES, "model", ADAPTER, WINDOWS, BANK, *PARTS)
 _DIVISION = ("batch", "accumulate")  # how the samples of a step are divided; may change when a training is resumed
 
 
@@ -57,6 +58,7 @@ class TrainingResult:
     items: dict[str, int] = field(
         default_factory=dict
     )  # how many were dropped, skipped or truncated; REPORT beside the log names them
+    untrained: tuple[str, ...] = ()  # parts of the model that are as they were drawn: no stage has trained them
 
     @property
     def report(self) -> Path:
@@ -65,7 +67,13 @@ class TrainingResult:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        named = {"model": str(self.model), "steps": self.steps, "log": str(self.log), "curves": str(self.curves)}
+        named: dict[str, Any] = {
+            "model": str(self.model),
+            "steps": self.steps,
+            "log": str(self.log),
+            "curves": str(self.curves),
+        }
+        named["untrained"] = list(self.untrained)
         return named | ({"items": self.items, "report": str(self.report)} if self.items else {"items": {}})
 
 
@@ -96,6 +104,11 @@ def train(
         with removed_if_unused(out):
             make_flash(small, out, progress=progress)
         return _finished(out / "study", out / "model", small.study.trainer.length)
+    if is_recipe(config, "needle_bank"):
+        lessons = load(config, NeedleRecipe)
+        with removed_if_unused(out):
+            teach_needles(lessons, out, progress=progress)
+        return _finished(out / "study", out / "model", lessons.study.trainer.length)
     with removed_if_unused(out):
         return train_stage(load(config, StageConfig), out, cpu=cpu, progress=progress)
 
@@ -142,17 +155,25 @@ def train_stage(
     finally:
         batches.close()
     whole = _whole(trainer, model, config)
+    kept = learnt_preset(model.preset, config).found_at((out / "model").resolve())
     if trainer.accelerator.is_main_process:
-        # Notice and scope are about what the model knew before.
-        learnt = {"forgetting": config.forgetting, "trained": True, "notice": None, "scope": None}
-        kept = model.preset.model_copy(update=learnt)
+        if kept.caution is not None:
+            _LOGGER.warning("%s: %s", out / "model", kept.caution)
         with _model_saved(out):
             if config.lora is not None:
                 finish_lora(whole, config.lora, _learned_whole(whole, config), out / ADAPTER)
             save_pretrained(replace(whole, preset=kept), out / "model")
         _finished(out, out / "model", trainer.step)
     trainer.accelerator.wait_for_everyone()
-    return TrainingResult(out / "model", trainer.step, out / LOG, out / CURVES, items.counts)
+    return TrainingResult(out / "model", trainer.step, out / LOG, out / CURVES, items.counts, kept.new_parts)
+
+
+def learnt_preset(preset: ModelPreset, config: StageConfig) -> ModelPreset:
+    """The preset of what a stage has learnt. Notice and scope are about what was known before. What was new and frozen stays untrained."""
+    rates = config.trainer.learning_rates
+    still = tuple(part for part in preset.new_parts if not rates.get(part))
+    learnt = {"forgetting": config.forgetting, "trained": not still, "untrained": still, "notice": None, "scope": None}
+    return preset.model_copy(update=learnt | {"encoder": None, "decoder": None, "tower": None})
 
 
 def _as_started(config: StageConfig, out: Path, processes: int) -> StageConfig:

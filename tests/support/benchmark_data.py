@@ -46,16 +46,12 @@ def video_mme(directory: Path, **options: Any) -> Path:
 
 
 def long_video_bench(directory: Path, **options: Any) -> Path:
-    row = {
+    row: dict[str, Any] = {
         "id": "a_0", "video_path": "a.mp4", "question": QUESTION, "candidates": COLOURS, "correct_choice": 0, "duration": 12.5,
         "duration_group": 15, "question_category": "T2O", "subtitle_path": "a_en.json", "starting_timestamp_for_subtitles": 100,
     }  # fmt: skip
-    other = {
-        **row,
-        "id": "a_1",
-        "subtitle_path": "b_en.json",
-        **dict(zip(("option0", "option1", "option2"), COLOURS, strict=False)),
-    }
+    other = {**row, "id": "a_1", "subtitle_path": "b_en.json"}
+    other |= dict(zip(("option0", "option1", "option2"), COLOURS, strict=False))
     del other["candidates"]
     other |= {"option3": "N/A", "option4": "N/A", "correct_choice": 1}
     one = [{"timestamp": [101.0, 102.5], "text": "a red ring"}, {"timestamp": [9.0, 10.0], "text": "before the clip"}]
@@ -147,6 +143,17 @@ def mv_bench(directory: Path, **options: Any) -> Path:
     return lay_out(directory, files, ["video/perception/videos/v.mp4", "video/star/Charades_v1_480/v.mp4"], **options)
 
 
+def hour_video(directory: Path, **options: Any) -> Path:
+    test = QUESTION + "".join(f"\n{letter}. {colour}" for letter, colour in zip("ABCD", COLOURS, strict=True))
+    rows = [
+        {"qid": "q1", "task": "perception/visual", "mcq_test": test, "correct_answer_label": "A"},
+        {"qid": "q2", "task": "reasoning/spatial/layout", "mcq_test": "Which picture?", "correct_answer_label": "A"},
+        {"qid": "q3", "task": "perception/visual", "mcq_test": test},
+    ]
+    files = {"json/hourvideo_release_v1_0.json": {"h-1": {"video_metadata": {}, "benchmark_dataset": rows}}}
+    return lay_out(directory, files, ["videos/h-1.mp4"], **options)
+
+
 def own(directory: Path, **options: Any) -> Path:
     text = (
         "id,video,question,option_a,option_b,answer,category,subtitles\n1,v.mp4,Which colour?,red,blue,A,colour,v.srt\n"
@@ -157,5 +164,67 @@ def own(directory: Path, **options: Any) -> Path:
 
 MADE = {
     "video-mme": video_mme, "longvideobench": long_video_bench, "lvbench": lv_bench, "mlvu": mlvu, "tempcompass": temp_compass,
-    "egoschema": ego_schema, "charades-sta": charades, "vnbench": vn_bench, "mvbench": mv_bench, "own": own,
+    "egoschema": ego_schema, "charades-sta": charades, "vnbench": vn_bench, "mvbench": mv_bench, "hourvideo": hour_video, "own": own,
 }  # fmt: skip
+
+
+def streaming_bench(directory: Path, **options: Any) -> Path:
+    def asked(stamp: str, **more: Any) -> dict[str, Any]:
+        return {"task_type": "Object Recognition", "question": QUESTION, "time_stamp": stamp, "answer": "A",
+                "options": [f"{letter}. {text}." for letter, text in zip("ABCD", COLOURS, strict=True)],
+                "required_ability": "working memory", **more}  # fmt: skip
+
+    real = [
+        {"time": "[0:00:00 - 0:00:10]", "video_path": "./videos/s1.mp4", "questions": [asked("00:00:06")]},
+        {
+            "time": "[0:00:00 - 0:00:10]",
+            "video_path": "./videos/s1.mp4",
+            "questions": [asked("00:00:03", options=COLOURS), asked("soon")],
+        },
+    ]
+    causal = asked("00:00:05", task_type="Causal Reasoning", captions=["a"], cause="b", effect="c")
+    sequence = [
+        [
+            {"video_path": "./videos/s1.mp4", "questions": [asked("00:00:02")]},
+            {"video_path": "./videos/s1.mp4", "questions": [asked("00:00:08")]},
+        ]
+    ]
+    output = {
+        "task_type": "Proactive Output", "question": 'When a ring is shown, output "ring".', "time_stamp": "00:00:02",
+        "ground_truth_time_stamp": "00:00:05", "ground_truth_output": "ring",
+    }  # fmt: skip
+    files = {
+        "questions_real.json": real,
+        "questions_omni.json": [{"video_path": "videos/s1.mp4", "questions": [causal]}],
+        "questions_sqa.json": sequence,
+        "questions_proactive.json": [{"video_path": "./videos/s1.mp4", "questions": [output]}],
+    }
+    return lay_out(directory, files, ["videos/s1.mp4"], **options)
+
+
+def ovo_bench(directory: Path, **options: Any) -> Path:
+    choice = {"question": QUESTION, "answer": "red", "options": COLOURS, "gt": 0, "video": "x/a.mp4"}
+    rows = [
+        {"id": 0, "task": "EPM", "realtime": 9.5, **choice},
+        {"id": 1, "task": "OCR", "realtime": 4, **choice},
+        {"id": 2, "task": "OCR", "realtime": 4, **choice, "gt": 7},
+        {"id": 3, "task": "REC", "video": "x/a.mp4", "activity": "jump", "start_times": [1], "end_times": [2],
+         "test_info": [{"realtime": 3, "count": 0}, {"realtime": 7.5, "count": 2}]},
+        {"id": 4, "task": "SSR", "video": "x/a.mp4", "tutorial": "t", "all_steps": ["s"], "start_time": [1], "end_time": [2],
+         "test_info": [{"realtime": 5, "step": "close the box", "type": 1}]},
+        {"id": 5, "task": "CRR", "video": "x/a.mp4", "question": "What is inside?", "answer": "a ring", "ask_time": 2, "clue_time": 6,
+         "test_info": [{"realtime": 2, "type": 0}, {"realtime": 6, "type": 1}]},
+    ]  # fmt: skip
+    return lay_out(directory, {"ovo_bench_new.json": rows}, ["src_videos/x/a.mp4"], **options)
+
+
+def rvs(directory: Path, **options: Any) -> Path:
+    turns = [{"question": "What is shown?", "answer": "a red ring", "start_time": 0, "end_time": 4.0}]
+    files = {
+        f"rvs_{name}.json": [{"video_id": "e", "video_path": "e.mp4", "conversations": turns}]
+        for name in ("ego", "movie")
+    }
+    return lay_out(directory, files, ["videos/e.mp4"], **options)
+
+
+MADE_ONLINE = {"streamingbench": streaming_bench, "ovo-bench": ovo_bench, "rvs": rvs}

@@ -41,10 +41,13 @@ def evaluate(test: WorldTest, model: str, directory: Path, *, progress: ShowProg
     began = time.monotonic()
     with progress(f"loading model {model}"):
         loaded = load_pretrained(model)
+    if loaded.preset.new_parts:
+        _LOGGER.warning("note: %s", loaded.notice)
     ingest_worlds(test, loaded.encoders, directory, progress=progress)
     with progress("ask", "questions") as report:
         outcomes = list(ask_all(test, loaded, directory, report=report))
-    return Evaluation(test, model, loaded.weights_hash, outcomes, time.monotonic() - began)
+    untrained = tuple(loaded.preset.new_parts)
+    return Evaluation(test, model, loaded.weights_hash, outcomes, time.monotonic() - began, untrained)
 
 
 def ingest_worlds(test: WorldTest, encoders: Encoders, directory: Path, *, progress: ShowProgress = unseen) -> None:

@@ -10,4 +10,6 @@ lessons      the curriculum, gated on accuracy
 study        MemAug and decoder
 recipe       the configuration
 make         all stages in order, resumable
+
+needle_lessons, needle_bank, needle_stories, lettered: further lessons from the finished weights, with the encoders as they are
 """

@@ -17,7 +17,8 @@ from afterview.training.tiny.stories import StoryBatch
 class DeviceBatch:
     """A StoryBatch on the device, with features [S, N, P, Dv] and the words that name what the frames show, bool [S, N, W].
 
-    tokens_read: number of tokens per frame that MemAug reads, drawn at random; None: all.
+    tokens_read: number of tokens per frame that MemAug reads, drawn at random; None: all. favoured [P + 1]: how much likelier each is
+    drawn. firsts: see NeedleBatch.
     """
 
     features: Tensor
@@ -34,6 +35,8 @@ class DeviceBatch:
     denied: Tensor
     shown: Tensor | None = None
     tokens_read: int | None = None
+    favoured: Tensor | None = None
+    firsts: Tensor | None = None
 
     @property
     def each(self) -> int:

@@ -25,6 +25,7 @@ from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.stage import StageContext, attention_to_train_with, learn_stage
 from afterview.training.tiny.stories import StoryBatch
 from afterview.training.tiny.study import answering, joined, kinds_right
+from afterview.training.world.facts import KINDS
 
 _MISLED: Final = 0.85  # share of the questions about unseen things that get the words of the most similar frame
 
@@ -45,10 +46,15 @@ class SentenceObjective(nn.Module):
     names: Tensor  # token ids of the words that name what frames show, [W]
 
     def __init__(
-        self, language: LanguageModel, head: Sequence[int], names: Tensor, loudness: tuple[float, float]
+        self,
+        language: LanguageModel,
+        head: Sequence[int],
+        names: Tensor,
+        loudness: tuple[float, float],
+        kinds: Sequence[str] = KINDS,
     ) -> None:
         super().__init__()
-        self.language, self._loudness = language, loudness
+        self.language, self._loudness, self._kinds = language, loudness, kinds
         self.register_buffer("head", torch.tensor(list(head)), persistent=False)
         self.register_buffer("names", names, persistent=False)
 
@@ -65,7 +71,7 @@ class SentenceObjective(nn.Module):
         embeds = torch.cat([embed(self.head).expand(len(text), -1, -1), text], 1)
         answerable_B = batch.needles.any(1) | batch.denied
         loss, right = answering(self.language, embeds, batch, answerable_B)
-        return StepOutput(loss, kinds_right(right & answerable_B, batch.kinds, answerable_B))
+        return StepOutput(loss, kinds_right(right & answerable_B, batch.kinds, answerable_B, names=self._kinds))
 
     def _mistaken(self, batch: DeviceBatch) -> Tensor:
         """For most questions about unseen things, the words of the most similar frame, which attention will find: [B, W]."""

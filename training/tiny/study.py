@@ -9,7 +9,7 @@ these frames show, because an answer names only one.
 Without MemAug (an ablation) the decoder receives the decayed tokens as they are; then there is no evidence, and neither of
 these two losses.
 
-Legend: S stories, q questions per story, B = S * q, N frames, V visible frames, P tokens per frame, C kept cells, Q
+Legend: S stories, q questions per story, B = S * q, K evidence blocks, N frames, V visible frames, P tokens per frame, C kept cells, Q
 query tokens, M memory tokens, D width, n tokens before the video, L tokens after it, Y answer tokens, W words that name
 what frames show.
 """
@@ -51,14 +51,15 @@ class StudyObjective(nn.Module):
         telling_weight: float = 0.0,
         moment: int | None = None,
         names: Tensor | None = None,
+        kinds: Sequence[str] = KINDS,
     ) -> None:
         """head: token ids before the video. moment: id of the MOMENT token; such an answer is right if the evidence is.
-        names: token ids [W].
+        names: token ids [W]. kinds: what a batch's kinds number.
         """
         super().__init__()
         if model.token_embeddings is None:
             raise ValueError("the study needs a model with token embeddings; load_pretrained gives one")
-        self.model = model
+        self.model, self._kinds = model, kinds
         self._evidence_weight, self._telling_weight = evidence_weight, telling_weight
         self._moment = -1 if moment is None else moment
         self._evidence_blocks = set(model.memaug.evidence_blocks(model.evidence_blocks))
@@ -68,14 +69,13 @@ class StudyObjective(nn.Module):
 
     def forward(self, batch: DeviceBatch) -> StepOutput:
         """Loss, and how many answers of each kind are completely right."""
-        embeds, mass_BN, asking_BD = self._embeds(batch)
+        embeds, masses_KBN, asking_BD = self._embeds(batch)
         loss, right = answering(self.model.language, embeds, batch)
         pointed = (batch.answers == self._moment).any(1)
-        if mass_BN is None or asking_BD is None:  # without MemAug nothing points to a time
-            return StepOutput(loss, {"answering": loss} | kinds_right(right & ~pointed, batch.kinds))
-        proven = batch.needles.any(1)
-        found = (mass_BN * batch.needles).sum(1).clamp(min=_LEAST_MASS)
-        proving = -(found.log() * proven).sum() / proven.sum().clamp(min=1)
+        if masses_KBN is None or asking_BD is None:  # without MemAug nothing points to a time
+            return StepOutput(loss, {"answering": loss} | kinds_right(right & ~pointed, batch.kinds, names=self._kinds))
+        proven, mass_BN = batch.needles.any(1), masses_KBN.mean(0)
+        proving = _all_proving(masses_KBN, batch, proven)
         evident = batch.needles.gather(1, mass_BN.argmax(1, keepdim=True))[:, 0] & proven
         right = right & (evident | ~pointed)
         figures = {
@@ -88,7 +88,7 @@ class StudyObjective(nn.Module):
         if self._telling_weight:
             telling = self._telling(asking_BD, batch.named)
             loss, figures["telling"] = loss + self._telling_weight * telling, telling
-        return StepOutput(loss, figures | kinds_right(right, batch.kinds))
+        return StepOutput(loss, figures | kinds_right(right, batch.kinds, names=self._kinds))
 
     def _telling(self, asking_BD: Tensor, named_BW: Tensor) -> Tensor:
         """Minus the log likelihood of the words that name what the proof shows."""
@@ -98,7 +98,9 @@ class StudyObjective(nn.Module):
         return -(said_BW * named_BW).sum() / named_BW.sum().clamp(min=1)
 
     def _embeds(self, batch: DeviceBatch) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """The decoder's input, the evidence [B, N], and the mean of each question's tokens after MemAug, [B, D]; without MemAug None.
+        """The decoder's input; without MemAug alone, otherwise with two more.
+
+        They are the evidence of each evidence block, [K, B, N], and the mean of each question's tokens after MemAug, [B, D].
 
         The decoder's input is [B, n + V(C+1) + L + Y, D]; in each row the answer directly follows the text.
         """
@@ -109,21 +111,21 @@ class StudyObjective(nn.Module):
         visual_BVD = decayed.tokens(memory_SND).repeat_interleave(len(after_BLD) // decayed.readers, 0)
         before_BnD = embed(self.head).expand(len(visual_BVD), -1, -1)
         start, end = len(self.head), len(self.head) + visual_BVD.shape[1]
-        mass_BN = asking_BD = None
+        masses_KBN = asking_BD = None
         if model.use_memaug:
             queries = torch.cat([before_BnD, visual_BVD.to(before_BnD.dtype), after_BLD], 1)
             spots_BV = decayed.spots(numbers, memory_SND.shape[2]).repeat_interleave(
                 len(after_BLD) // decayed.readers, 0
             )
             kept = self._remembered(batch, memory_SND, numbers, decayed)
-            augmented, mass_BN = self._asked(batch, queries, spots_BV, kept)
+            augmented, masses_KBN = self._asked(batch, queries, spots_BV, kept)
             visual_BVD = augmented[:, start:end]
             asked_BL1 = batch.asked[..., None]
             asking_BD = (augmented[:, end:] * asked_BL1).sum(1) / asked_BL1.sum(1)
             if model.augmented_question:
                 after_BLD = after_BLD + torch.where(asked_BL1, augmented[:, end:].to(after_BLD.dtype), 0)
         text = joined(after_BLD, embed(batch.answers), batch.after_lengths)
-        return torch.cat([before_BnD, visual_BVD.to(before_BnD.dtype), text], 1), mass_BN, asking_BD
+        return torch.cat([before_BnD, visual_BVD.to(before_BnD.dtype), text], 1), masses_KBN, asking_BD
 
     def _remembered(self, batch: DeviceBatch, memory_SND: Tensor, numbers: Tensor, decayed: Decayed) -> MemoryKeyValues:
         """Keys and values of every story: of random tokens of its frames, or of its decayed tokens where the repository holds no others."""
@@ -132,13 +134,13 @@ class StudyObjective(nn.Module):
             tokens_SMD, positions_SM = decayed.tokens(memory_SND), decayed.spots(numbers, per_frame)
         else:
             positions_SNP = numbers[..., None] * per_frame + torch.arange(per_frame, device=numbers.device)
-            tokens_SMD, positions_SM = _drawn(memory_SND, positions_SNP, batch.tokens_read)
+            tokens_SMD, positions_SM = _drawn(memory_SND, positions_SNP, batch.tokens_read, batch.favoured)
         return self.model.memaug.remember([(tokens_SMD, self._turned(positions_SM))], tokens_SMD.shape[1])
 
     def _asked(
         self, batch: DeviceBatch, queries: Tensor, spots_BV: Tensor, kept: MemoryKeyValues
     ) -> tuple[Tensor, Tensor]:
-        """All questions through MemAug: the queries, augmented, and the evidence [B, N]."""
+        """All questions through MemAug: the queries, augmented, and the evidence of each evidence block, [K, B, N]."""
         count, before = batch.after.shape[1], len(self.head)
         runs = torch.arange(count, device=queries.device)
         spots_BV = spots_BV + before
@@ -185,20 +187,39 @@ class StudyObjective(nn.Module):
                 masses.append(_mass(queries[:, -asked.shape[1] :], memory.keys, asked, frames, stories))
             x = block.read(_fold(x, stories), _fold(queries, stories), memory, None).view(-1, rows, x.shape[-1])
             x = block.digest(x)
-        return x, torch.stack(masses).mean(0)
+        return x, torch.stack(masses)
 
 
-def _drawn(memory_SNPD: Tensor, positions_SNP: Tensor, count: int | None) -> tuple[Tensor, Tensor]:
+def _drawn(
+    memory_SNPD: Tensor, positions_SNP: Tensor, count: int | None, favoured: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """`count` random tokens of each frame, with their positions: [S, M, D] and [S, M]. None: all tokens.
 
     Each token of a frame tells what the frame shows (training.tiny.sight), and a softmax over a random part equals that
     over all tokens, except for noise. On a CPU, the cost of a step is mostly reading the memory.
     """
     if count is not None:
-        drawn = torch.rand_like(positions_SNP, dtype=torch.float32).topk(count, dim=-1).indices.sort(-1).values
+        chance = torch.rand_like(positions_SNP, dtype=torch.float32)
+        chance = chance if favoured is None else chance.pow(1 / favoured)
+        drawn = chance.topk(count, dim=-1).indices.sort(-1).values
         memory_SNPD = memory_SNPD.gather(2, drawn[..., None].expand(-1, -1, -1, memory_SNPD.shape[-1]))
         positions_SNP = positions_SNP.gather(2, drawn)
     return memory_SNPD.flatten(1, 2), positions_SNP.flatten(1)
+
+
+def _proving(mass_BN: Tensor, frames_BN: Tensor, proven_B: Tensor) -> Tensor:
+    """Minus the log of the attention to these frames, the mean over proven questions."""
+    found = (mass_BN * frames_BN).sum(1).clamp(min=_LEAST_MASS)
+    return -(found.log() * proven_B).sum() / proven_B.sum().clamp(min=1)
+
+
+def _all_proving(masses_KBN: Tensor, batch: DeviceBatch, proven_B: Tensor) -> Tensor:
+    """The evidence loss: of the mean of the blocks; or, where a clue leads to the proof, of the first on the clue and of the others."""
+    if batch.firsts is None:
+        return _proving(masses_KBN.mean(0), batch.needles, proven_B)
+    sought = [batch.firsts, *[batch.needles] * (len(masses_KBN) - 1)]
+    proofs = [_proving(mass_BN, frames_BN, proven_B) for mass_BN, frames_BN in zip(masses_KBN, sought, strict=True)]
+    return torch.stack(proofs).mean()
 
 
 def _fold(x: Tensor, stories: int) -> Tensor:
@@ -253,13 +274,15 @@ def joined(after: Tensor, answers: Tensor, lengths: Tensor) -> Tensor:
     return both.gather(1, source[..., None].expand(-1, -1, both.shape[-1]))
 
 
-def kinds_right(right: Tensor, kinds: Tensor, counts: Tensor | None = None) -> dict[str, Tensor]:
+def kinds_right(
+    right: Tensor, kinds: Tensor, counts: Tensor | None = None, *, names: Sequence[str] = KINDS
+) -> dict[str, Tensor]:
     """Figures for the log: how many questions of each kind were asked and answered right."""
-    asked = torch.bincount(kinds, weights=None if counts is None else counts.float(), minlength=len(KINDS))
-    hits = torch.bincount(kinds, weights=right.float(), minlength=len(KINDS))
+    asked = torch.bincount(kinds, weights=None if counts is None else counts.float(), minlength=len(names))
+    hits = torch.bincount(kinds, weights=right.float(), minlength=len(names))
     return {
         f"{kind}/{what}": table[n]
-        for n, kind in enumerate(KINDS)
+        for n, kind in enumerate(names)
         for what, table in (("right", hits), ("asked", asked))
     }
 

@@ -12,6 +12,7 @@ from afterview.model.language.moments import MOMENT
 from afterview.model.language.prompt import HOUR_LLAVA_TIME, SYSTEM
 from afterview.training.tiny.word_noise import add_word_noise
 from afterview.training.world import WorldQuestion
+from afterview.training.world.needles import Choice
 from afterview.training.world.rewording import reworded
 
 _TIMES = ("when", "last")
@@ -47,11 +48,18 @@ class Words:
         """
         text = reworded(question.text, rng, reword) if reword else question.text
         text = add_word_noise(text, rng) if rng.random() < noisy else text
+        return self._put(text, answer_of(question), span)
+
+    def choose(self, choice: Choice, span: int, *, in_words: bool = False) -> Text:
+        """A question with lettered options about a span of `span` frames at 1 FPS; its answer is the letter. in_words: without options."""
+        if in_words:
+            return self._put(choice.text, choice.answer, span)
+        return self._put(choice.asked, choice.letter, span)
+
+    def _put(self, text: str, answer: str, span: int) -> Text:
         sentence = HOUR_LLAVA_TIME.form.format(seconds=float(span), frames=span)
         lead, asked = self._ids(f"\n{sentence}\n"), self._ids(text)
-        return Text(
-            lead + asked + self._tail, (len(lead), len(lead) + len(asked)), self._ids(answer_of(question)) + self._end
-        )
+        return Text(lead + asked + self._tail, (len(lead), len(lead) + len(asked)), self._ids(answer) + self._end)
 
     def _ids(self, text: str) -> list[int]:
         return self._core.encode(text, add_special_tokens=False).ids

@@ -4,6 +4,8 @@ Panoramas and sprites are drawn once. A frame is a window of a panorama plus a f
 the length of the story.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -70,6 +72,14 @@ class Renderer:
                 self._panoramas[segment.scene] = np.concatenate([drawn, drawn[:, : self.width]], axis=1)
             self._lit = (segment.scene, step), _light(self._panoramas[segment.scene], step / _LIGHT_STEPS_PER_HOUR)
         return self._lit[1]
+
+    def frame_with(self, t: float, things: Sequence[Event]) -> NDArray[np.uint8]:
+        """The picture at `t` with further things, each at its first place."""
+        picture = self.frame(t)
+        for event in things:
+            x, y = event.enters
+            self._sprite(event).stamp(picture, x * self.width, y * self.height)
+        return picture
 
     def _sprite(self, event: Event) -> Sprite:
         key = event.name, event.size

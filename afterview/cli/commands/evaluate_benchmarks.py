@@ -9,8 +9,10 @@ from afterview.cli.models import require_weights
 from afterview.cli.output.documents import dump, printable
 from afterview.cli.progress import announced, progress
 from afterview.configs import ExitStatus, UsageError
-from afterview.training.evaluation.benchmarks.base import Benchmark, Options, Reading
+from afterview.memory.base.counts import counted
+from afterview.training.evaluation.benchmarks.base import Benchmark, Options
 from afterview.training.evaluation.benchmarks.card import results_markdown
+from afterview.training.evaluation.benchmarks.checking import read_checked, read_whatever
 from afterview.training.evaluation.benchmarks.registry import ABSENT, BENCHMARKS, find_benchmark
 from afterview.training.evaluation.compare import compare, comparison_markdown
 from afterview.training.evaluation.results import read_results
@@ -64,7 +66,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.work:
         require_directory("--work", arguments.work)
     require_model(arguments.model)
-    require_weights(arguments.model)
+    require_weights(arguments.model, whole_for="an evaluation of answers")
+    reading = read_checked(benchmark, data, options, partial=arguments.partial)
     with announced("starting"):
         from afterview.training.evaluation.benchmarks.evaluation import Run, run_benchmark  # late: loads torch
     document = run_benchmark(
@@ -72,6 +75,7 @@ def _run(arguments: argparse.Namespace) -> int:
             benchmark, data, arguments.model, Path(arguments.out), options, arguments.score, arguments.limit,
             arguments.max_tokens, Path(arguments.work) if arguments.work else None, arguments.discard, arguments.partial,
         ),
+        reading,
         command=["afterview", *sys.argv[1:]], progress=progress,
     )  # fmt: skip
     if arguments.json:
@@ -84,9 +88,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _check(benchmark: Benchmark, data: Path, options: Options, arguments: argparse.Namespace) -> int:
-    from afterview.training.evaluation.benchmarks.checking import read_whatever  # late: a list needs it not
-
-    reading: Reading = read_whatever(benchmark, data, options)
+    reading = read_whatever(benchmark, data, options)
     if arguments.json:
         dump({
             "benchmark": benchmark.name, "data": str(data), "items": len(reading.items),
@@ -94,9 +96,8 @@ def _check(benchmark: Benchmark, data: Path, options: Options, arguments: argpar
             "problems": reading.problems.to_dicts(),
         })  # fmt: skip
     else:
-        print(
-            f"{benchmark.title}: {len(reading.items)} items about {len({item.video for item in reading.items})} videos can be asked"
-        )
+        videos = counted(len({item.video for item in reading.items}), "video")
+        print(f"{benchmark.title}: {counted(len(reading.items), 'item')} about {videos} can be asked")
         for one in reading.problems.to_dicts():
             print(printable(f"  {one['count']} x {one['kind']}, for example {one['examples'][0]}"))
         for name in reading.missing[:_SHOWN]:

@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Ingest the worlds, ask, and print the tables."""
     test = _test(arguments)
     require_model(arguments.model)
-    require_weights(arguments.model)
+    require_weights(arguments.model, whole_for="an evaluation of answers")
     if arguments.work:
         require_directory("--work", arguments.work)
         work = Path(arguments.work)

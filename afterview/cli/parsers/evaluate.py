@@ -4,6 +4,7 @@ import argparse
 
 from afterview.cli.parsers.common import MODEL, Commands, add_command, add_json, add_verbosity
 from afterview.cli.parsers.evaluate_ablations import add_evaluate_ablations
+from afterview.cli.parsers.evaluate_needle import add_evaluate_needle
 from afterview.cli.parsers.evaluate_retrieval import add_evaluate_retrieval
 from afterview.cli.parsers.evaluate_worker import add_evaluate_worker
 from afterview.cli.parsers.strict import strict
@@ -14,6 +15,7 @@ def add_evaluate_command(commands: Commands) -> None:
     parser = add_command(
         commands, "evaluate", "measure a model: synthetic worlds, public benchmarks, what a question costs",
         "`evaluate world` asks about worlds that no model was trained on,\n`evaluate run` about the videos of a public benchmark. "
+        "`evaluate needle` looks for pictures in long videos. "
         "`evaluate list` shows the benchmarks and where their files are from,\n`evaluate compare` compares two runs item by item. "
         "`evaluate cost` computes tokens, FLOPs and bytes of both papers' recipes,\n`evaluate ablations` trains the small model again with "
         "one part changed at a time, and `evaluate retrieval` measures what the index finds.", json=False,
@@ -24,6 +26,7 @@ def add_evaluate_command(commands: Commands) -> None:
     _add_run(actions)
     _add_compare(actions)
     _add_cost(actions)
+    add_evaluate_needle(actions)
     add_evaluate_ablations(actions)
     add_evaluate_retrieval(actions)
     add_evaluate_worker(actions)

@@ -146,6 +146,12 @@ def test_a_comparison_is_paired_and_names_what_only_one_has(tmp_path: Path) -> N
     assert (found.only_a, found.only_b) == (("1",), ("4",))
     assert found.warnings == ("weights is a in A, b in B",)
     assert "Only A has 1 items, which count nowhere: 1" in comparison_markdown(found)
+    with writer(tmp_path / "d") as results:
+        results.add(Row("2", {"likelihood": 1}))
+    assert (
+        "no score is in both: A has strict; B has likelihood"
+        in compare(read_results(tmp_path / "a"), read_results(tmp_path / "d")).warnings
+    )
     with writer(tmp_path / "c", task="other"):
         pass
     with pytest.raises(ResultsError, match="two runs of one task"):

@@ -412,6 +412,7 @@ def short(monkeypatch: pytest.MonkeyPatch, tokenizer: PreTrainedTokenizerFast) -
     )  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_the_whole_making_goes_on_wherever_it_was_killed_and_ends_with_the_same_bits(
     short: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,6 +162,7 @@ def test_what_is_told_is_what_the_proof_shows(
     assert proven >= 4
 
 
+@pytest.mark.thorough
 def test_sentences_are_learnt_from_words_that_stay_as_they_were_named(
     untrained: AfterviewModel, words_shown: Named, shelf: Shelf, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:

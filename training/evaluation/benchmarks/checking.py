@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from afterview.memory.base.counts import counted
 from afterview.training.base.errors import BenchmarkError
 from afterview.training.evaluation.benchmarks.base import Benchmark, Options, Reading
 
@@ -15,8 +16,8 @@ def read_checked(benchmark: Benchmark, data: Path, options: Options, *, partial:
         named = ", ".join(reading.missing[:_NAMED])
         more = f" and {len(reading.missing) - _NAMED} more" if len(reading.missing) > _NAMED else ""
         raise BenchmarkError(
-            f"{data}: {len(reading.missing)} files are missing: {named}{more}; download them, see all with --check, or ask about the rest "
-            "with --partial"
+            f"{data}: {counted(len(reading.missing), 'file')} missing: {named}{more}; download what is missing, see all "
+            "with --check, or ask about the rest with --partial"
         )
     if not reading.items:
         why = (

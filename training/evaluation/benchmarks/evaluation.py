@@ -7,11 +7,12 @@ from typing import Any
 
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
+from afterview.training.base.errors import BenchmarkError
 from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.evaluation.benchmarks.asking import MemoryAsker
-from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Scoring
-from afterview.training.evaluation.benchmarks.checking import read_checked
+from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading, Scoring
 from afterview.training.evaluation.benchmarks.features import VideoMemories
+from afterview.training.evaluation.benchmarks.online import run_online
 from afterview.training.evaluation.benchmarks.processes import Process
 from afterview.training.evaluation.benchmarks.running import Share, Work, chosen_items, run_offline
 from afterview.training.evaluation.fingerprint import files_fingerprint, model_settings, values_fingerprint
@@ -35,10 +36,14 @@ class Run:
     partial: bool = False
 
 
-def run_benchmark(run: Run, *, command: Sequence[str], progress: ShowProgress = unseen) -> dict[str, Any]:
-    """Ask what is not answered yet; returns the document. Raises BenchmarkError, ResultsError, and what load_pretrained raises."""
+def run_benchmark(
+    run: Run, reading: Reading, *, command: Sequence[str], progress: ShowProgress = unseen
+) -> dict[str, Any]:
+    """Ask what is not answered yet; returns the document. reading: from `read_checked`. Raises BenchmarkError, ResultsError, and what
+    load_pretrained raises."""
+    if run.scoring == "likelihood" and not run.benchmark.likelihood:
+        raise BenchmarkError(f"--score likelihood: {run.benchmark.title} is scored by the text of its answers")
     process = Process.of_environment()
-    reading = read_checked(run.benchmark, run.data, run.options, partial=run.partial)
     items = chosen_items(reading.items, run.limit)
     with progress("reading the files' fingerprints"):
         data = files_fingerprint([*reading.files, *(item.video for item in items)], run.data)
@@ -53,7 +58,8 @@ def run_benchmark(run: Run, *, command: Sequence[str], progress: ShowProgress = 
             run.benchmark, items, memories.memory, lambda memory: MemoryAsker(memory, model), run.scoring,
             run.max_new_tokens, Share(process.process, process.processes), memories.discard if run.discard else _kept,
         )  # fmt: skip
-        return run_offline(work, results, reading, progress=progress)
+        ask_all = run_online if run.benchmark.kind == "online" else run_offline
+        return ask_all(work, results, reading, progress=progress)
 
 
 def _identity(run: Run, items: Sequence[Item], data: str, model: AfterviewModel) -> RunIdentity:

@@ -99,7 +99,7 @@ class Data:
             for own in dict.fromkeys((stem, PurePosixPath(stem.name))):
                 base = self.directory / folder / own
                 for path in (base.parent / f"{base.name}{suffix}" for suffix in VIDEOS):
-                    if path.is_file():
+                    if is_file(path):
                         return path
         return None
 
@@ -129,6 +129,14 @@ class Data:
     def reading(self) -> Reading:
         """What was read. Raises BenchmarkError if there are no items at all."""
         return Reading(tuple(self.items), self.problems, tuple(self.files), tuple(self.missing))
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there. False too for a name that is none (too long, with a NUL byte)."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def read_table(path: Path) -> Any:

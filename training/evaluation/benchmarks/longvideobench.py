@@ -14,7 +14,15 @@ from typing import Any, Final
 from afterview.configs import UsageError
 from afterview.stream.ask.subtitles import Subtitle, clock_seconds, read_subtitles
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading
-from afterview.training.evaluation.benchmarks.files import Data, as_list, groups_of, letter_of, lettered, listing
+from afterview.training.evaluation.benchmarks.files import (
+    Data,
+    as_list,
+    groups_of,
+    is_file,
+    letter_of,
+    lettered,
+    listing,
+)
 from afterview.training.evaluation.benchmarks.scoring import choice_score, first_capital_or_chance
 
 _PROMPT: Final = "{question}\n{options}\nAnswer with the option's letter from the given choices directly."
@@ -51,7 +59,7 @@ def _subtitles(data: Data, row: dict[str, Any], key: str) -> tuple[Subtitle, ...
     """A clip's own: published are those of the whole video that it was cut from."""
     name = data.text(row, "subtitle_path")
     path = data.directory / "subtitles" / Path(name).name
-    if not name or not path.is_file():
+    if not name or not is_file(path):
         data.problems.add("subtitles missing", f"{key}: {name or 'none named'}")
         return ()
     begins, lasts = (clock_seconds(row.get(field)) for field in ("starting_timestamp_for_subtitles", "duration"))

@@ -7,11 +7,15 @@ from afterview.training.base.errors import BenchmarkError
 from afterview.training.evaluation.benchmarks.base import Absent, Benchmark
 from afterview.training.evaluation.benchmarks.charades import CHARADES_STA
 from afterview.training.evaluation.benchmarks.egoschema import EGO_SCHEMA
+from afterview.training.evaluation.benchmarks.hourvideo import HOUR_VIDEO
 from afterview.training.evaluation.benchmarks.longvideobench import LONG_VIDEO_BENCH
 from afterview.training.evaluation.benchmarks.lvbench import LV_BENCH
 from afterview.training.evaluation.benchmarks.mlvu import MLVU
 from afterview.training.evaluation.benchmarks.mvbench import MV_BENCH
+from afterview.training.evaluation.benchmarks.ovobench import OVO_BENCH
 from afterview.training.evaluation.benchmarks.own import OWN
+from afterview.training.evaluation.benchmarks.rvs import RVS
+from afterview.training.evaluation.benchmarks.streamingbench import STREAMING_BENCH
 from afterview.training.evaluation.benchmarks.tempcompass import TEMP_COMPASS
 from afterview.training.evaluation.benchmarks.videomme import VIDEO_MME
 from afterview.training.evaluation.benchmarks.vnbench import VN_BENCH
@@ -19,13 +23,13 @@ from afterview.training.evaluation.benchmarks.vnbench import VN_BENCH
 BENCHMARKS: Final[dict[str, Benchmark]] = {
     one.name: one
     for one in (
-        VIDEO_MME, LONG_VIDEO_BENCH, LV_BENCH, MLVU, TEMP_COMPASS, EGO_SCHEMA, CHARADES_STA, VN_BENCH, MV_BENCH, OWN,
+        VIDEO_MME, LONG_VIDEO_BENCH, LV_BENCH, MLVU, TEMP_COMPASS, EGO_SCHEMA, CHARADES_STA, VN_BENCH, MV_BENCH, HOUR_VIDEO,
+        STREAMING_BENCH, OVO_BENCH, RVS, OWN,
     )
 }  # fmt: skip
 
 _NOT_FOUND: Final = "the layout of its published files was not found in its authors' repository"
 ABSENT: Final = (
-    Absent("hourvideo", "HourVideo", f"{_NOT_FOUND} (keshik6/HourVideo reads a JSON file whose questions it does not describe)"),
     Absent("momentseeker", "MomentSeeker", f"a retrieval benchmark: it ranks moments and asks no question; {_NOT_FOUND}"),
     Absent("svbench", "SVBench", f"open answers, scored by GPT-4 alone; {_NOT_FOUND}"),
     Absent("image sets", "MMStar, ScienceQA, RealWorldQA", "questions about single pictures, which no memory holds"),

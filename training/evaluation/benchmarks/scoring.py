@@ -33,7 +33,7 @@ _NUMBERS: Final = (
     "eleven",
     "twelve",
 )
-_NUMBER = re.compile(rf"\b(?:\d+|{'|'.join(_NUMBERS)})\b", re.IGNORECASE)
+_NUMBER = re.compile(rf"\b(?:\d{{1,18}}|{'|'.join(_NUMBERS)})\b", re.IGNORECASE)
 _YES_NO = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
 _WORD = re.compile(r"[\w']+")
 

@@ -1,5 +1,6 @@
 """A span of time from the text of an answer, or from the weights of its evidence, and how well it fits the truth. Pure."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -14,7 +15,7 @@ _RANGE = re.compile(
     rf"{_NUMBER}\s*(?:s|sec|seconds?)?\s*(?:-|\u2013|\u2014|to|and|until|till)\s*{_NUMBER}", re.IGNORECASE
 )
 _ANY = re.compile(_NUMBER)
-_EXAMPLE: Final = "24.3 - 30.4"  # of the published prompt: an answer that repeats it says nothing
+_LONGEST: Final = 4000  # characters of an answer that are looked at
 # Evidence: frames whose weight is at least this share of the heaviest, and that are no further apart than this, belong together.
 SHARE: Final = 0.1
 APART_S: Final = 2.5
@@ -22,6 +23,7 @@ APART_S: Final = 2.5
 
 def span_in_text(answer: str) -> Span | None:
     """The only span that an answer names: `12 - 15.5`, `from 0:12 to 0:15`, `starts at 12 s and ends at 15 s`. None: none, or several."""
+    answer = answer[:_LONGEST]
     found = {(_seconds(a), _seconds(b)) for a, b in _RANGE.findall(answer)}
     if not found:
         numbers = [_seconds(one) for one in _ANY.findall(answer)]
@@ -35,8 +37,8 @@ def span_in_text(answer: str) -> Span | None:
 def official_span(answer: str) -> Span | None:
     """As lmms-eval counts: the first `m - n` (also `m to n`), whatever its order; otherwise the first numbers of sentences about a start
     and an end."""
-    text = answer.lower().replace("to", "-")
-    found = re.search(r"(\d+\.*\d*)\s*-\s*(\d+\.*\d*)", text)
+    text = answer[:_LONGEST].lower().replace("to", "-")
+    found = re.search(r"(\d+(?:\.+\d*)?)\s*-\s*(\d+(?:\.+\d*)?)", text)
     if found is not None:
         numbers = [_plain(found[1]), _plain(found[2])]
     else:
@@ -44,7 +46,7 @@ def official_span(answer: str) -> Span | None:
         numbers = [float(first[1]) for part in said if (first := re.search(r"\b(\d+\.\d+|\d+)\b", part)) is not None][
             :2
         ]
-    return (min(numbers), max(numbers)) if len(numbers) == 2 else None
+    return (min(numbers), max(numbers)) if len(numbers) == 2 and max(numbers) < math.inf else None
 
 
 def span_in_evidence(weights: Sequence[tuple[float, float]]) -> Span | None:

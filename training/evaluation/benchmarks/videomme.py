@@ -9,7 +9,15 @@ from typing import Final
 
 from afterview.stream.ask.subtitles import Subtitle, read_subtitles
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading
-from afterview.training.evaluation.benchmarks.files import Data, as_list, groups_of, letter_of, lettered, listing
+from afterview.training.evaluation.benchmarks.files import (
+    Data,
+    as_list,
+    groups_of,
+    is_file,
+    letter_of,
+    lettered,
+    listing,
+)
 from afterview.training.evaluation.benchmarks.scoring import choice_score, first_capital
 
 _PROMPT: Final = (
@@ -51,7 +59,7 @@ def _read(directory: Path, options: Options) -> Reading:
 def _subtitles(data: Data, name: str) -> tuple[Subtitle, ...]:
     """Those of a video. Some have none, as published; they are counted."""
     places = [data.directory / folder / f"{Path(name).name}.srt" for folder in ("subtitle", "subtitles")]
-    found = next((path for path in places if path.is_file()), None)
+    found = next((path for path in places if is_file(path)), None)
     if found is None:
         data.problems.add("no subtitles published", name)
         return ()

@@ -2,15 +2,17 @@
 
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
+from afterview.configs import UsageError
 from afterview.training.base.errors import BenchmarkError
 from afterview.training.evaluation.benchmarks.base import Item, Options, Reading
 from afterview.training.evaluation.benchmarks.files import as_list, letter_of, lettered, read_table
 from afterview.training.evaluation.benchmarks.registry import ABSENT, BENCHMARKS, find_benchmark
-from tests.support.benchmark_data import COLOURS, MADE, QUESTION, lay_out
+from tests.support.benchmark_data import COLOURS, MADE, MADE_ONLINE, QUESTION, lay_out
 
 LETTERED = "A. red\nB. blue\nC. green\nD. orange"
 BRACKETED = "(A) red\n(B) blue\n(C) green\n(D) orange"
@@ -123,6 +125,14 @@ def test_mvbench_asks_about_a_part_and_says_which_tasks_are_missing(tmp_path: Pa
     assert "json/action_count.json" in reading.missing
     lay_out(tmp_path, {}, ["star/Charades_segment/v.mp4"])  # the part itself
     assert read("mvbench", tmp_path, split="action_sequence").items[0].start_s is None
+
+
+def test_hourvideo_leaves_out_options_that_are_pictures(tmp_path: Path) -> None:
+    reading = made("hourvideo", tmp_path)
+    assert [(item.id, item.truth, item.groups) for item in reading.items] == [
+        ("q1", "A", {"task": "perception/visual", "part": "perception"})
+    ]
+    assert (reading.problems["options are pictures"], reading.problems["no answer published"]) == (1, 1)
 
 
 def test_own_questions_from_csv(tmp_path: Path) -> None:
@@ -239,3 +249,35 @@ def test_an_empty_directory_says_what_is_wanted(tmp_path: Path) -> None:
             with pytest.raises(BenchmarkError, match="holds no"):
                 read(name, tmp_path)
     assert set(MADE) <= set(BENCHMARKS)
+
+
+WRONG: tuple[Any, ...] = (
+    None, True, 0, -1, 1e308, 10**40, "", "\0", "../x", "/etc/passwd", "x" * 5000, [], [[]], {}, ["a"] * 50, "['a'", "(Z) q", "9999:59:59",
+)  # fmt: skip
+
+
+def changed(value: Any, random: Random) -> Any:
+    """A copy of a table in which some values are of another type, and some keys are gone."""
+    if random.random() < 0.15:
+        return random.choice(WRONG)
+    if isinstance(value, dict):
+        return {key: changed(one, random) for key, one in value.items() if random.random() > 0.05}
+    return [changed(one, random) for one in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("name", [*MADE, *MADE_ONLINE])
+def test_hostile_tables_are_read_or_refused(name: str, tmp_path: Path) -> None:
+    random, make = Random(name), (MADE | MADE_ONLINE)[name]
+    for number in range(25):
+        directory = make(tmp_path / str(number))
+        for path in [*directory.rglob("*.json"), *directory.rglob("*.jsonl")]:
+            lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
+            path.write_text("\n".join(json.dumps(changed(json.loads(line), random)) for line in lines))
+        try:
+            reading = read(name, directory, subtitles=BENCHMARKS[name].subtitles)
+        except UsageError:
+            continue
+        for item in reading.items:
+            assert item.video.is_relative_to(directory)
+            for answer in ("A", "", "yes", "2", "1 - 3", "A, B, C or D", "1" * 1000):
+                assert all(0 <= score <= 1 for score in BENCHMARKS[name].score(item, answer).values())

@@ -89,7 +89,7 @@ def test_one_command_from_published_files_to_results_and_the_same_again(
     document = json.loads(capsys.readouterr().out)
     assert (document["complete"], document["answered"], document["videos"]) == (True, len(rows), 1)
     assert document["scores"]["strict"]["n"] == len(rows)
-    assert document["scores"]["strict"]["value"] >= 0.5  # the built-in model knows its world; chance is a third
+    assert document["problems"] == []
     assert set(document["groups"]["category"]) == {row["category"] for row in rows}
     before = read_rows(out)
     lines = (out / "items.jsonl").read_bytes().splitlines(keepends=True)
@@ -193,7 +193,7 @@ def test_a_span_is_asked_from_text_and_from_evidence(tmp_path: Path) -> None:
     class Pointing(Scripted):
         def ask(self, asked: Asked) -> Reply:
             super().ask(asked)
-            return Reply("The event happens in the 1 - 3.5 seconds", weights=[(0.0, 0.1), (1.0, 0.4), (2.0, 0.5)])
+            return Reply("The event happens in the 1 - 3.5 seconds", weights=[(0.0, 0.01), (1.0, 0.4), (2.0, 0.59)])
 
     asker = Pointing()
     reading = find_benchmark("charades-sta").read(MADE["charades-sta"](tmp_path), Options())

@@ -121,6 +121,9 @@ def test_the_official_span_is_the_first() -> None:
     assert official_span("9 to 4, or 1 - 2") == (4.0, 9.0)
     assert official_span("it starts at 3\nit ends at 8") == (3.0, 8.0)
     assert official_span("nothing") is None
+    assert official_span("1" * 100_000) is None  # soon
+    assert official_span(f"1 - {'9' * 999}") is None
+    assert scoring.one_number("9" * 9999) is None
 
 
 def test_a_span_in_evidence_is_around_the_heaviest_frame() -> None:

@@ -1,0 +1,136 @@
+"""Items in the published format, as they are and as they should not be."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from afterview.training.base.errors import BenchmarkError
+from afterview.training.evaluation.needle.published import published_items
+
+QUESTION = "Find the frame of a red ball. Where is it?\n(A) left\n(B) right\n(C) top\n(D) below\nOnly give the best option. Best option: ("
+CHAIN = "Find the frame of a red ball. Locate the final frame based on the instructions in the image, and "
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    directory = tmp_path / "needles"
+    (directory / "images").mkdir(parents=True)
+    for number in range(6):
+        Image.new("RGB", (40, 20), (40 * number, 10, 10)).save(directory / "images" / f"{number}.jpg")
+    (tmp_path / "film").mkdir()
+    for number in range(30):
+        Image.new("RGB", (32, 18), (0, 0, 8 * number)).save(tmp_path / "film" / f"{number:02d}.png")
+    return directory
+
+
+def write(data: Path, name: str, rows: Any) -> None:
+    (data / name).write_text(json.dumps(rows), encoding="utf-8")
+
+
+def chain(**changes: Any) -> dict[str, Any]:
+    row = {
+        "images": [f"{number}.jpg" for number in range(5)],
+        "question1": CHAIN
+        + "choose the captions that best describe the frame:\n(A) a cat\n(B) a dog\n(C) a bus\n(D) a hat",
+        "answer1": "(B)",
+        "question2": CHAIN
+        + "answer the following question based on the final frame: What is it?\nA. red\nB. blue\nC. green\nD. grey",
+        "answer2": "C",
+    }
+    return row | changes
+
+
+def test_both_forms_are_read_with_their_options_letters_and_what_is_recalled_by(data: Path) -> None:
+    write(data, "single.json", [{"question": QUESTION, "answer": "B", "image": "1.jpg", "id": 7}])
+    write(data, "multi.json", [chain()])
+    found = published_items(data, data.parent / "film")
+    (single,), (multi,) = found.single, found.multi
+    (asked,) = single.asked
+    assert (single.id, single.hops, asked.letter) == ("7", 0, "B")
+    assert asked.options == {"A": "left", "B": "right", "C": "top", "D": "below"}
+    assert asked.text == QUESTION
+    assert asked.recall == "Find the frame of a red ball. Where is it?"
+    assert multi.hops == 1
+    assert [one.letter for one in multi.asked] == ["B", "C"]
+    assert multi.asked[1].options["C"] == "green"
+    assert {one.recall for one in multi.asked} == {"Find the frame of a red ball."}
+    picture = found.pictures[single.pictures[0]]()
+    assert picture.shape == (40, 40, 3), "padded to a square"
+    assert len(list(found.haystack(12))) == 12
+    assert not found.problems
+
+
+def test_options_within_a_line_and_an_answer_in_words() -> None:
+    from afterview.training.evaluation.needle.published import _asked
+
+    options = "Options: (A) light red (B) blue (C) green (D) none."
+    text = f"Find the frame of a cup. Which colour? {options} Only give the best option. Best option: ("
+    asked = _asked("needle", {"question": text, "answer": "The answer is (B)"}, "")
+    assert asked.options == {"A": "light red", "B": "blue", "C": "green", "D": "none."}
+    assert asked.letter == "B"
+    assert asked.stem == "Find the frame of a cup. Which colour?"
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        (7, "is no object"),
+        ({"question": QUESTION, "answer": "B"}, "names no image"),
+        ({"question": QUESTION, "answer": "B", "image": "none.jpg"}, "is missing"),
+        ({"question": QUESTION, "answer": "B", "image": "../secret.jpg"}, "outside the directory"),
+        ({"question": QUESTION, "answer": "B", "image": "broken.jpg"}, "cannot be read"),
+        ({"question": QUESTION, "answer": "H", "image": "1.jpg"}, "none of its options"),
+        ({"question": QUESTION, "answer": ["B"], "image": "1.jpg"}, "none of its options"),
+        ({"question": "Where is it?", "answer": "B", "image": "1.jpg"}, "no lettered options"),
+        ({"question": "", "answer": "B", "image": "1.jpg"}, "has no question"),
+        (chain(images=["0.jpg"]), "no list of two or more"),
+        (chain(images=["0.jpg"] * 12), "make no chain"),
+        (chain(hops=True), "make no chain"),
+        (chain(answer2=None), "none of its options"),
+    ],
+)
+def test_an_item_that_cannot_be_used_is_named_and_left_out(data: Path, row: Any, problem: str) -> None:
+    (data / "images" / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    Image.new("RGB", (8, 8)).save(data.parent / "secret.jpg")
+    write(data, "items.json", [row, {"question": QUESTION, "answer": "A", "image": "1.jpg"}])
+    found = published_items(data, data.parent / "film")
+    assert len(found.single) == 1
+    (said,) = found.problems
+    assert said["where"] == "items.json, item 1"
+    assert problem in said["problem"]
+
+
+def test_the_second_item_of_an_id_is_left_out(data: Path) -> None:
+    write(data, "items.json", [{"question": QUESTION, "answer": "A", "image": "1.jpg", "id": "x"}] * 2)
+    found = published_items(data, data.parent / "film")
+    assert len(found.single) == 1
+    assert "twice" in found.problems[0]["problem"]
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "3", '"x"'])
+def test_a_file_that_is_no_list_is_refused_by_name(data: Path, text: str) -> None:
+    (data / "items.json").write_text(text, encoding="utf-8")
+    with pytest.raises(BenchmarkError, match=r"items\.json"):
+        published_items(data, data.parent / "film")
+
+
+def test_missing_things_are_named(data: Path) -> None:
+    with pytest.raises(BenchmarkError, match="--haystack VIDEO"):
+        published_items(data, None)
+    with pytest.raises(BenchmarkError, match="no such file"):
+        published_items(data, data / "film.mp4")
+    with pytest.raises(BenchmarkError, match="no JSON file"):
+        published_items(data, data.parent / "film")
+    with pytest.raises(BenchmarkError, match="no such directory"):
+        published_items(data / "none", data.parent / "film")
+
+
+def test_other_files_or_images_give_another_fingerprint(data: Path) -> None:
+    write(data, "items.json", [{"question": QUESTION, "answer": "A", "image": "1.jpg"}])
+    first = published_items(data, data.parent / "film").fingerprint
+    Image.fromarray(np.zeros((20, 40, 3), np.uint8)).save(data / "images" / "1.jpg")
+    assert published_items(data, data.parent / "film").fingerprint != first

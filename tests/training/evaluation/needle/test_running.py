@@ -1,0 +1,154 @@
+"""A needle search from beginning to end with the built-in model: kept, continued, drawn."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
+from afterview.training.base.errors import BenchmarkError, ResultsError
+from afterview.training.evaluation.needle import running
+from afterview.training.evaluation.needle.asking import NeedleAsker
+from afterview.training.evaluation.needle.haystack import Table, make_table
+from afterview.training.evaluation.needle.items import world_items
+from afterview.training.evaluation.needle.plan import NeedleTest, Way
+from afterview.training.evaluation.needle.report import markdown
+
+BANK = 40
+
+
+@pytest.fixture(scope="module")
+def model() -> AfterviewModel:
+    return load_pretrained("tiny")
+
+
+@pytest.fixture(scope="module")
+def table(model: AfterviewModel, tmp_path_factory: pytest.TempPathFactory) -> Table:
+    return make_table(world_items(0, 4, 1, (1,)), model.encoders, tmp_path_factory.mktemp("table"), bank=BANK)
+
+
+def search(model: AfterviewModel, directory: Path, test: NeedleTest, seed: int = 0) -> dict[str, object]:
+    items = world_items(seed, test.items, test.multi, test.hops)
+    return running.search(test, model, "tiny", items, directory, command=["afterview", "evaluate", "needle"])
+
+
+def small(**changes: object) -> NeedleTest:
+    usual = {
+        "lengths": (200,),
+        "depths": (0.0, 1.0),
+        "items": 4,
+        "multi": 1,
+        "hops": (1,),
+        "bank": BANK,
+        "scoring": "options",
+    }
+    return NeedleTest(**(usual | changes))  # type: ignore[arg-type]
+
+
+def test_a_search_is_kept_continued_and_drawn(
+    model: AfterviewModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = small()
+    document = search(model, tmp_path, test)
+    assert (document["items"], document["answered"], document["complete"]) == (10, 10, True)
+    needle = document["needle"]
+    assert isinstance(needle, dict)
+    (way,) = needle["single"]
+    assert way["accuracy"] >= 0.75, "what the built-in model knows"
+    assert way["asked"] == 8
+    assert way["low"] < way["accuracy"]
+    assert "| 200 | 1 |" in markdown(needle)
+    with Image.open(tmp_path / "heatmap-bounded-interpolate.png") as picture:
+        assert picture.width >= 640
+
+    lines = (tmp_path / "items.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "items.jsonl").write_bytes(b"".join(lines[:7]) + lines[7][:20])  # killed while it wrote
+    monkeypatch.setattr(type(model.vision), "encode", None)  # nothing is encoded again
+    asked: list[str] = []
+    ask = NeedleAsker.ask
+    monkeypatch.setattr(NeedleAsker, "ask", lambda self, rows, one: (asked.append(one.text), ask(self, rows, one))[1])
+    again = search(model, tmp_path, test)
+    assert len(asked) == 3
+    assert again["needle"] == needle
+
+    more = search(model, tmp_path, small(lengths=(200, 300), tasks=("single",)))
+    assert len(asked) == 3 + 8
+    assert more["answered"] == 16, "cells can be added"
+    with pytest.raises(ResultsError, match="data is"):
+        search(model, tmp_path, test, seed=1)
+    with pytest.raises(ResultsError, match="scoring"):
+        search(model, tmp_path, small(scoring="letter"))
+
+
+def test_damaged_features_are_named(model: AfterviewModel, tmp_path: Path) -> None:
+    items = world_items(0, 1, 1, (1,))
+    make_table(items, model.encoders, tmp_path, bank=16)
+    part = next(tmp_path.glob("haystack-*/*.safetensors"))
+    part.write_bytes(part.read_bytes()[:100])
+    with pytest.raises(BenchmarkError, match="remove it"):
+        make_table(items, model.encoders, tmp_path, bank=16)
+
+
+def test_a_haystack_has_the_pictures_before_their_frames(table: Table) -> None:
+    key, other = "single-0", "single-1"
+    rows = table.haystack(100, [(20, key), (100, other)])
+    assert len(rows) == 102
+    assert rows[20] == table.first[key]
+    assert rows[101] == table.first[other]
+    assert rows[19] == 19
+    assert rows[21] == 20
+    assert rows[61] == 60 % BANK
+    assert np.count_nonzero(rows >= table.background) == 2
+
+
+def test_where_clips_are_encoded_a_picture_is_a_clip_at_a_border(table: Table) -> None:
+    clips = Table(table.tokens, table.vectors, BANK, {"a": BANK, "b": BANK + 4}, unit=4)
+    rows = clips.haystack(80, [(30, "a"), (80, "b")])
+    assert rows[28:32].tolist() == [BANK, BANK + 1, BANK + 2, BANK + 3]
+    assert rows[-4:].tolist() == [BANK + 4, BANK + 5, BANK + 6, BANK + 7]
+    assert len(rows) == 88
+
+
+def test_full_recall_sees_what_bounded_recall_sees_while_all_fits(model: AfterviewModel, table: Table) -> None:
+    item = world_items(0, 4, 1, (1,)).single[1]
+    rows = table.haystack(100, [(50, item.pictures[0])])
+    answers = [
+        NeedleAsker(model, Way(mode, "true"), table, "options").ask(rows, item.asked[0]) for mode in ("bounded", "full")
+    ]
+    assert answers[0] == answers[1]
+    assert answers[0].recalled == 1.0
+
+
+def test_decayed_frames_alone_do_not_show_the_needle(model: AfterviewModel, table: Table) -> None:
+    item = world_items(0, 4, 1, (1,)).single[0]
+    rows = table.haystack(400, [(201, item.pictures[0])])
+    assert NeedleAsker(model, Way("decayed", "true"), table, "options").ask(rows, item.asked[0]).recalled == 0.0
+
+
+@pytest.mark.parametrize("policy", ["true", "interpolate", "rank"])
+def test_every_policy_answers_beyond_the_trained_length(model: AfterviewModel, table: Table, policy: str) -> None:
+    item = world_items(0, 4, 1, (1,)).single[0]
+    rows = table.haystack(13_000, [(6000, item.pictures[0])])
+    said = NeedleAsker(model, Way("bounded", policy), table, "options").ask(rows, item.asked[0])  # type: ignore[arg-type]
+    assert said.letter == item.asked[0].letter
+
+
+def test_a_model_that_names_one_letter_in_every_answer_is_right_by_chance_only() -> None:
+    from afterview.training.evaluation.choices import chosen
+
+    items = world_items(0, 140, 1).single
+    always = [chosen("A", item.asked[0].options) == item.asked[0].letter for item in items]
+    assert 0.15 < sum(always) / len(always) < 0.4
+    everything = [chosen("A, B, C or D", item.asked[0].options) for item in items]
+    assert set(everything) == {None}
+
+
+def test_results_are_json(model: AfterviewModel, tmp_path: Path) -> None:
+    search(model, tmp_path, small(tasks=("single",), depths=(0.5,), items=2))
+    document = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert document["kind"] == "needle"
+    assert document["needle"]["single"][0]["cells"][0]["frames"] == 200
+    assert document["groups"]["depth"].keys() == {"0.5"}

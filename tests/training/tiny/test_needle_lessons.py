@@ -1,0 +1,62 @@
+"""The needle lessons, from the shipped weights to a model, in miniature."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from afterview.configs import load
+from afterview.model.checkpoint.loading import load_pretrained
+from afterview.training.base.errors import TrainingError
+from afterview.training.tiny.needle_bank import PicturesConfig, plan_gallery
+from afterview.training.tiny.needle_lessons import NeedleRecipe, teach_needles
+from afterview.training.tiny.needle_stories import Albums
+from afterview.training.world.vocabulary import FIRST_TRAINING_SEED
+
+RECIPE = Path(__file__).parents[3] / "configs" / "training" / "tiny-needles.yaml"
+PRESET = Path(__file__).parents[3] / "configs" / "presets" / "tiny"
+
+
+def miniature(steps: int = 2) -> NeedleRecipe:
+    recipe = load(RECIPE, NeedleRecipe)
+    value = recipe.model_dump(mode="json")
+    value["needle_bank"] |= {"seeds": 1, "clips": 66, "backgrounds": 4, "encoded": 0.0}
+    value["pictures"] |= {"seeds": 1}
+    value["study"]["trainer"] |= {"steps": steps, "save_every": 1, "log_every": 1, "precision": "no"}
+    for lesson in value["study"]["lessons"]:
+        lesson["stories"] |= {"stories": 1, "questions": 2}
+        lesson["needles"] |= {"stories": 1, "questions": 2}
+    return NeedleRecipe.model_validate(value)
+
+
+def test_the_recipe_takes_seeds_that_the_encoders_were_not_trained_with() -> None:
+    recipe = load(RECIPE, NeedleRecipe)
+    assert recipe.needle_bank.first_seed >= FIRST_TRAINING_SEED + 160
+    assert recipe.pictures.first_seed >= recipe.needle_bank.first_seed + recipe.needle_bank.seeds
+
+
+def test_too_few_pictures_are_refused() -> None:
+    few = PicturesConfig(seeds=1, with_clue=2, without_clue=2, first_seed=FIRST_TRAINING_SEED)
+    with pytest.raises(TrainingError, match="more seeds"):
+        Albums.of(plan_gallery(few, 0))
+
+
+@pytest.mark.slow
+def test_lessons_change_the_reader_and_leave_the_encoders(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert not teach_needles(miniature(), out, deadline=0.0), "the time is up, and the features are kept"
+    assert (out / "bank" / "features.f16").exists()
+    assert teach_needles(miniature(), out)
+    lines = [json.loads(line) for line in (out / "study" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    before, after = load_file(PRESET / "model.safetensors"), load_file(out / "model" / "model.safetensors")
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert not [name for name in changed if "vision_tower" in name]
+    old, new = (load_file(place / "index_encoder" / "model.safetensors") for place in (PRESET, out / "model"))
+    assert all(torch.equal(old[name], new[name]) for name in old)
+    model = load_pretrained(out / "model")
+    assert model.encoders.feature_spec.tokens.weights == load_pretrained("tiny").encoders.feature_spec.tokens.weights

@@ -1,0 +1,208 @@
+"""Further lessons of the built-in model: clues in pictures, options with letters, what comes before and after. Its encoders stay.
+
+`afterview train configs/training/tiny-needles.yaml --out DIR`, on the CPU; one thread is enough. Memories, their specs and
+other files of the model stay valid, because tower and index do not change. Each step has one batch of the stories that the
+model already knows, part of them with options, and one batch of needles. Resumable.
+
+DIR/bank/        features of frames and pictures        DIR/sentences/, DIR/study/   training        DIR/model/   the model
+"""
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from afterview.configs import Schema
+from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
+from afterview.model.checkpoint.saving import save_pretrained
+from afterview.model.language.moments import moment_id
+from afterview.model.vision.tower import GRID
+from afterview.training.base.progress import ShowProgress, unseen
+from afterview.training.core.parts import parts_of
+from afterview.training.core.run_configuration import keep_configuration
+from afterview.training.core.trainer import Trainer
+from afterview.training.core.trainer_config import TrainerConfig
+from afterview.training.tiny.bank import BankConfig, plan_bank
+from afterview.training.tiny.device_batch import DeviceBatch, to_device
+from afterview.training.tiny.lessons import LessonPlan
+from afterview.training.tiny.lettered import LetteredWords, make_mixed_batch
+from afterview.training.tiny.naming import words_of_frames
+from afterview.training.tiny.needle_bank import PicturesConfig, encode
+from afterview.training.tiny.needle_stories import LESSON_KINDS, Albums, NeedlePlan, joined_fields, make_needle_batch
+from afterview.training.tiny.sentences import SentenceObjective
+from afterview.training.tiny.stage import StageContext, attention_to_train_with, learn_stage
+from afterview.training.tiny.stories import Shelf, shelf_of
+from afterview.training.tiny.study import StudyObjective
+
+_LOGGER = logging.getLogger(__name__)
+
+BANK: Final = "bank"
+_CORNER_ROWS, _CORNER_COLUMNS = range(1, 4), range(5, 8)  # cells where clues are
+_CORNER_WEIGHT: Final = 6.0  # a token there is drawn this much likelier
+
+
+class NeedleLesson(Schema):
+    """One lesson. It ends with step `until`."""
+
+    until: int = Field(ge=1)
+    lettered: float = Field(default=0.4, ge=0, le=1)  # share of the stories' questions that get options
+    stories: LessonPlan
+    needles: NeedlePlan
+
+
+class NeedleStage(Schema):
+    """Lessons in order. loudness: see training.tiny.sentences; of the first stage only."""
+
+    trainer: TrainerConfig
+    lessons: tuple[NeedleLesson, ...] = Field(min_length=1)
+    evidence_weight: float = 0.6
+    telling_weight: float = 0.3
+    loudness: tuple[float, float] = (0.3, 1.5)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "NeedleStage":
+        if self.trainer.steps is None or self.lessons[-1].until < self.trainer.steps:
+            raise ValueError("give trainer.steps, and lessons until the last of them")
+        if self.trainer.accumulate != 2:
+            raise ValueError("trainer.accumulate must be 2: each step has a batch of stories and one of needles")
+        return self
+
+    def at(self, step: int) -> NeedleLesson:
+        """The lesson of a step, counted from 0."""
+        return next(lesson for lesson in self.lessons if step < lesson.until)
+
+
+class NeedleRecipe(Schema):
+    """Everything that determines the weights, beside those that the lessons begin with."""
+
+    name: str = "tiny-needles"
+    seed: int = 0
+    starts_from: str = "tiny"  # preset
+    needle_bank: BankConfig
+    pictures: PicturesConfig
+    sentences: NeedleStage | None = None  # null: without this stage, which teaches letters
+    study: NeedleStage
+
+
+@dataclass(frozen=True)
+class _School:
+    """What both stages draw their batches from."""
+
+    recipe: NeedleRecipe
+    model: AfterviewModel
+    shelf: Shelf
+    albums: Albums
+    words: LetteredWords
+    features: Tensor
+    names: Tensor
+    shown: Tensor
+
+    def batches(self, stage: NeedleStage) -> Callable[[int], DeviceBatch]:
+        """Even numbers: stories; odd ones: needles."""
+        forgetting, seed = self.model.preset.forgetting, self.recipe.seed
+        favoured = _favoured()
+
+        def batch(number: int) -> DeviceBatch:
+            step = number // 2
+            lesson = stage.at(step)
+            if number % 2 == 0:
+                drawn = make_mixed_batch(
+                    lesson.stories, self.shelf, self.words, forgetting, share=lesson.lettered, seed=seed, number=step
+                )
+                return to_device(drawn, self.features, self.shown, lesson.stories.tokens_read)
+            needles = make_needle_batch(
+                lesson.needles, self.albums, self.shelf, self.words, forgetting, seed=seed, number=step
+            )
+            ready = to_device(joined_fields(needles), self.features, self.shown, lesson.needles.tokens_read)
+            return replace(ready, favoured=favoured, firsts=torch.from_numpy(needles.firsts))
+
+        return batch
+
+
+def teach_needles(
+    recipe: NeedleRecipe, directory: Path, *, deadline: float = math.inf, progress: ShowProgress = unseen
+) -> bool:
+    """Run all stages that are not done yet. Returns whether the model is finished; if the deadline came first, call it again."""
+    keep_configuration(recipe, directory)
+    model = load_pretrained(recipe.starts_from, device="cpu", dtype="float32")
+    assert model.tokenizer is not None, "the small model has one"
+    with progress("features", "scenes") as report:
+        features, bank, gallery = encode(recipe.needle_bank, recipe.pictures, model.vision, directory / BANK, report)
+    names, shown = words_of_frames(bank, model.tokenizer, features.device)
+    school = _School(
+        recipe, model, shelf_of(plan_bank(recipe.needle_bank)), Albums.of(gallery), LetteredWords(model.tokenizer),
+        features, names, shown,
+    )  # fmt: skip
+    context = StageContext(directory, recipe.seed, features.device, deadline, progress)
+    if recipe.sentences and not _speak(recipe.sentences, school, replace(context, directory=directory / "sentences")):
+        return False
+    if not _study(school, replace(context, directory=directory / "study")):
+        return False
+    with progress("model"):
+        _save(model, recipe, directory / "model")
+    return True
+
+
+def _speak(stage: NeedleStage, school: _School, context: StageContext) -> bool:
+    """The decoder learns to answer by letters, from words alone. Its embeddings stay."""
+    language = school.model.video_language.language
+    language.requires_grad_(True)
+    embedded = language.decoder.model.embed_tokens.weight.requires_grad_(False)
+    parts = {"language": [part for part in language.parameters() if part is not embedded]}
+    objective = SentenceObjective(language, school.words.head, school.names, stage.loudness, LESSON_KINDS)
+    with attention_to_train_with(context.device, language.decoder):
+        return learn_stage(objective, parts, language, stage.trainer, context, lambda: school.batches(stage))
+
+
+def _study(school: _School, context: StageContext) -> bool:
+    stage, model = school.recipe.study, school.model
+    assert model.tokenizer is not None, "checked before"
+    objective = StudyObjective(
+        model.video_language,
+        school.words.head,
+        forgetting=model.preset.forgetting,
+        evidence_weight=stage.evidence_weight,
+        telling_weight=stage.telling_weight,
+        moment=moment_id(model.tokenizer),
+        names=school.names,
+        kinds=LESSON_KINDS,
+    )
+    parts = {
+        name: part for name, part in parts_of(model.video_language, model.vision.tower).items() if name != "vision"
+    }
+    trainer = Trainer(objective, parts, stage.trainer, context.directory, cpu=True)
+    trainer.resume()
+    done = trainer.step >= stage.trainer.length
+    if not done:
+        with (
+            attention_to_train_with(context.device, model.video_language.language.decoder),
+            context.progress("study", "steps", bar=False) as report,
+        ):
+            done = trainer.run(school.batches(stage), deadline=context.deadline, report=report)
+    model.video_language.eval()
+    return done
+
+
+def _save(model: AfterviewModel, recipe: NeedleRecipe, directory: Path) -> None:
+    """Save in float16, as the model that the lessons began with."""
+    for module in (model.video_language, model.vision.tower, model.encoders.index.model):
+        module.half()
+    index = model.encoders.index
+    save_pretrained(replace(model, load_index=lambda: index), directory)
+    _LOGGER.info("%s: saved in %s", recipe.name, directory)
+
+
+def _favoured() -> Tensor:
+    """How much likelier each token of a frame is drawn, its newline included: [P + 1]. Only those in the corner tell a clue well."""
+    weights = torch.ones(GRID * GRID + 1)
+    for row in _CORNER_ROWS:
+        for column in _CORNER_COLUMNS:
+            weights[row * GRID + column] = _CORNER_WEIGHT
+    return weights

@@ -215,18 +215,19 @@ def test_a_service_is_asked_over_http(adapter: SimpleNamespace) -> None:
 
 def run_harness(tmp_path: Path, task: str, rows: list[dict[str, Any]], *more: str) -> dict[str, Any]:
     """The results of the real lmms-eval for a task of these rows."""
+    tmp_path.mkdir(exist_ok=True)
     data = tmp_path / f"{task}.json"
     data.write_text(json.dumps(rows))
     tasks = tmp_path / task
     tasks.mkdir()
     (tasks / f"{task}.yaml").write_text((TASKS / f"{task}.yaml").read_text().replace("DATA", str(data)))
     (tasks / "afterview_own.py").write_text((TASKS / "afterview_own.py").read_text())
-    command = f"{sys.executable} -m afterview"
-    root = Path(__file__).parents[2]
-    command = f"env PYTHONPATH={root} {command}"
+    starter = tmp_path / "afterview.sh"  # lmms-eval splits --model_args at commas and equals signs
+    starter.write_text(f'#!/bin/sh\nPYTHONPATH={Path(__file__).parents[2]} exec {sys.executable} -m afterview "$@"\n')
+    starter.chmod(0o755)
     arguments = [
         HARNESS, "-m", "lmms_eval", "--model", "afterview", "--tasks", task, "--include_path", str(tasks),
-        "--model_args", f"command={command},work={tmp_path / 'memories'}", "--output_path", str(tmp_path / "results"),
+        "--model_args", f"command={starter},work={tmp_path / 'memories'}", "--output_path", str(tmp_path / "results"),
         "--log_samples", "--batch_size", "1", *more,
     ]  # fmt: skip
     settings = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}
@@ -239,6 +240,11 @@ def run_harness(tmp_path: Path, task: str, rows: list[dict[str, Any]], *more: st
         "results": json.loads(found.read_text())["results"][task],
         "samples": [json.loads(line) for line in samples],
     }
+
+
+def _answer(sample: dict[str, Any]) -> str:
+    found = sample["filtered_resps"]
+    return found if isinstance(found, str) else str(found[0])
 
 
 @pytest.mark.integration
@@ -279,7 +285,19 @@ def test_the_real_harness_says_what_our_own_says(tmp_path: Path, capsys: pytest.
     assert main([*run, "--work", str(tmp_path / "memories")]) == 0
     document = json.loads(capsys.readouterr().out)
     ours = [json.loads(line) for line in (tmp_path / "own" / "items.jsonl").read_text().splitlines()]
-    theirs = [sample["filtered_resps"][0] for sample in sorted(harness["samples"], key=lambda sample: sample["doc_id"])]
+    theirs = [_answer(sample) for sample in sorted(harness["samples"], key=lambda sample: sample["doc_id"])]
     assert theirs == [row["answer"] for row in ours]
     key = next(name for name in harness["results"] if name.startswith("right,"))
     assert harness["results"][key] == pytest.approx(document["scores"]["strict"]["value"], abs=1e-4)
+    options = [[one["answer"], *one["wrong"]] for one in asked if len(one["wrong"]) > 1]
+    chosen = [one for one in asked if len(one["wrong"]) > 1]
+    rows = [
+        {"video": str(tmp_path / "one.mp4"), "question": one["text"], "options": given, "truth": 0}
+        for one, given in zip(chosen, options, strict=True)
+    ]  # fmt: skip
+    weighed = run_harness(tmp_path / "second", "afterview_choice", rows, "--force_simple")
+    right = [one["text"] for one, answer in zip(asked, theirs, strict=True) if answer == one["answer"]]
+    for sample in weighed["samples"]:
+        losses = [float(loss) for loss, _ in sample["filtered_resps"]]
+        if sample["doc"]["question"] in right:
+            assert losses.index(min(losses)) == 0  # what it says is what it thinks likeliest

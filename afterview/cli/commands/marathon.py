@@ -65,9 +65,7 @@ def _print_run(ran: "Ran") -> None:
     for name, why in ran.exported.features_failed.items():
         print(f"{printable(name)}: no features: {printable(why)}")
     if ran.failed:
-        print(
-            f"{counted(ran.failed, 'item')} failed; `afterview marathon stages {ran.out}` says where, `--redo STAGE` tries them again"
-        )
+        print(f"{counted(ran.failed, 'item')} failed; `afterview marathon stages {ran.out}` says where and why")
 
 
 def _stages(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from afterview.cli.main import main
 from afterview.configs import ConfigError, UsageError
 from afterview.model.language.moments import clock
 from afterview.training.data.annotation_files import read_items
+from afterview.training.data.features import FeatureBank
 from afterview.training.marathon.longvid import KINDS
 from afterview.training.marathon.measure import measure
 from afterview.training.marathon.rows import Checked, Video
@@ -253,3 +254,22 @@ def test_stages_of_a_run_in_the_middle(worlds: Path, tmp_path: Path) -> None:
     run(configured(tmp_path), worlds, tmp_path / "out", until="events")
     states = [one["state"] for one in stages_of(tmp_path / "out")]
     assert states == ["done"] * 4 + ["waiting"] * 5
+
+
+@pytest.mark.slow
+def test_features_lie_beside_the_annotations(worlds: Path, tmp_path: Path) -> None:
+    ran = run(configured(tmp_path, features="tiny"), worlds, tmp_path / "out")
+    assert ran.exported is not None
+    assert not ran.exported.features_failed
+    bank = FeatureBank(tmp_path / "out" / "features")
+    samples = json.loads((tmp_path / "out" / "train.json").read_text())
+    assert {bank.rows(sample["video"], sample["data_source"]) for sample in samples} == {180, 200}
+
+
+def test_without_further_captioners_and_with_a_name_that_is_no_folder(worlds: Path, tmp_path: Path) -> None:
+    ran = run(configured(tmp_path, models={"captioner": EXACT, "writer": EXACT}), worlds, tmp_path / "out")
+    assert ran.stages["further-captions"]["rows"] == 0
+    assert ran.exported is not None
+    assert ran.exported.questions > 40
+    with pytest.raises(ConfigError, match="name: is also the name of a folder"):
+        run(configured(tmp_path, name="../mine"), worlds, tmp_path / "out")

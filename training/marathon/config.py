@@ -44,6 +44,7 @@ class WorldModelConfig(Schema):
     drop: SHARE = 0.0  # share of things that a captioner leaves out
     swap: SHARE = 0.0  # share of things of which it takes one attribute from elsewhere
     hallucinate: SHARE = 0.0  # chance per clip of a thing that is not there
+    spoil: SHARE = 0.0  # share of questions to which a writer gives a fault
     seed: int = Field(default=0, ge=0)  # of the mistakes; each captioner needs its own
 
 

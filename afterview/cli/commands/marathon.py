@@ -183,7 +183,7 @@ def _assumed(text: str) -> tuple[int, float]:
 
 
 def _measure(arguments: argparse.Namespace) -> int:
-    from afterview.training.marathon.measure import measure, table
+    from afterview.training.marathon.measure import measure, table, writer_table
 
     require_directory("--out", arguments.out)
     if not 0 <= require_count("--looks", arguments.looks, 0) <= 4:
@@ -194,11 +194,10 @@ def _measure(arguments: argparse.Namespace) -> int:
         Path(arguments.videos), Path(arguments.out), rates=_rates(arguments.rates), looks=arguments.looks, seed=seed(arguments.seed),
         progress=progress,
     )  # fmt: skip
-    lines = [one.to_dict() for one in found]
     if arguments.json:
-        dump({"out": arguments.out, "runs": lines})
+        dump({"out": arguments.out, **found})
     else:
-        print(table(lines), end="")
+        print(f"{table(found['runs'])}\n{writer_table(found['writer'])}", end="")
     return ExitStatus.OK
 
 

@@ -226,13 +226,17 @@ def test_two_runs_in_one_directory(done: Path, worlds: Path, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_the_checks_catch_what_a_faulty_captioner_leads_to(worlds: Path, tmp_path: Path) -> None:
     """Few videos: the figures are in training/marathon/RESULTS.md."""
-    lines = {one.name: one for one in measure(worlds, tmp_path, rates=[0.2])}
-    assert lines["exact"].wrong == 0
-    assert lines["exact"].lost <= 0.02 * lines["exact"].right
-    assert lines["all 20%"].wrong > 20
-    assert lines["all 20%"].caught >= 0.8 * lines["all 20%"].wrong
-    assert lines["all 20%"].caught_by_captions <= 0.2 * lines["all 20%"].wrong
-    assert (tmp_path / "measured.md").read_text().count("\n") == 2 + len(lines)
+    found = measure(worlds, tmp_path, rates=[0.2])
+    lines = {one["name"]: one for one in found["runs"]}
+    assert lines["exact"]["wrong"] == 0
+    assert lines["exact"]["lost"] <= 0.02
+    assert lines["all 20%"]["wrong"] > 20
+    assert lines["all 20%"]["caught"] >= 0.8
+    assert lines["all 20%"]["caught_by_captions"] <= 0.2
+    faults = found["writer"]["faults"]
+    assert all(one["made"] and one["caught"] == 1 for one in faults.values()), faults
+    assert found["writer"]["lost"] <= 0.02
+    assert "| second |" in (tmp_path / "measured.md").read_text()
 
 
 def test_the_plan_counts_what_a_run_asks(worlds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,7 +71,7 @@ def with_article(tokens: Sequence[str]) -> list[str]:
     while rest and rest[-1].lower() in _DROPPED_ENDS | words.UNSEEN - {"there"}:
         rest = rest[:-1]
     while len(rest) > 1 and rest[0].lower() in _DROPPED_DETERMINERS:
-        rest, dropped = rest[1:], True
+        rest, dropped = rest[2 if len(rest) > 2 and rest[1].lower() == "of" else 1 :], True
     if not rest:
         return []
     if (phrase := words.PRONOUNS.get(rest[0].lower())) is not None:
@@ -179,6 +179,8 @@ def _finite(tokens: list[str], start: int) -> list[str]:
                 continue
             if before in words.ADJECTIVES or (place + 1 == len(tokens) and words.third_of(word) and not by_a_person):
                 continue
+        if base == "keep" and place + 1 < len(tokens) and _is_ing(tokens[place + 1].lower()):
+            return [*tokens[:place], *tokens[place + 1 :]]
         return [*tokens[:place], *_doing(base), *tokens[place + 1 :]]
     return tokens
 

@@ -18,7 +18,7 @@ LONGEST: Final = 2000  # characters; a longer text is no question about a pictur
 
 _QUOTED = re.compile(r'"[^"]*"|“[^”]*”|«[^»]*»')
 _TOKEN = re.compile(r"\x00\d+\x00|[^\W_][\w'’./:-]*[^\W_]|[^\W_]")
-_SENTENCES = re.compile(r"(?<=[.!?;])\s+")
+_SENTENCES = re.compile(r"(?<=[.!?;])(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<!\bDr\.)(?<!\bSt\.)\s+", re.I)
 _AND_WHAT = re.compile(r",?\s+(?:and|but)\s+(?=(?:what|who|where|when|why|how|which|is|are|did|does)\b)", re.I)
 
 _CONTRACTIONS: Final = (
@@ -96,6 +96,8 @@ _QUALITY = (
 _FRAMES: Final[tuple[tuple[str, Kind], ...]] = (
     (rf"(?:at|by|until|in|from|on|since|of) (?:what|which) (?:{_QUALITY})", "then"),
     (rf"what (?:{_QUALITY})", "then"),
+    (rf"(?:what|which) (?:is|was|are|were) the (?:exact |approximate )?(?:{_QUALITY}|position|location)(?: of)?", "then"),
+    (r"(?:since|until|by|from) when|(?:for|since) how long", "then"),
     (r"how (?:many times|often)", "then"),
     (r"how (?:many|much)(?: of (?:the|these|those|my))?|(?:which|what)(?: one)? of (?:the|these|those|my)|whose|which", "some"),
     (r"how (?:long|tall|big|far|old|fast|wide|high|deep|large|small|heavy|late|early|full|busy|close|well|loud)", "then"),

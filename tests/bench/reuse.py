@@ -64,11 +64,11 @@ def run() -> list[Table]:
 
 
 def _one_a_second(path: Path) -> list[NDArray[np.uint8]]:
-    pictures, due = [], 0.0
+    pictures, due = list[NDArray[np.uint8]](), 0.0
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             if frame.time is not None and frame.time >= due:
-                pictures.append(frame.to_ndarray(format="rgb24"))
+                pictures.append(frame.to_ndarray(format="rgb24").astype(np.uint8))
                 due += 1.0
     return pictures
 
@@ -79,7 +79,7 @@ def _features(encode: Encode, squares: NDArray[np.uint8]) -> NDArray[np.floating
 
 def _reused(tokens: NDArray[np.uint8], index: NDArray[np.uint8], bound: float) -> list[tuple[int, int]]:
     """Frames that take another's features, each with that one."""
-    camera: Any = SimpleNamespace(config=SimpleNamespace(fps=1.0, reuse_bound=bound))
+    camera: Any = _Camera(bound)
     encoders: Any = SimpleNamespace(feature_spec=SimpleNamespace(tokens=SimpleNamespace(frames_per_record=1)))
     frames = [
         Sampled(float(row), 0.0, math.nan, TimeBasis.FILE, tokens[row], index[row], b"", encoders)
@@ -87,6 +87,13 @@ def _reused(tokens: NDArray[np.uint8], index: NDArray[np.uint8], bound: float) -
     ]
     decided = FeatureReuse().decide([(camera, [frame]) for frame in frames])
     return [(row, int(one.reuses.frame.time)) for row, one in enumerate(decided) if one.reuses is not None]
+
+
+class _Camera:
+    """As much of a camera as FeatureReuse asks for."""
+
+    def __init__(self, bound: float) -> None:
+        self.config = SimpleNamespace(fps=1.0, reuse_bound=bound)
 
 
 def _cosines(

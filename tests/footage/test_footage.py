@@ -4,6 +4,9 @@ The models have random weights, except `tiny`: what is checked is that every fra
 """
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +19,7 @@ import numpy as np
 import pytest
 
 from afterview.cli.main import main
+from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.directory import Memory
 from afterview.memory.reading.snapshot import MemorySnapshot
 from tests.support.checking_model import MOST_DIFFERENCE, CheckingModel
@@ -27,34 +31,41 @@ from tests.support.footage import (
     beginning,
     decoded,
     footage_of,
+    repeated,
     rotated,
     served_by_rtsp,
     thumbnail,
 )
 from tests.support.kinds import FINDS_ONLY, KINDS
 from tests.support.model_server import MODEL, ModelServer, model_server
-from tests.support.servers import RtspServer, need_rtsp
+from tests.support.processes import environment
+from tests.support.servers import RtspServer, need_rtsp, wait_until
 
 SECONDS = 20.0
 ZONE = ZoneInfo("Europe/Paris")
 START = datetime(2026, 11, 27, 8, tzinfo=ZONE)
 QUESTION = "Which scene do you see now?"  # which every model takes
+LIVE_FRAMES = 4
 FRAMES, SIZE = 5, 200  # of --answer-with
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(600)]
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A memory of one kind of preset. model: what --model takes. files: of its cameras, which are called like their scenes."""
+    """A memory of one kind of preset. model: what --model takes. files: of its cameras, which are called like their scenes.
+
+    rounds: how often the cameras may have shown their files.
+    """
 
     kind: str
     model: str
     memory: Path
     files: dict[str, Path]
+    rounds: int = 1
 
     def footage(self, scene: str) -> Footage:
-        return decoded(self.files[scene])
+        return repeated(decoded(self.files[scene]), self.rounds)
 
     def snapshot(self, scene: str) -> MemorySnapshot:
         return Memory(self.memory).camera(scene).snapshot()
@@ -99,12 +110,28 @@ def live(kind: tuple[str, str], files: dict[str, Path], tmp_path_factory: pytest
     served = {scene: served_by_rtsp(file, place) for scene, file in files.items()}
     memory = place / "memory"
     with ExitStack() as stack:
-        servers = {scene: stack.enter_context(RtspServer(file)) for scene, file in served.items()}
+        servers = {scene: stack.enter_context(RtspServer(file, loop=True)) for scene, file in served.items()}
         options = [option for scene in servers for option in ("--camera", scene)]
-        options += ["--timezone", str(ZONE), "--model", kind[1], "--for", "8s", "-qq"]
+        options += ["--timezone", str(ZONE), "--model", kind[1], "-qq"]
         addresses = [server.url for server in servers.values()]
-        assert main(["watch", *addresses, "--memory", str(memory), *options]) == 0
-    return Recorded(*kind, memory, files)
+        command = ["watch", *addresses, "--memory", str(memory), *options]
+        watch = subprocess.Popen([sys.executable, "-m", "afterview", *command], cwd=place, env=environment())
+        try:
+            for scene in served:
+                assert wait_until(lambda: frames_of(memory, scene) >= LIVE_FRAMES, 120, every_s=0.2)  # noqa: B023
+            watch.send_signal(signal.SIGINT)
+            assert watch.wait(60) in (0, 130)
+        finally:
+            watch.kill()
+            watch.wait()
+    return Recorded(*kind, memory, files, rounds=6)
+
+
+def frames_of(memory: Path, scene: str) -> int:
+    try:
+        return Memory(memory).camera(scene).snapshot().frames
+    except MemoryNotFound:
+        return 0
 
 
 def answers_of(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -237,7 +264,7 @@ def test_live_through_the_same_kind(live: Recorded, server: ModelServer, capsys:
     now = datetime.now(ZONE)
     for scene in live.files:
         snapshot = live.snapshot(scene)
-        assert snapshot.frames >= 3
+        assert snapshot.frames >= LIVE_FRAMES
         assert [gap.reason for gap in snapshot.gaps] == []
         first = snapshot.info.local(float(snapshot.times[0]))
         assert now - timedelta(minutes=10) < first < now

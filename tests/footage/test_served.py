@@ -32,7 +32,7 @@ ZONE = ZoneInfo("Europe/Paris")
 FRAMES, SIZE = 4, 200
 QUESTION = {"question": "Is anybody there?", "cameras": ["yard"]}
 
-pytestmark = [pytest.mark.slow, pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.thorough, pytest.mark.integration, pytest.mark.timeout(600)]
 
 
 class Lateness:

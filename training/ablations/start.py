@@ -130,6 +130,7 @@ def save_start(network: VideoLanguageModel, path: Path) -> None:
     state = {name: value.half().contiguous() for name, value in network.state_dict().items() if name.startswith(_PARTS)}
     with replacing(path) as partial:
         save_file(state, partial, metadata={"format": "pt"})
+        partial.chmod(0o644)  # safetensors creates files that only their owner can read
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -67,6 +67,7 @@ def train(
         state = {name: value.half().contiguous() for name, value in network.state_dict().items()}
         with replacing(path) as partial:
             save_file(state, partial, metadata={"format": "pt"})
+            partial.chmod(0o644)  # safetensors creates files that only their owner can read
     shutil.rmtree(directory / STUDY / STATE, ignore_errors=True)  # 36 MB, and no more needed
     try:
         network.load_state_dict(load_file(path))

@@ -70,7 +70,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.work:
         require_directory("--work", arguments.work)
     require_model(arguments.model)
-    require_weights(arguments.model)
+    require_weights(arguments.model, whole_for="an evaluation of answers")
     reading = read_checked(benchmark, data, options, partial=arguments.partial)
     with announced("starting"):
         from afterview.training.evaluation.benchmarks.evaluation import Run, run_benchmark  # late: loads torch

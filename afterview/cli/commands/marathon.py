@@ -65,9 +65,7 @@ def _print_run(ran: "Ran") -> None:
     for name, why in ran.exported.features_failed.items():
         print(f"{printable(name)}: no features: {printable(why)}")
     if ran.failed:
-        print(
-            f"{counted(ran.failed, 'item')} failed; `afterview marathon stages {ran.out}` says where, `--redo STAGE` tries them again"
-        )
+        print(f"{counted(ran.failed, 'item')} failed; `afterview marathon stages {ran.out}` says where and why")
 
 
 def _stages(arguments: argparse.Namespace) -> int:
@@ -185,7 +183,7 @@ def _assumed(text: str) -> tuple[int, float]:
 
 
 def _measure(arguments: argparse.Namespace) -> int:
-    from afterview.training.marathon.measure import measure, table
+    from afterview.training.marathon.measure import measure, table, writer_table
 
     require_directory("--out", arguments.out)
     if not 0 <= require_count("--looks", arguments.looks, 0) <= 4:
@@ -196,11 +194,10 @@ def _measure(arguments: argparse.Namespace) -> int:
         Path(arguments.videos), Path(arguments.out), rates=_rates(arguments.rates), looks=arguments.looks, seed=seed(arguments.seed),
         progress=progress,
     )  # fmt: skip
-    lines = [one.to_dict() for one in found]
     if arguments.json:
-        dump({"out": arguments.out, "runs": lines})
+        dump({"out": arguments.out, **found})
     else:
-        print(table(lines), end="")
+        print(f"{table(found['runs'])}\n{writer_table(found['writer'])}", end="")
     return ExitStatus.OK
 
 

@@ -23,6 +23,7 @@ from afterview.cli.sources import PlannedCamera, plan_cameras
 from afterview.configs import AfterviewError, ExitStatus, UsageError
 from afterview.memory.base.counts import counted
 from afterview.memory.base.durable import removed_if_unused
+from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.base.feature_spec import FeatureSpec, require_same
 from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.directory import Memory
@@ -287,10 +288,16 @@ def _held(recording: _Recording) -> str:
     directory = recording.camera.directory
     try:
         snapshot = Memory(directory.parent).camera(recording.camera.id).snapshot()
-    except (AfterviewError, OSError):
-        return "not readable now"
-    if not snapshot.frames:
+    except MemoryNotFound:  # nothing was ever recorded
         return "none in memory"
-    usual = 1 / snapshot.info.fps  # short recordings are sampled more densely than that, and so take less time
-    length = min(snapshot.frames * usual, float(snapshot.times[-1] - snapshot.times[0]) + usual)
-    return f"{snapshot.frames} in memory ({spell_duration(length)})"
+    except (AfterviewError, OSError) as error:
+        return f"the memory cannot be read ({error})"
+    frames = snapshot.frames
+    if not frames:
+        return "none in memory"
+    length = frames / snapshot.info.fps
+    if frames > 1:
+        steps = float(snapshot.times[-1] - snapshot.times[0]) / (frames - 1)
+        if steps < 0.9 / snapshot.info.fps:  # a short recording, which is sampled more densely
+            length = frames * steps
+    return f"{frames} in memory ({spell_duration(length)})"

@@ -6,6 +6,7 @@ from afterview.cli.parsers.common import MODEL, Commands, add_command, add_json,
 from afterview.cli.parsers.evaluate_ablations import add_evaluate_ablations
 from afterview.cli.parsers.evaluate_needle import add_evaluate_needle
 from afterview.cli.parsers.evaluate_retrieval import add_evaluate_retrieval
+from afterview.cli.parsers.evaluate_worker import add_evaluate_worker
 from afterview.cli.parsers.strict import strict
 
 
@@ -28,6 +29,7 @@ def add_evaluate_command(commands: Commands) -> None:
     add_evaluate_needle(actions)
     add_evaluate_ablations(actions)
     add_evaluate_retrieval(actions)
+    add_evaluate_worker(actions)
 
 
 def _add_action(

@@ -10,8 +10,10 @@ def add_evaluate_retrieval(actions: Commands) -> None:
     parser = actions.add_parser(
         "retrieval", help=text, description=f"{text[0].upper()}{text[1:]}.\n\n"
         "Without --data, worlds of the given seeds are recorded as `evaluate world` does. Every question that one moment answers is a\n"
-        "query: as it is, and as a caption of that moment without the words of its answer. With --data, the published files of\n"
-        "MomentSeeker.\n\n"
+        "query. With --data, the published files of MomentSeeker.\n\n"
+        "question     as it is\n"
+        "rule         as a caption that is made of its words alone, as `ask` does for models that want captions\n"
+        "caption      as a caption of the true moment, without the words of the answer\n\n"
         "frame R@k    one of the k most similar frames shows what was asked about\n"
         "clip R@k     one of the k best clips does; a clip's score is its best frame (max) or the mean of its four best (top-4)\n"
         "R@1 IoU x    the moment around the best frame overlaps the true one by x\n"
@@ -31,8 +33,8 @@ def add_evaluate_retrieval(actions: Commands) -> None:
     )
     parser.add_argument("--questions", type=int, default=40, metavar="N", help="questions per world (default: 40)")
     parser.add_argument(
-        "--queries", default="question,caption", metavar="WAY,...",
-        help="how a world's question is asked: question, caption (default: both)",
+        "--queries", default="question,rule,caption", metavar="WAY,...",
+        help="how a world's question is asked: question, rule, caption (default: all)",
     )  # fmt: skip
     parser.add_argument("--clip", default="8s", metavar="DURATION", help="length of a world's clips (default: 8s)")
     parser.add_argument("--model", default="tiny", metavar=MODEL, help="model whose index is measured (default: tiny)")

@@ -99,6 +99,7 @@ def test_a_memory_changes_between_finding_and_answering(
     [
         (["extract", "{clip}", "--model", "search", "--out", "{out}"], "extracting for a training needs a language model"),
         (["evaluate", "world", "--model", "search"], "an evaluation of answers needs a language model"),
+        (["evaluate", "needle", "--model", "search", "--out", "{out}"], "an evaluation of answers needs a language model"),
         (["train", "{stage}", "--out", "{out}"], "training needs a language model"),
         (["ask", "What?", "--recording", "{clip}", "--model", "search"], "a question to a recording needs a language model"),
         (["replay", "{clip}", "--model", "{preset}", "--tokens", "int8", "--memory", "{out}"], "stores no tokens; leave it out"),

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from afterview.cli.main import main
 from afterview.model.base.machine import this_machine
 from afterview.model.catalogue import measure_encoders as measuring
 from afterview.model.catalogue import quicken as quickening
 from afterview.model.catalogue.catalogue import catalogue
 from afterview.model.catalogue.encoding import TOLERANCE, EncoderCosts, EncodingCost, keep_costs, read_costs
-from afterview.model.catalogue.measured import measured_path
+from afterview.model.catalogue.measured import Speed, measured_path
 from afterview.model.catalogue.quicken import quicken
 from afterview.model.checkpoint import init
 from afterview.model.checkpoint.loading import load_encoders
@@ -32,6 +33,7 @@ from afterview.model.vision.encoder_dtype import (
 )
 from afterview.model.vision.index_encoder import IndexEncoder, build_index_model
 from afterview.model.vision.tower import VisionEncoder, build_tower
+from afterview.stream.doctor.machine import check_processor
 
 SMALL = {
     "hidden_size": 32,
@@ -193,3 +195,22 @@ def test_the_parts_of_a_preset() -> None:
 def test_the_built_in_model_is_never_changed() -> None:
     encoders = load_encoders("tiny", device="cpu")
     assert {one.dtype for one in quicken(encoders)} == {"float32"}
+
+
+def test_measuring_by_command_is_shown_by_models_and_by_doctor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    speed = Speed(2.0, None, None, 0, 0, "cpu", "float32", 1, 0.1, 1_700_000_000.0)
+    monkeypatch.setattr("afterview.model.catalogue.measure.measure", lambda *arguments, **more: speed)
+    monkeypatch.setattr(measuring, "base_index", small_index)
+    assert main(["models", "measure", "search", "--json"]) == 0
+    (own,) = json.loads(capsys.readouterr().out)["encoders"]
+    assert own["best"] in ENCODER_DTYPES
+    assert {cost["dtype"] for cost in own["costs"]} == set(ENCODER_DTYPES)
+    assert main(["models"]) == 0
+    assert f"index encoder: recording uses {own['best']} on this machine (measured " in capsys.readouterr().out
+    assert main(["models", "--json"]) == 0
+    shown = {one["preset"]: one["encoders"] for one in json.loads(capsys.readouterr().out)["presets"]}
+    assert (shown["search"], shown["tiny"]) == ([own], [])
+    (found,) = [one for one in check_processor(replace(this_machine(), gpus=())) if one.check == "encoders"]
+    assert found.text == f"index encoder, {own['geometry']}: {own['best']}"

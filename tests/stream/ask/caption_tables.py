@@ -1,6 +1,7 @@
 """Questions, and the captions that a person would write for them. The first table was written before the rule (stream.ask.captions).
 
-The second (HELD_OUT) was written after the rule was frozen, with other wordings; the rule was not changed for it afterwards.
+The second (HELD_OUT) was written after the rule was frozen, with other wordings. The frozen rule gave 10 of its 30 captions, and kept 90 of
+their 95 content words. After that was noted, the rule learnt four of the forms that went wrong there: the table is no longer held out.
 """
 
 TABLE = (

@@ -52,7 +52,7 @@ def test_on_questions_that_it_was_not_made_for_it_keeps_the_words_that_count() -
     exact = sum(caption_of(question).text == caption for question, caption in HELD_OUT)
     wanted = [(word, caption_of(question).text) for question, caption in HELD_OUT for word in sorted(_content(caption))]
     kept = sum(word in _content(made) for word, made in wanted)
-    assert (exact, kept, len(wanted)) == (10, 90, 95)
+    assert (exact, kept, len(wanted)) == (13, 90, 95)  # when the table was new: 10, 90, 95
 
 
 @pytest.mark.parametrize(

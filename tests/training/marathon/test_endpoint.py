@@ -30,7 +30,15 @@ from tests.training.marathon.test_run import contents
 
 
 def endpoint(server: MarathonServer, **others: Any) -> dict[str, Any]:
-    given = {"kind": "openai", "url": server.url, "label_requests": True, "timeout_s": 3.0, "at_once": 4, "tries": 4}
+    given = {
+        "kind": "openai",
+        "url": server.url,
+        "model": "truth",
+        "label_requests": True,
+        "timeout_s": 3.0,
+        "at_once": 4,
+        "tries": 4,
+    }
     return {**given, **others}
 
 
@@ -116,14 +124,14 @@ def test_settings_that_no_request_fares_better_with_end_the_run(
         with pytest.raises(EndpointError, match=r"models.captioner: .*check url, model and key_variable"):
             run(wrong, worlds, tmp_path / "out")
     monkeypatch.setattr("afterview.training.marathon.models.endpoint._MOST_FAILURES", 3)
-    gone = configured(tmp_path, server, model="m")
+    gone = configured(tmp_path, server)
     with pytest.raises(EndpointError, match=r"\d requests failed one after another"):
         run(gone, worlds, tmp_path / "other")
     assert not list((tmp_path / "other").glob("03-*/*.jsonl"))
 
 
 def test_a_key_comes_from_the_environment_and_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = EndpointConfig(kind="openai", url="http://127.0.0.1:1/v1", key_variable="MARATHON_KEY")
+    config = EndpointConfig(kind="openai", url="http://127.0.0.1:1/v1", model="m", key_variable="MARATHON_KEY")
     monkeypatch.delenv("MARATHON_KEY", raising=False)
     with pytest.raises(UsageError, match="MARATHON_KEY, which is not set"):
         Endpoint("models.writer", config)
@@ -131,7 +139,7 @@ def test_a_key_comes_from_the_environment_and_is_shown_nowhere(monkeypatch: pyte
     made = Endpoint("models.writer", config)
     assert "secret-1" not in made.identity + repr(made._server)
     with pytest.raises(UsageError, match="password"):
-        Endpoint("models.writer", EndpointConfig(kind="openai", url="http://me:word@host/v1"))
+        Endpoint("models.writer", EndpointConfig(kind="openai", url="http://me:word@host/v1", model="m"))
 
 
 @pytest.mark.parametrize(

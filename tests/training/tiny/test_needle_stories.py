@@ -16,7 +16,7 @@ from afterview.training.world import WorldQuestion
 from afterview.training.world.vocabulary import FIRST_TRAINING_SEED
 
 FORGETTING = ForgettingConfig(spatial="uniform", spatial_ratio=16, max_frames=8, min_frames=2)
-PLAN = NeedlePlan(frames=28, stories=6, questions=10, single=0.4, hops=(1, 2))
+PLAN = NeedlePlan(frames=28, lettered=1.0, stories=6, questions=10, single=0.4, hops=(1, 2))
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from afterview.memory.plans.clip_marks import Clips
 from afterview.memory.plans.clip_sampling import plan_clips
 from afterview.memory.plans.clips import ClipLayout
 from afterview.memory.plans.positions import VideoLayout, plan_layout
-from afterview.memory.plans.recall import plan_recall
+from afterview.memory.plans.recall import EVERYTHING, plan_recall
 from afterview.memory.plans.visibility import plan_repetition, plan_visible
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import require_tokenizer
@@ -44,7 +44,10 @@ class NeedleAsker:
 
     def __init__(self, model: AfterviewModel, way: Way, table: Table, scoring: Scoring) -> None:
         limited = with_recall(model, way.recall)
-        preset = limited.preset.model_copy(update={"positions": way.positions})
+        update: dict[str, object] = {"positions": way.positions}
+        if way.recall == "full":  # a VideoChat-Flash then sees every clip, as in the paper
+            update["clip_sampling"] = limited.preset.clip_sampling.model_copy(update={"max_frames": EVERYTHING})
+        preset = limited.preset.model_copy(update=update)
         self._model, self._table, self._scoring = replace(limited, preset=preset), table, scoring
         self._means: NDArray[np.float64] | None = None
         self._vectors: NDArray[np.float64] | None = None

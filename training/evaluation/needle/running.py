@@ -56,7 +56,7 @@ def search(
     """
     identity = RunIdentity(
         "needle", items.name, name, model.weights_hash, items.fingerprint,
-        {**test.settings(), **_asked_of(model)},
+        {**test.settings(), **model_settings(model)},
     )  # fmt: skip
     questions = list(_questions(test, items))
     with ResultsWriter(directory, identity, command=command) as results:
@@ -65,7 +65,10 @@ def search(
             _LOGGER.info("%d of %d questions were answered before", len(questions) - len(left), len(questions))
         if left:
             with progress("encode", "frames") as report:
-                table = make_table(items, model.encoders, directory / CACHE, bank=test.bank, report=report)
+                table = make_table(
+                    items, model.encoders, directory / CACHE, bank=test.bank, report=report,
+                    keys=[key for question in left for key in question.item.pictures],
+                )  # fmt: skip
             with progress("ask", "questions") as report:
                 for done, row in enumerate(_answers(left, model, table, test), 1):
                     results.add(row)
@@ -75,11 +78,6 @@ def search(
         document = results.finish([question.id for question in questions], problems=items.problems, needle=needle)
     document["pictures"] = [str(path) for path in _heatmaps(needle, name, directory)]
     return document
-
-
-def _asked_of(model: AfterviewModel) -> dict[str, Any]:
-    """Settings of the model that are the same in every cell: all of its preset except how recall and positions are chosen."""
-    return dict(model_settings(model))
 
 
 def _questions(test: NeedleTest, items: ItemSet) -> Iterator[_Question]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from afterview.stream.ask.captions import caption_of
 from afterview.training.world import Script, WorldQuestion
 
 AsQuery = Callable[[Script, WorldQuestion], str]  # what the index is asked for a question
@@ -33,4 +34,8 @@ def by_rule(caption: Callable[[str], str]) -> AsQuery:
     return lambda script, question: caption(question.text)
 
 
-QUERIES: Final[dict[str, AsQuery]] = {"question": as_question, "caption": as_true_caption}
+QUERIES: Final[dict[str, AsQuery]] = {
+    "question": as_question,
+    "rule": by_rule(lambda text: caption_of(text).text),
+    "caption": as_true_caption,
+}

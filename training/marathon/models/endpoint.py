@@ -5,12 +5,13 @@ no proxy, no redirect, bounded sizes and times, Retry-After obeyed, and no secre
 import base64
 import os
 import random
+import ssl
 import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
 from afterview.configs import UsageError
-from afterview.stream.ask.own_model.errors import ModelServerError
+from afterview.stream.ask.own_model.errors import ModelServerBusy, ModelServerError
 from afterview.stream.ask.own_model.exchange import Exchange
 from afterview.stream.ask.own_model.server import ModelServer, split_address
 from afterview.training.base.errors import EndpointError
@@ -22,6 +23,7 @@ _WRONG_SETTINGS: Final = frozenset(
 )  # no other request would fare better
 _FIRST_WAIT_S: Final = 0.5  # doubled with each try
 _LONGEST_WAIT_S: Final = 30.0
+_LONGEST_BUSY_S: Final = 900.0  # that a busy server may ask to wait
 _MOST_FAILURES: Final = (
     20  # requests one after another that failed, after which the run ends instead of failing item by item
 )
@@ -38,6 +40,7 @@ class Endpoint:
         self._server = ModelServer(
             base=base, model=config.model, key=_key(name, config), query=query, timeout_s=config.timeout_s,
             first_token_s=config.timeout_s, stream=False,
+            tls=ssl.create_default_context() if base.startswith("https:") else None,  # read once, not for each request
         )  # fmt: skip
         self._lock, self._failures, self._stopped = threading.Lock(), 0, threading.Event()
         self.sent_bytes = self.requests = 0
@@ -80,8 +83,12 @@ class Endpoint:
                 if error.status == 400 or error.status == 413 or number == self._config.tries:
                     self._failed(what)
                     raise ItemFailed(what) from None
-                wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (number - 1))
-                self._stopped.wait(wait * random.uniform(0.5, 1.0))  # so that many threads do not come back together
+                wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (number - 1)) * random.uniform(
+                    0.5, 1.0
+                )  # not all at once
+                if isinstance(error, ModelServerBusy):
+                    wait = max(wait, min(error.retry_after_s, _LONGEST_BUSY_S))
+                self._stopped.wait(wait)
                 continue
             with self._lock:
                 self._failures = 0
@@ -95,7 +102,7 @@ class Endpoint:
             if self._failures >= _MOST_FAILURES:
                 raise EndpointError(
                     f"{self._name}: {self._failures} requests failed one after another, the last one: {what}; what was answered is kept: "
-                    "mend the server, and run the same command again"
+                    "mend the server, or what it is asked (answers, max_tokens), and run the same command again"
                 )
 
     def _count(self, size: int) -> None:

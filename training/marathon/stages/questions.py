@@ -50,7 +50,10 @@ def _of_form(
             rows.append(Failure(key=key, video=video.video, failed=str(answer)))
             continue
         said = answer.questions[:count]
-        rows += [_row(f"{key}/{number:02d}", video, topic, form, one, whole) for number, one in enumerate(said)]
+        rows += [
+            _row(f"{key}/{number:02d}", video, topic, form, one, whole, tools.config.questions.options)
+            for number, one in enumerate(said)
+        ]
     return rows
 
 
@@ -60,7 +63,7 @@ def _place(row: Row) -> tuple[int, str]:
     return (TOPICS.index(topic) if topic in TOPICS else len(TOPICS)), key
 
 
-def _row(key: str, video: Video, topic: Topic, form: Form, one: SaidQuestion, whole: str) -> Question:
+def _row(key: str, video: Video, topic: Topic, form: Form, one: SaidQuestion, whole: str, options: int) -> Question:
     summary = one.task == SUMMARY and form == "open"
     spans = tuple(
         Span(start_s=span.start_s, end_s=min(span.end_s, video.seconds))
@@ -70,5 +73,5 @@ def _row(key: str, video: Video, topic: Topic, form: Form, one: SaidQuestion, wh
     return Question(
         key=key, video=video.video, topic=topic, task=one.task.casefold(), form=form, question=one.question,
         answer=whole if summary else one.answer,  # as the paper has it
-        wrong=one.wrong if form == "choice" else (), spans=spans, answer_s=one.answer_s,
+        wrong=one.wrong[: options - 1] if form == "choice" else (), spans=spans, answer_s=one.answer_s,
     )  # fmt: skip

@@ -81,7 +81,7 @@ def test_options_within_a_line_and_an_answer_in_words() -> None:
         (7, "is no object"),
         ({"question": QUESTION, "answer": "B"}, "names no image"),
         ({"question": QUESTION, "answer": "B", "image": "none.jpg"}, "is missing"),
-        ({"question": QUESTION, "answer": "B", "image": "../secret.jpg"}, "is missing"),
+        ({"question": QUESTION, "answer": "B", "image": "../secret.jpg"}, "outside the directory"),
         ({"question": QUESTION, "answer": "B", "image": "broken.jpg"}, "cannot be read"),
         ({"question": QUESTION, "answer": "H", "image": "1.jpg"}, "none of its options"),
         ({"question": QUESTION, "answer": ["B"], "image": "1.jpg"}, "none of its options"),

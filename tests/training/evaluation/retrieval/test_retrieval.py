@@ -156,7 +156,7 @@ def test_a_table_has_a_column_for_each_way() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--queries", "riddle"], "choose from question, caption"),
+        (["--queries", "riddle"], "choose from question, rule, caption"),
         (["--clip", "0s"], "longer than 0 s"),
         (["--clip", "2h"], "1s to 1h"),
         (["--data", "/nowhere"], "no such directory"),
@@ -176,7 +176,7 @@ def test_both_protocols_from_videos_to_figures(tmp_path: Path, capsys: pytest.Ca
     first = json.loads(capsys.readouterr().out)
     assert first["complete"]
     assert set(first["groups"]["queries"]) == {
-        f"{way}, {pooling}" for way in ("question", "caption") for pooling in ("max", "top-4")
+        f"{way}, {pooling}" for way in ("question", "rule", "caption") for pooling in ("max", "top-4")
     }
     assert first["groups"]["queries"]["caption, max"]["frame R@16"]["value"] == 1.0
     assert first["timing"]["search_ms"] > 0

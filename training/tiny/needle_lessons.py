@@ -1,10 +1,10 @@
-"""Further lessons of the built-in model: clues in pictures, options with letters, what comes before and after. Its encoders stay.
+"""Further lessons of the built-in model: clues in pictures, and a little of what comes before and after. Its encoders stay as they are.
 
 `afterview train configs/training/tiny-needles.yaml --out DIR`, on the CPU; one thread is enough. Memories, their specs and
 other files of the model stay valid, because tower and index do not change. Each step has one batch of the stories that the
 model already knows, part of them with options, and one batch of needles. Resumable.
 
-DIR/bank/   features of frames and pictures      DIR/letters/, DIR/study/   training      DIR/model/   the model
+DIR/bank/   features of frames and pictures      DIR/study/   training      DIR/model/   the model
 """
 
 import logging
@@ -32,18 +32,16 @@ from afterview.training.core.trainer_config import TrainerConfig
 from afterview.training.tiny.bank import BankConfig, plan_bank
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.lettered import LetteredWords, make_mixed_batch
-from afterview.training.tiny.letters import LetterBatch, LettersObjective, make_letter_batch
 from afterview.training.tiny.naming import words_of_frames
 from afterview.training.tiny.needle_bank import PicturesConfig, encode
 from afterview.training.tiny.needle_stories import LESSON_KINDS, Albums, NeedlePlan, joined_fields, make_needle_batch
-from afterview.training.tiny.stage import StageContext, attention_to_train_with, learn_stage
+from afterview.training.tiny.stage import StageContext, attention_to_train_with
 from afterview.training.tiny.stories import Shelf, shelf_of
 from afterview.training.tiny.study import DeviceBatch, StudyObjective, to_device
 
 _LOGGER = logging.getLogger(__name__)
 
 BANK: Final = "bank"
-LETTERS: Final = "letters"
 _CORNER_ROWS, _CORNER_COLUMNS = range(1, 4), range(5, 8)  # cells where clues are
 _CORNER_WEIGHT: Final = 6.0  # a token there is drawn this much likelier
 
@@ -78,24 +76,6 @@ class NeedleStage(Schema):
         return next(lesson for lesson in self.lessons if step < lesson.until)
 
 
-class LettersStage(Schema):
-    """The decoder alone learns letters, in turns with sentences that it knows. See training.tiny.letters."""
-
-    trainer: TrainerConfig
-    stories: LessonPlan
-    lettered: float = Field(default=0.0, ge=0, le=1)  # share of the sentences that get options
-    texts: int = Field(default=96, ge=1)  # of one batch
-    loudness: tuple[float, float] = (0.3, 1.5)  # see training.tiny.sentences
-
-    @model_validator(mode="after")
-    def _whole(self) -> "LettersStage":
-        if self.trainer.steps is None or self.trainer.accumulate != 2:
-            raise ValueError(
-                "give trainer.steps, and trainer.accumulate: 2: each step has a batch of sentences and one of letters"
-            )
-        return self
-
-
 class NeedleRecipe(Schema):
     """Everything that determines the weights, beside those that the lessons begin with."""
 
@@ -104,7 +84,6 @@ class NeedleRecipe(Schema):
     starts_from: str = "tiny"  # preset
     needle_bank: BankConfig
     pictures: PicturesConfig
-    letters: LettersStage | None = None  # null: without this stage
     study: NeedleStage
 
 
@@ -158,35 +137,11 @@ def teach_needles(
         features, names, shown,
     )  # fmt: skip
     context = StageContext(directory, recipe.seed, features.device, deadline, progress)
-    if recipe.letters and not _spell(recipe.letters, school, replace(context, directory=directory / LETTERS)):
-        return False
     if not _study(school, replace(context, directory=directory / "study")):
         return False
     with progress("model"):
         _save(model, recipe, directory / "model")
     return True
-
-
-def _spell(stage: LettersStage, school: _School, context: StageContext) -> bool:
-    """The decoder learns to answer by letters. Its embeddings stay."""
-    language, words, seed = school.model.video_language.language, school.words, school.recipe.seed
-    language.requires_grad_(True)
-    embedded = language.decoder.model.embed_tokens.weight.requires_grad_(False)
-    parts = {"language": [part for part in language.parameters() if part is not embedded]}
-    objective = LettersObjective(language, words.head, school.names, stage.loudness, LESSON_KINDS)
-
-    def batch(number: int) -> DeviceBatch | LetterBatch:
-        step = number // 2
-        if number % 2:
-            return make_letter_batch(words, stage.texts, seed=seed, number=step)
-        forgetting = school.model.preset.forgetting
-        drawn = make_mixed_batch(
-            stage.stories, school.shelf, words, forgetting, share=stage.lettered, seed=seed, number=step
-        )
-        return to_device(drawn, school.features, school.shown)
-
-    with attention_to_train_with(context.device, language.decoder):
-        return learn_stage(objective, parts, language, stage.trainer, context, lambda: batch)
 
 
 def _study(school: _School, context: StageContext) -> bool:

@@ -20,10 +20,11 @@ from afterview.configs import Schema
 from afterview.model.language.decoder import LanguageModel
 from afterview.training.core.trainer import StepOutput
 from afterview.training.core.trainer_config import TrainerConfig
+from afterview.training.tiny.device_batch import DeviceBatch, to_device
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.stage import StageContext, attention_to_train_with, learn_stage
 from afterview.training.tiny.stories import StoryBatch
-from afterview.training.tiny.study import DeviceBatch, answering, joined, kinds_right, to_device
+from afterview.training.tiny.study import answering, joined, kinds_right
 from afterview.training.world.facts import KINDS
 
 _MISLED: Final = 0.85  # share of the questions about unseen things that get the words of the most similar frame

@@ -288,7 +288,7 @@ def test_the_real_harness_says_what_our_own_says(tmp_path: Path, capsys: pytest.
     theirs = [_answer(sample) for sample in sorted(harness["samples"], key=lambda sample: sample["doc_id"])]
     assert theirs == [row["answer"] for row in ours]
     key = next(name for name in harness["results"] if name.startswith("right,"))
-    assert harness["results"][key] == pytest.approx(document["scores"]["strict"]["value"], abs=1e-4)
+    assert harness["results"][key] == pytest.approx(document["scores"]["exact"]["value"], abs=1e-4)
     options = [[one["answer"], *one["wrong"]] for one in asked if len(one["wrong"]) > 1]
     chosen = [one for one in asked if len(one["wrong"]) > 1]
     rows = [

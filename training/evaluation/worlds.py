@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from afterview.memory.base.durable import remove_tree
-from afterview.memory.base.errors import RepositoryError
+from afterview.memory.base.errors import MemoryNotFound, RepositoryError
 from afterview.memory.directory import Memory
 from afterview.memory.plans.published_sampling import video_frames
 from afterview.memory.plans.recall import RecallConfig
@@ -141,7 +141,10 @@ def _sampled(seconds: int, encoders: Encoders) -> int:
 
 
 def _holds(memory: Path, camera: str, frames: int) -> bool:
-    if not memory.exists() or camera not in Memory(memory).camera_ids():
+    try:
+        if not memory.exists() or camera not in Memory(memory).camera_ids():
+            return False
+    except MemoryNotFound:  # a directory without any camera, as one that was killed at once leaves it
         return False
     found = len(Memory(memory).camera(camera).snapshot().times)
     if found != frames:

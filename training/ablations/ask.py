@@ -1,5 +1,6 @@
 """Asks the questions of one run about the worlds that all rows share. An answer is on disk before the next question is asked."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,9 @@ from afterview.training.evaluation.judge import NEEDLES, says_not_seen
 from afterview.training.evaluation.plan import WorldTest, questions_for
 from afterview.training.evaluation.results import ResultsWriter, Row, RunIdentity
 from afterview.training.evaluation.tables import Outcome
-from afterview.training.evaluation.worlds import ask_all, ingest_worlds
+from afterview.training.evaluation.worlds import ask_all, ingest_worlds, remove_unfinished
+
+_LOGGER = logging.getLogger(__name__)
 
 ANSWERS: Final = "answers"
 SCORES: Final = ("right", "needles", "evidence", "denied")
@@ -31,6 +34,8 @@ def ask(
 ) -> Mapping[str, Any]:
     """Ask what was not asked yet, and return the document of the results. directories: of the run, and of the worlds."""
     test, (own, worlds) = ablations.config.worlds.test(), directories
+    if cut := remove_unfinished(test, trained.model.encoders, worlds):
+        _LOGGER.info("%s: their recording was cut off; they are recorded again", ", ".join(cut))
     ingest_worlds(test, trained.model.encoders, worlds, progress=progress)
     ids = question_ids(test)
     identity = RunIdentity(

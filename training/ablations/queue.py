@@ -116,8 +116,8 @@ def run_queue(
     """
     deadline = time.monotonic() + 60 * minutes
     make_directory(directory)
-    with _alone(directory):
-        require_no_loss(ablations, directory, results)
+    with alone(directory):
+        require_no_loss(directory, results)
         start = prepare(ablations, directory, progress=progress)
         took: list[float] = []
         write_results(ablations, directory, results, start)
@@ -145,14 +145,14 @@ def write_results(ablations: Ablations, directory: Path, results: Path, start: S
     return runs
 
 
-def require_no_loss(ablations: Ablations, directory: Path, results: Path) -> None:
+def require_no_loss(directory: Path, results: Path) -> None:
     """Raise UsageError if the results hold runs that the directory lacks: they would be lost."""
     try:
         held = json.loads(results.read_bytes())["runs"] if results.exists() else []
         there = {(run["row"], run["seed"]) for run in held}
     except (ValueError, KeyError, TypeError):
         raise UsageError(f"{results}: is no file of ablations; give another --results") from None
-    lacking = there - {(run.row, run.seed) for run in finished_runs(ablations, directory)}
+    lacking = {(row, seed) for row, seed in there if not (directory / ROWS / f"{row}-{seed}").is_dir()}
     if lacking:
         row, seed = min(lacking)
         raise UsageError(
@@ -210,7 +210,8 @@ def _encoded(value: Mapping[str, Any]) -> bytes:
 
 
 @contextmanager
-def _alone(directory: Path) -> Iterator[None]:
+def alone(directory: Path) -> Iterator[None]:
+    """Hold the queue's directory. Raises UsageError if another process does."""
     try:
         with file_lock(directory / LOCK, patience_s=0.0):
             yield

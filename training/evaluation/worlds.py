@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from afterview.memory.base.durable import remove_tree
+from afterview.memory.base.errors import MemoryNotFound, RepositoryError
 from afterview.memory.directory import Memory
 from afterview.memory.plans.published_sampling import video_frames
 from afterview.memory.plans.recall import RecallConfig
@@ -71,6 +73,25 @@ def ingest_worlds(test: WorldTest, encoders: Encoders, directory: Path, *, progr
         _LOGGER.info("world %d of %d: seed %d, %d frames ingested", number, len(test.seeds), seed, frames)
 
 
+def remove_unfinished(test: WorldTest, encoders: Encoders, directory: Path) -> list[str]:
+    """Remove the cameras of worlds whose recording was cut off, from a directory that holds nothing else. Returns their names."""
+    removed = []
+    for seed in test.seeds:
+        footage = test.footage(seed)
+        for camera in footage.scripts:
+            place = directory / footage.memory / camera
+            try:
+                whole = not place.exists() or _holds(
+                    directory / footage.memory, camera, _sampled(test.frames, encoders)
+                )
+            except (WorldError, RepositoryError):
+                whole = False
+            if not whole:
+                remove_tree(place)
+                removed.append(camera)
+    return removed
+
+
 def ask_all(
     test: WorldTest, model: AfterviewModel, directory: Path, *, report: Report | None = None, skip: int = 0
 ) -> Iterator[Outcome]:
@@ -120,7 +141,10 @@ def _sampled(seconds: int, encoders: Encoders) -> int:
 
 
 def _holds(memory: Path, camera: str, frames: int) -> bool:
-    if not memory.exists() or camera not in Memory(memory).camera_ids():
+    try:
+        if not memory.exists() or camera not in Memory(memory).camera_ids():
+            return False
+    except MemoryNotFound:  # a directory without any camera, as one that was killed at once leaves it
         return False
     found = len(Memory(memory).camera(camera).snapshot().times)
     if found != frames:

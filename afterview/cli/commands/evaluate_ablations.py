@@ -74,7 +74,11 @@ def _states(ablations: "Ablations", work: Path, rows: "list[RowPlan]") -> list[d
 
 def _in_background(work: Path, *, as_json: bool) -> int:
     """The same command in a session of its own, so that it outlives the terminal."""
+    from afterview.training.ablations.queue import alone
+
     work.mkdir(parents=True, exist_ok=True)
+    with alone(work):
+        pass  # said here if another process runs it, and not only in the log
     command = [
         sys.executable,
         "-m",

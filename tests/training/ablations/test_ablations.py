@@ -154,12 +154,12 @@ def test_results_of_other_runs_are_not_overwritten(shipped: Ablations, tmp_path:
     write_run(tmp_path / "one", finished("memaug", "1100"))
     results = tmp_path / "ABLATIONS.json"
     queue.write_results(shipped, tmp_path / "one", results)
-    queue.require_no_loss(shipped, tmp_path / "one", results)
+    queue.require_no_loss(tmp_path / "one", results)
     with pytest.raises(UsageError, match=r"holds 1 runs that .*two lacks \(such as memaug with seed 1\)"):
-        queue.require_no_loss(shipped, tmp_path / "two", results)
+        queue.require_no_loss(tmp_path / "two", results)
     results.write_text("[]")
     with pytest.raises(UsageError, match="no file of ablations"):
-        queue.require_no_loss(shipped, tmp_path / "one", results)
+        queue.require_no_loss(tmp_path / "one", results)
     damaged = tmp_path / "one" / ROWS / "memaug-1" / ANSWERS / DOCUMENT
     damaged.write_text("{")
     with pytest.raises(ResultsError, match="is damaged"):
@@ -169,6 +169,9 @@ def test_results_of_other_runs_are_not_overwritten(shipped: Ablations, tmp_path:
 def test_one_process_runs_a_queue(shipped: Ablations, tmp_path: Path) -> None:
     with file_lock(tmp_path / LOCK), pytest.raises(UsageError, match="another process runs this queue"):
         run_queue(shipped, tmp_path, tmp_path / "a.json", shipped.rows(["memaug"]), command=["test"])
+    with file_lock(tmp_path / LOCK):
+        assert main(["evaluate", "ablations", "--work", str(tmp_path), "--background"]) == ExitStatus.USAGE
+    assert not (tmp_path / "queue.log").exists()
 
 
 def test_time_of_steps_that_were_repeated_counts_once(tmp_path: Path) -> None:
@@ -242,6 +245,10 @@ def test_a_queue_that_was_stopped_ends_as_one_that_was_not(
     assert run_queue(ablations, parts, parts / "a.json", ablations.rows(["one"]), command=["test"])
     answers = kept / ANSWERS
     (answers / DOCUMENT).unlink()
+    kept_camera = parts / "worlds" / "memory" / "world-500-70-seen"
+    for part in ("committed", "journal"):  # killed while the world was recorded: a camera that cannot be read
+        for path in kept_camera.rglob(part):
+            path.unlink() if path.is_file() else shutil.rmtree(path)
     lines = (answers / "items.jsonl").read_text().splitlines(keepends=True)
     (answers / "items.jsonl").write_text("".join(lines[:2]) + lines[2][:9])  # killed within the third answer
     assert run_queue(ablations, parts, parts / "a.json", ablations.rows(), command=["test"])

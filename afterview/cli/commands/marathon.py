@@ -150,6 +150,10 @@ def _plan(arguments: argparse.Namespace) -> int:
         dump(found)
         return ExitStatus.OK
     print(f"{counted(found['videos'], 'video')}, {found['hours']:,.1f} hours")
+    if found["left_out"]:
+        print(
+            f"{counted(found['left_out'], 'video')} left out: unreadable, or shorter than videos.least_s or longer than most_s of CONFIG"
+        )
     print(
         f"{'stage':<17}{'items':>12}{'requests':>12}{'prompt tokens':>18}{'answer tokens':>16}{'on disk':>12}{'cost':>12}"
     )

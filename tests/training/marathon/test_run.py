@@ -194,6 +194,8 @@ def test_wrong_input_is_refused_in_plain_words(
     assert "holds no video file" in said("run", config, "--videos", str(tmp_path / "empty"), "--out", out)
     assert "holds no run" in said("stages", str(tmp_path))
     assert "either --videos DIR or --assume" in said("plan", config)
+    assert main(["marathon", "plan", config, "--assume", "3x1m"]) == 0
+    assert "3 videos left out" in capsys.readouterr().out
     assert "for example 1000x20m" in said("plan", config, "--assume", "many")
     mistaken = {"kind": "world", "drop": 0.5}
     twins = str(configured(tmp_path, models={"captioner": mistaken, "writer": EXACT, "looks": [mistaken]}))

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo tiny test check bench format clean
+.PHONY: demo tiny test thorough check bench format clean
 .DEFAULT_GOAL := demo
 
 demo: .venv/.core  ## history, a live stream, ten questions and the score, on synthetic video; SEED=n chooses the world
@@ -12,8 +12,11 @@ demo: .venv/.core  ## history, a live stream, ten questions and the score, on sy
 tiny: .venv/.dev  ## make the built-in model from nothing; resumable; 109 minutes on one CPU core with bfloat16 (see the model card)
 	$(BIN)/afterview train configs/training/tiny.yaml --out tiny-output --resume
 
-test: .venv/.dev  ## all tests, in four processes: many wait for a live source
-	$(BIN)/python -m pytest -q -n 4 --dist worksteal
+test: .venv/.dev  ## the tests, in four processes: many wait for a live source
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m "not thorough"
+
+thorough: .venv/.dev  ## the tests that `make test` leaves to CI: kills at every step, whole trainings, made-up requests
+	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m thorough
 
 check: .venv/.dev  ## style, types, import rules, container files
 	$(BIN)/ruff check .

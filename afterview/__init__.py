@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         InputMismatch,
         ModelError,
         ModelNotFound,
+        NoLanguageModel,
         NotPulled,
         NotSaved,
         PullFailed,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     )
     from afterview.model.checkpoint.loading import load_pretrained
     from afterview.model.checkpoint.models import AfterviewModel
+    from afterview.stream.ask.own_model.errors import ModelServerBusy, ModelServerError
     from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence
     from afterview.stream.ask.recording import RecordingAnswer
     from afterview.stream.ask.search import Hit, SearchResult
@@ -89,7 +91,10 @@ __all__ = [
     "MemoryNotFound",
     "ModelError",
     "ModelNotFound",
+    "ModelServerBusy",
+    "ModelServerError",
     "NameTaken",
+    "NoLanguageModel",
     "NoLongerRemembered",
     "NotPulled",
     "NotSaved",
@@ -130,7 +135,11 @@ _HOMES = {
     "afterview.stream.ask.recording": ("RecordingAnswer",),
     "afterview.stream.ask.search": ("Hit", "SearchResult"),
 }
-_ERRORS = ("afterview.memory.base.errors", "afterview.model.base.errors")  # all other names
+_ERRORS = (  # all other names
+    "afterview.memory.base.errors",
+    "afterview.model.base.errors",
+    "afterview.stream.ask.own_model.errors",
+)
 
 if not TYPE_CHECKING:  # a type checker shall find misspelt names
 

@@ -5,7 +5,7 @@ They load torch only when a model is needed: wrong arguments and `info` do not w
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,14 +18,20 @@ from afterview.memory.directory import Memory
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.sync.replica import open_memory
 from afterview.model.base.generation import GenerationSettings
-from afterview.stream.ask.answerer import LONGEST_QUESTION, Answerer
+from afterview.stream.ask.answerer import LONGEST_QUESTION
+from afterview.stream.ask.finding import answerer_for
 from afterview.stream.ask.question import Answer, Question
 from afterview.stream.ask.search import Hit, SearchResult, TimeRange
 from afterview.stream.ask.search import search as search_memory
 from afterview.stream.ask.span import find_span
 
 if TYPE_CHECKING:
+    from afterview.model.checkpoint.for_questions import AskedModel
     from afterview.model.checkpoint.models import AfterviewModel, Encoders
+    from afterview.stream.ask.answerer import Answerer
+    from afterview.stream.ask.finding import FindingAnswerer
+    from afterview.stream.ask.own_model.answerer import OwnModelAnswerer
+    from afterview.stream.ask.own_model.server import ModelServer
     from afterview.stream.ask.recording import RecordingAnswer
 
 __all__ = ["ask", "ask_recording", "info", "open", "search"]
@@ -66,6 +72,7 @@ def ask(
     stop: str | Sequence[str] | None = None,
     evidence: int = 8,
     model: "AfterviewModel | str | os.PathLike[str] | None" = None,
+    answer_with: str | Mapping[str, Any] | None = None,
     on_text: Callable[[str], None] | None = None,
 ) -> Answer:
     """Ask about anything a memory has seen.
@@ -77,11 +84,13 @@ def ask(
     temperature, top_p, top_k, repetition_penalty, max_tokens, stop (texts that end the answer, and are not part of it): how the answer is
     generated; None as the model's generation_config.json says, without one greedily. seed: from which tokens are drawn.
     evidence: frames named as evidence per camera, at most.
-    model: from `load_pretrained`, or its name; default the one that the memory was recorded with.
+    model: from `load_pretrained`, or its name; default the one that the memory was recorded with. `search` gives frames, no answer.
+    answer_with: the address of an OpenAI-compatible server whose model sees pictures, or a mapping with `url` and other keys of a service's
+    `answer_with`. It answers instead of `model`, whose encoders find the frames; these leave this machine, and are the evidence.
     on_text receives the text as it is generated. Each part of the answer has its evidence: the frames of highest weight, with images.
 
     Raises UsageError (what was given is wrong; it names the argument), MemoryNotFound (no such memory or camera), NothingRecorded,
-    SpecMismatch (recorded with another model), StoreError, DamagedMemory, and what load_pretrained raises.
+    SpecMismatch (recorded with another model), StoreError, DamagedMemory, ModelServerError, and what load_pretrained raises.
     """
     _require_text("question", question)
     names = _camera_names(camera)
@@ -89,26 +98,19 @@ def ask(
     _require_whole("evidence", evidence, 0, _MOST)
     generation = _generation(temperature=temperature, top_p=top_p, top_k=top_k, repetition_penalty=repetition_penalty,
                              max_new_tokens=max_tokens, stop=(stop,) if isinstance(stop, str) else stop)  # fmt: skip
-    if on_text is not None and not callable(on_text):
-        raise UsageError(f"on_text: give a function that takes a text, not {_type(on_text)}")
+    _require_function("on_text", on_text)
     _require_model(model)
     _require_one_start(start, last)
+    server = _server(answer_with)
     opened = _opened(memory)
     readers, now = _readers(opened, names), time.time()
-    zones = {reader.info.timezone for reader in readers}
+    first, end = (_agreed(*one, readers, now) for one in (("start", start), ("at", at)))
     asked = Question(
-        question,
-        names,
-        start=_named("start", lambda: None if start is None else agreed_time(start, zones, now=now)),
-        at=_named("at", lambda: None if at is None else agreed_time(at, zones, now=now)),
-        last_s=_length(last),
-        seed=seed,
-        evidence=evidence,
-        **generation,
+        question, names, start=first, at=end, last_s=_length(last), seed=seed, evidence=evidence, **generation
     )
     if len(readers) == 1:
         find_span(readers[0].snapshot(), asked, now)  # a span without frames is found before the model is loaded
-    return Answerer(opened, _loaded(model, readers[0])).ask(asked, on_text=on_text)
+    return _answerer(opened, model, readers[0], server).ask(asked, on_text=on_text)
 
 
 def ask_recording(
@@ -153,11 +155,14 @@ def search(
     last: Duration | None = None,
     top: int = 10,
     model: "AfterviewModel | str | os.PathLike[str] | None" = None,
+    as_is: bool = False,
 ) -> SearchResult:
     """The `top` frames that are most similar to a text, best first, with their images.
 
-    The other arguments are those of `ask`. With several cameras a time without an offset is in the zone of each. `skipped` of the result
-    names the cameras that were not searched, and why. Raises what `ask` raises, except NothingRecorded: then there are no hits.
+    as_is: ask the index the text itself, also where the model's index wants captions and the text is a question; `asked` of the result
+    has what it was asked. The other arguments are those of `ask`. With several cameras a time without an offset is in the zone of each.
+    `skipped` of the result names the cameras that were not searched, and why. Raises what `ask` raises, except NothingRecorded: then
+    there are no hits.
     """
     _require_text("text", text)
     names = _camera_names(camera)
@@ -167,7 +172,8 @@ def search(
     opened = _opened(memory)
     readers, now, length = _readers(opened, names), time.time(), _length(last)
     spans = {reader.info.id: _span(reader, start, at, length, now) for reader in readers}
-    found = search_memory(opened, _encoders(model, readers[0]), text, spans, most=top, skip_others=not names)
+    encoders = _encoders(model, readers[0])
+    found = search_memory(opened, encoders, text, spans, most=top, skip_others=not names, as_is=as_is)
     return replace(found, hits=tuple(_with_image(opened, hit) for hit in found.hits))
 
 
@@ -202,6 +208,12 @@ def _span(reader: CameraReader, start: Time | None, at: Time | None, length: flo
     return first, end
 
 
+def _agreed(name: str, value: Time | None, readers: Sequence[CameraReader], now: float) -> float | None:
+    """A time that means the same in the zones of all cameras. Raises UsageError, which names the argument."""
+    zones = {reader.info.timezone for reader in readers}
+    return _named(name, lambda: None if value is None else agreed_time(value, zones, now=now))
+
+
 def _with_image(memory: Memory, hit: Hit) -> Hit:
     """The hit with its JPEG, or without where that alone cannot be read."""
     try:
@@ -227,6 +239,11 @@ def _require_text(name: str, value: str) -> None:
         raise UsageError(f'{name}: is empty; give a text, for example "Which scene do you see now?"')
     if len(value) > LONGEST_QUESTION:
         raise UsageError(f"{name}: has {len(value)} characters; at most {LONGEST_QUESTION} are taken")
+
+
+def _require_function(name: str, value: object) -> None:
+    if value is not None and not callable(value):
+        raise UsageError(f"{name}: give a function that takes a text, not {_type(value)}")
 
 
 def _require_whole(name: str, value: int, least: int, most: int) -> None:
@@ -262,14 +279,40 @@ def _require_model(model: object) -> None:
         )
 
 
-def _loaded(model: "AfterviewModel | str | os.PathLike[str] | None", reader: CameraReader) -> "AfterviewModel":
+def _answerer(
+    opened: Memory,
+    model: "AfterviewModel | str | os.PathLike[str] | None",
+    reader: CameraReader,
+    server: "ModelServer | None",
+) -> "Answerer | FindingAnswerer | OwnModelAnswerer":
+    """Who answers: the server, for which the encoders find frames; or the model."""
+    if server is None:
+        return answerer_for(opened, _loaded(model, reader))
+    from afterview.stream.ask.own_model.answerer import OwnModelAnswerer  # late: few give a server
+
+    return OwnModelAnswerer(opened, _encoders(model, reader), server)
+
+
+def _server(given: str | Mapping[str, Any] | None) -> "ModelServer | None":
+    """The server that answers, if one was given. Raises UsageError."""
+    if given is None:
+        return None
+    if not isinstance(given, str | Mapping):
+        raise UsageError(f"answer_with: give an address, or a mapping with url, not {_type(given)}")
+    from afterview.stream.service.answer_with_config import server_given  # late: few give a server
+    from afterview.stream.service.secrets import SecretVariables
+
+    return server_given(given, SecretVariables())
+
+
+def _loaded(model: "AfterviewModel | str | os.PathLike[str] | None", reader: CameraReader) -> "AskedModel":
     """The model itself, or the one of that name; without one, the model that recorded the camera."""
     if model is not None and not isinstance(model, str | os.PathLike):
         return model
-    from afterview.model.checkpoint.loading import load_pretrained  # late: it loads torch
+    from afterview.model.checkpoint.for_questions import load_for_questions  # late: it loads torch
 
     spec = reader.spec
-    return load_pretrained(spec.model if model is None else os.fspath(model), recorded_index=spec.index.encoder)
+    return load_for_questions(spec.model if model is None else os.fspath(model), recorded_index=spec.index.encoder)
 
 
 def _encoders(model: "AfterviewModel | str | os.PathLike[str] | None", reader: CameraReader) -> "Encoders":

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, Self
 from afterview.memory.directory import Memory
 from afterview.memory.writing.repository import Repository
 from afterview.stream.ask.answerer import Answerer, OnCameras
+from afterview.stream.ask.finding import FindingAnswerer, answerer_for
 from afterview.stream.ask.question import Answer, Question
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.supervisor import Supervisor
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from afterview.model.checkpoint.models import AfterviewModel, Encoders
+    from afterview.model.checkpoint.for_questions import AskedModel
+    from afterview.model.checkpoint.models import Encoders
 
 
 class Session:
@@ -41,7 +43,7 @@ class Session:
         self._supervisor = Supervisor(memory, encoders, **options)
         self._language = ThreadPoolExecutor(1, thread_name_prefix="language")
         self._memory: Memory | None = None
-        self._answerer: Answerer | None = None
+        self._answerer: Answerer | FindingAnswerer | None = None
 
     @property
     def cameras(self) -> list[CameraIngest]:
@@ -78,7 +80,7 @@ class Session:
 
     async def ask(
         self,
-        model: "AfterviewModel",
+        model: "AskedModel",
         question: Question,
         on_text: Callable[[str], None] | None = None,
         on_cameras: OnCameras | None = None,
@@ -101,7 +103,7 @@ class Session:
 
     def _ask(
         self,
-        model: "AfterviewModel",
+        model: "AskedModel",
         question: Question,
         on_text: Callable[[str], None] | None,
         on_cameras: OnCameras | None,
@@ -112,10 +114,10 @@ class Session:
         if memory is None:
             memory = self._memory = self._memory or self._opened()
         if times_since_start:  # of what came with one question
-            answerer = Answerer(memory, model, times_since_start=True)
+            answerer = answerer_for(memory, model, times_since_start=True)
             return answerer.ask(question, on_text=on_text, cancel=cancel, on_cameras=on_cameras)
         if self._answerer is None or self._answerer.model is not model or self._answerer.memory is not memory:
-            self._answerer = Answerer(memory, model)
+            self._answerer = answerer_for(memory, model)
         return self._answerer.ask(question, on_text=on_text, cancel=cancel, on_cameras=on_cameras)
 
     async def __aenter__(self) -> Self:

@@ -41,7 +41,7 @@ SHARED_VIDEOS = Path(__file__).parent.parent.parent / "shared" / "videos"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow tests run last: what is broken shows early."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    items.sort(key=lambda item: any(map(item.get_closest_marker, ("slow", "thorough"))))
 
 
 @pytest.hookimpl(wrapper=True)

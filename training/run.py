@@ -19,7 +19,7 @@ from afterview.model.checkpoint.config_keys import TIME_INSTRUCTION
 from afterview.model.checkpoint.flash import dropout_keys
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
-from afterview.model.checkpoint.preset import find_preset
+from afterview.model.checkpoint.preset import ModelPreset, find_preset
 from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.vision.clip_encoder import ClipEncoder
 from afterview.training.base.errors import TrainingError
@@ -58,6 +58,7 @@ class TrainingResult:
     items: dict[str, int] = field(
         default_factory=dict
     )  # how many were dropped, skipped or truncated; REPORT beside the log names them
+    untrained: tuple[str, ...] = ()  # parts of the model that are as they were drawn: no stage has trained them
 
     @property
     def report(self) -> Path:
@@ -66,7 +67,13 @@ class TrainingResult:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        named = {"model": str(self.model), "steps": self.steps, "log": str(self.log), "curves": str(self.curves)}
+        named: dict[str, Any] = {
+            "model": str(self.model),
+            "steps": self.steps,
+            "log": str(self.log),
+            "curves": str(self.curves),
+        }
+        named["untrained"] = list(self.untrained)
         return named | ({"items": self.items, "report": str(self.report)} if self.items else {"items": {}})
 
 
@@ -148,17 +155,25 @@ def train_stage(
     finally:
         batches.close()
     whole = _whole(trainer, model, config)
+    kept = learnt_preset(model.preset, config).found_at((out / "model").resolve())
     if trainer.accelerator.is_main_process:
-        # Notice and scope are about what the model knew before.
-        learnt = {"forgetting": config.forgetting, "trained": True, "notice": None, "scope": None}
-        kept = model.preset.model_copy(update=learnt)
+        if kept.caution is not None:
+            _LOGGER.warning("%s: %s", out / "model", kept.caution)
         with _model_saved(out):
             if config.lora is not None:
                 finish_lora(whole, config.lora, _learned_whole(whole, config), out / ADAPTER)
             save_pretrained(replace(whole, preset=kept), out / "model")
         _finished(out, out / "model", trainer.step)
     trainer.accelerator.wait_for_everyone()
-    return TrainingResult(out / "model", trainer.step, out / LOG, out / CURVES, items.counts)
+    return TrainingResult(out / "model", trainer.step, out / LOG, out / CURVES, items.counts, kept.new_parts)
+
+
+def learnt_preset(preset: ModelPreset, config: StageConfig) -> ModelPreset:
+    """The preset of what a stage has learnt. Notice and scope are about what was known before. What was new and frozen stays untrained."""
+    rates = config.trainer.learning_rates
+    still = tuple(part for part in preset.new_parts if not rates.get(part))
+    learnt = {"forgetting": config.forgetting, "trained": not still, "untrained": still, "notice": None, "scope": None}
+    return preset.model_copy(update=learnt | {"encoder": None, "decoder": None, "tower": None})
 
 
 def _as_started(config: StageConfig, out: Path, processes: int) -> StageConfig:

@@ -125,10 +125,19 @@ class ByService:
         return self._opened(answer)
 
     def search(
-        self, text: str, cameras: Sequence[str], start: str | None, at: str | None, last: str | None, top: int
+        self,
+        text: str,
+        cameras: Sequence[str],
+        start: str | None,
+        at: str | None,
+        last: str | None,
+        top: int,
+        as_is: bool = False,
     ) -> "tuple[SearchRecord, Saved]":
         """What was found, and where it was saved. Times are texts as on the command line."""
         body = {"text": text, "cameras": list(cameras), "start": start, "at": at, "last": last, "top": top}
+        if as_is:  # an older service does not know the key
+            body["as_is"] = True
         with _remedies():
             found = self._client.post("/search", body, sent=lambda: _prepare(self._memory, cameras))
         return self._opened(found)

@@ -7,26 +7,31 @@ from typing import TYPE_CHECKING
 
 from afterview import __version__
 from afterview.memory.directory import Memory
+from afterview.model.checkpoint.finding import finds_only
 from afterview.stream.ask.answer_record import AnswerRecord
 from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.finding import FindingAnswerer, answerer_for
 from afterview.stream.ask.question import Question
 from afterview.stream.ask.saved_answers import Saved, save
 
 if TYPE_CHECKING:
-    from afterview.model.checkpoint.models import AfterviewModel
+    from afterview.model.checkpoint.for_questions import AskedModel
     from afterview.stream.ask.own_model.answerer import OwnModelAnswerer
 
 
 class Here:
     """Answers, and saves the answers in the memory. notice: what to know about the model."""
 
-    def __init__(self, memory: Memory, answerer: "Answerer | OwnModelAnswerer", notice: str | None) -> None:
+    def __init__(
+        self, memory: Memory, answerer: "Answerer | FindingAnswerer | OwnModelAnswerer", notice: str | None
+    ) -> None:
         self._memory, self._answerer, self.notice = memory, answerer, notice
 
     @classmethod
-    def of(cls, memory: Memory, model: "AfterviewModel") -> "Here":
-        """With a whole model."""
-        return cls(memory, Answerer(memory, model), model.notice)
+    def of(cls, memory: Memory, model: "AskedModel") -> "Here":
+        """With a model of our own."""
+        notice = finds_only(model.preset) if model.preset.finds_only else model.notice
+        return cls(memory, answerer_for(memory, model), notice)
 
     def ask(
         self,

@@ -19,6 +19,7 @@ from afterview.cli.parsers.chat import add_chat_command
 from afterview.cli.parsers.common import STORED, Commands, add_command, add_memory, add_question
 from afterview.cli.parsers.generation import add_generation
 from afterview.cli.parsers.looking import add_looking_commands, add_pictures
+from afterview.cli.parsers.marathon import add_marathon_command
 from afterview.cli.parsers.mcp import add_mcp_command
 from afterview.cli.parsers.memory import add_memory_commands
 from afterview.cli.parsers.models import add_doctor_command, add_models_command
@@ -79,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_models_command(commands)
     add_doctor_command(commands)
     add_training_commands(commands)
+    add_marathon_command(commands)
     add_completion_command(commands)
     return parser
 

@@ -25,6 +25,7 @@ from afterview.memory.reading.reader import CameraReader
 from afterview.stream.ingest.ack_file import AckFile
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
+from afterview.stream.ingest.reuse import LARGEST_BOUND
 from afterview.stream.source.address.address import SourceAddress, parse_source
 from afterview.stream.source.address.redact import shows_password
 from afterview.stream.source.address.variables import without_variables
@@ -219,6 +220,7 @@ def _config(
     arguments: argparse.Namespace, address: SourceAddress, fps: float, zone: str, stream: int | None
 ) -> IngestConfig:
     sync_every_s, image_size = sync_interval(arguments.sync_every), _image_size(arguments.image_size)
+    reuse_bound = _reuse_bound(arguments.reuse_features)
     require_decoder(arguments.decode)
     if arguments.live:
         source = SourceConfig(
@@ -231,7 +233,7 @@ def _config(
         )
         return IngestConfig(
             address, fps=fps, live=True, keep_trying=arguments.keep_trying, source=source, sync_every_s=sync_every_s,
-            image_size=image_size,
+            image_size=image_size, reuse_bound=reuse_bound,
         )  # fmt: skip
     now, start = time.time(), None
     if arguments.start:
@@ -239,8 +241,17 @@ def _config(
     speed = _speed(arguments.speed)
     return IngestConfig(
         address, fps=fps, live=False, speed=speed, start=start, sync_every_s=sync_every_s, image_size=image_size,
-        source=SourceConfig(stream=stream, decode=arguments.decode),
+        reuse_bound=reuse_bound, source=SourceConfig(stream=stream, decode=arguments.decode),
     )  # fmt: skip
+
+
+def _reuse_bound(bound: float | None) -> float | None:
+    """Check --reuse-features, grey levels."""
+    if bound is not None and not 0 <= bound <= LARGEST_BOUND:
+        raise UsageError(
+            f"--reuse-features {bound:g}: give how far pictures may differ, 0 to {LARGEST_BOUND:g} grey levels of 255"
+        )
+    return bound
 
 
 def _transport(arguments: argparse.Namespace, address: SourceAddress) -> Transport:

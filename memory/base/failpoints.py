@@ -44,14 +44,19 @@ UPLOAD_POINTS = (  # only reached if a memory has a store
     "upload.before-thinned",
     "upload.half-thinned",
 )
+MARATHON_POINTS = (  # of training.marathon
+    "marathon.after-answer",
+    "marathon.before-file",
+    "marathon.after-file",
+    "marathon.before-done",
+)
+_EVERY = (*POINTS, *UPLOAD_POINTS, *MARATHON_POINTS)
 
 _armed, _, _count = os.environ.get("AFTERVIEW_FAILPOINT", "").partition(":")
 
 if _armed:
-    if _armed not in (*POINTS, *UPLOAD_POINTS):
-        raise SystemExit(
-            f"AFTERVIEW_FAILPOINT={_armed}: no such place; there are: {', '.join((*POINTS, *UPLOAD_POINTS))}"
-        )
+    if _armed not in _EVERY:
+        raise SystemExit(f"AFTERVIEW_FAILPOINT={_armed}: no such place; there are: {', '.join(_EVERY)}")
     _left = int(_count or 1)
 
     def reach(name: str) -> None:

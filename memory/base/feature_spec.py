@@ -12,6 +12,8 @@ from afterview.memory.base.errors import SpecMismatch
 Storage = Literal["float16", "int8"]
 """How tokens are stored: as float16, or as int8 codes with a scale per channel and frame (memory.base.int8_tokens)."""
 
+NO_TOKENS = "none"  # encoder of a model that only finds frames: a memory then holds the embeddings of the index, and one 0 for the tokens
+
 
 class TokenSpec(Schema):
     """How the tokens [T, tokens_per_frame, width] were made."""

@@ -32,6 +32,8 @@ class CameraSettings(Schema):
     key_frames: tuple[tuple[float, float | None], ...] = ()
     # Spans [from, to] of short recordings, sampled more densely than the camera's rate, and how many seconds the last frame of each lasts.
     dense: tuple[tuple[float, float, float], ...] = ()
+    # Frames of the whole record, forgotten ones included, that reused the features of one before them (stream.ingest.reuse).
+    features_reused: int = Field(default=0, ge=0)
 
     @field_validator("masks")
     @classmethod
@@ -75,7 +77,7 @@ def has_settings(camera: Path) -> bool:
 def write_settings(camera: Path, settings: CameraSettings) -> None:
     """Replace the settings, durably."""
     values = settings.model_dump(mode="json")
-    for key in ("image_size", "key_frames", "dense"):
+    for key in ("image_size", "key_frames", "dense", "features_reused"):
         if not values[key]:
             del values[key]  # so that versions without it, which refuse unknown keys, read these settings
     write_json(camera / SETTINGS, values)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.memory.base.feature_spec import TokenSpec
+from afterview.memory.base.feature_spec import NO_TOKENS, TokenSpec
 
 SIDE = 2  # cells of a square's side
 FEWER = SIDE * SIDE  # tokens that become one
@@ -38,6 +38,11 @@ def can_downsample(spec: TokenSpec) -> bool:
     """Whether a frame's tokens are a grid with an even side. Merged tokens have no neighbours."""
     side = math.isqrt(spec.tokens_per_frame)
     return spec.pooling == "bilinear" and side * side == spec.tokens_per_frame and side % SIDE == 0
+
+
+def why_not(spec: TokenSpec) -> str:
+    """Why a frame's tokens cannot be downsampled, where they cannot."""
+    return "it stores no tokens" if spec.encoder == NO_TOKENS else "its tokens are merged already"
 
 
 def downsample(tokens: NDArray[np.floating]) -> NDArray[np.float16]:

@@ -133,7 +133,7 @@ def plan_layout(
     ids = frame_ids_of(span_frames, frame_ids)[shown]
     cells = plan_cells(ids[visible], occurrences(shown)[visible], config, random_constant=random_constant, grid=grid)
     keys = _key_slots(shown, rows, visible, config)
-    decayed_only = config.repository_scale < 1 / config.temporal_ratio
+    decayed_only = config.repository_scale < 1 / config.temporal_ratio and len(keys) == len(visible)
     return VideoLayout(
         rows=len(rows),
         key_rows=np.searchsorted(rows, shown[keys]),
@@ -163,10 +163,15 @@ def _key_slots(
 ) -> NDArray[np.int64]:
     """Slots that MemAug attends to: those whose frame was recalled, thinned to the repository scale but never below the visible."""
     recalled = np.flatnonzero(np.isin(shown, rows)) if len(rows) < shown[-1] + 1 else np.arange(len(shown))
-    if config.repository_scale == 1:
-        return recalled.astype(np.int64)
+    return thinned(recalled.astype(np.int64), visible, config.repository_scale)
+
+
+def thinned(recalled: NDArray[np.int64], visible: NDArray[np.int64], scale: float) -> NDArray[np.int64]:
+    """What of the recalled frames the repository holds at a scale from 0 to 1: the visible ones, and others, evenly. Both ascend. Pure."""
+    if scale == 1:
+        return recalled
     others = np.setdiff1d(recalled, visible)
-    count = min(len(others), max(0, round(len(recalled) * config.repository_scale) - len(visible)))
+    count = min(len(others), max(0, round(len(recalled) * scale) - len(visible)))
     fill = others[np.linspace(0, len(others) - 1, count, dtype=int)] if count else others[:0]
     return np.union1d(visible, fill).astype(np.int64)
 

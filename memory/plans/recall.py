@@ -95,3 +95,14 @@ def _spread(candidates: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     if count <= 0 or not len(candidates):
         return candidates[:0]
     return candidates[np.linspace(0, len(candidates) - 1, min(count, len(candidates)), dtype=int)]
+
+
+def apart(nearest: NDArray[np.int64], count: int, most: int) -> NDArray[np.int64]:
+    """Of span numbers, best first, those that do not lie beside a better one: few frames must show many moments."""
+    gap, kept = max(1, count // (4 * most)), list[int]()
+    near = np.zeros(count, dtype=np.bool_)  # beside one that is kept
+    for number in nearest.tolist():
+        if not near[number]:
+            near[max(0, number - gap + 1) : number + gap] = True
+            kept.append(number)
+    return np.array(kept, dtype=np.int64)

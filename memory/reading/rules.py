@@ -40,7 +40,7 @@ class CameraRules:
     def to_dict(self) -> dict[str, Any]:
         """As JSON; null where the settings cannot be read."""
         if self.settings is None or self.limits is None:
-            unknown = dict.fromkeys(("limits", "paused", "masks", "keep", "key_frames"))
+            unknown = dict.fromkeys(("limits", "paused", "masks", "keep", "key_frames", "features_reused"))
             return {**unknown, "settings_problem": self.problem}
         return {
             "limits": self.limits.to_dict(),
@@ -48,6 +48,7 @@ class CameraRules:
             "masks": [[list(corner) for corner in polygon] for polygon in self.settings.masks],
             "keep": [list(span) for span in self.settings.keep],
             "key_frames": [{"start": start, "end": end} for start, end in self.settings.key_frames],
+            "features_reused": self.settings.features_reused,
             "settings_problem": None,
         }
 

@@ -10,6 +10,7 @@ AfterviewError (configs.errors)
    |  |- DamagedCheckpoint          a file is missing or truncated
    |  `- TensorMismatch             names or shapes do not fit the configuration
    |- NotSaved                      a checkpoint cannot be written
+   |- NoLanguageModel      usage    the model finds frames and does not answer, and what was asked needs one that answers
    |- TokenizerMissing     usage    text was given to a model that has no suitable tokenizer
    |- InputMismatch        usage    features, layout and prompt do not fit each other
    `- BackendUnavailable   usage    the requested device or backend is not available
@@ -59,6 +60,12 @@ class TensorMismatch(CheckpointError):
 
 class NotSaved(ModelError):
     """A checkpoint cannot be written: the disk is full, or the system refuses it."""
+
+
+class NoLanguageModel(ModelError, UsageError):
+    """The model finds frames and does not answer, and what was asked needs one that answers."""
+
+    exit_status = 2
 
 
 class TokenizerMissing(ModelError, UsageError):

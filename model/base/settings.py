@@ -13,6 +13,8 @@ TOKENS_PER_CLIP = 64  # a clip of 4 frames keeps 16 tokens per frame; a single f
 
 TowerName = Literal["umt-large", "umt-hd-large"]
 """Towers of VideoChat-Flash: UMT-L for pictures of 224 or 448 pixels."""
+NewPart = Literal["projector", "memaug"]
+"""What may be newly initialised beside trained weights. The newline and token embeddings count with the projector."""
 EmbeddingKind = Literal["place", "time", "order", "summary"]
 """What model.memaug.token_embeddings can add to memory tokens."""
 

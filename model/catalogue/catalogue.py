@@ -47,6 +47,29 @@ class LanguageShape(Schema):
         return (1 if self.tied else 2) * self.vocabulary * d + self.layers * layer + d
 
 
+class EncoderShape(Schema):
+    """A published SigLIP of a fixed resolution: two towers of one width."""
+
+    width: int
+    layers: int
+    mlp_width: int
+    resolution: int  # pixels
+    patch: int  # pixels
+    vocabulary: int
+    positions: int  # tokens that the text tower reads
+
+    @property
+    def parameters(self) -> int:
+        """Of both towers, the head that pools the patches, and scale and bias of the similarity."""
+        w, m = self.width, self.mlp_width
+        mlp, norm, attention = 2 * w * m + m + w, 2 * w, 4 * (w * w + w)
+        layers = self.layers * (attention + mlp + 2 * norm) + norm
+        patches = (self.resolution // self.patch) ** 2
+        vision = 3 * self.patch**2 * w + w + patches * w + layers + (w + attention + norm + mlp)
+        text = (self.vocabulary + self.positions) * w + layers + w * w + w
+        return vision + text + 2
+
+
 class Entry(Schema):
     """One shipped preset. wants: without a GPU such a model is too slow for live video; `cpu`: it was made for machines without."""
 
@@ -56,12 +79,14 @@ class Entry(Schema):
     wants: Literal["gpu", "cpu"] = "gpu"
     resolution: Literal[224, 448] | None = Field(default=None, description="pixels of VideoChat-Flash's tower")
     language: LanguageShape | None = None
+    encoder: EncoderShape | None = Field(default=None, description="of `search`, which has nothing else")
 
 
 @dataclass(frozen=True)
 class Sizes:
     """Computed, in bytes. memory: weights in the dtype of this machine, the decoder's cache, and an hour in MemAug; working room comes
-    on top. disk_per_hour: features of one camera at one frame a second, without images. parameters: without the index encoder."""
+    on top. disk_per_hour: features of one camera at one frame a second, without images. parameters: without the index encoder, except of
+    `search`, which has nothing else."""
 
     parameters: int
     download: int
@@ -100,6 +125,8 @@ def memaug_parameters(shape: LanguageShape) -> int:
 def sizes(entry: Entry, *, bytes_per_parameter: int) -> Sizes | None:
     """What a preset needs. bytes_per_parameter: 2 on a GPU (bfloat16), 4 on a CPU (float32). None for one that is bundled."""
     shape = entry.language
+    if entry.encoder is not None:
+        return _search_sizes(entry.encoder, bytes_per_parameter)
     if shape is None:
         return None
     tower, width = tower_parameters(entry)
@@ -116,6 +143,16 @@ def sizes(entry: Entry, *, bytes_per_parameter: int) -> Sizes | None:
         download=PUBLISHED_BYTES * own + 4 * INDEX_PARAMETERS,
         memory=bytes_per_parameter * (own + INDEX_PARAMETERS + cache_rows + hour),
         disk_per_hour=_FRAMES_PER_HOUR * stored * width * 2,
+    )
+
+
+def _search_sizes(encoder: EncoderShape, bytes_per_parameter: int) -> Sizes:
+    """Of an index encoder alone: a frame is one embedding in float32, and one float16 in the place of tokens."""
+    return Sizes(
+        parameters=encoder.parameters,
+        download=4 * encoder.parameters,  # published in float32
+        memory=bytes_per_parameter * encoder.parameters,
+        disk_per_hour=_FRAMES_PER_HOUR * (4 * encoder.width + 2),
     )
 
 

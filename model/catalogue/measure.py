@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from afterview.model.base.errors import BackendUnavailable
-from afterview.model.catalogue.catalogue import Entry, LanguageShape
+from afterview.model.catalogue.catalogue import EncoderShape, Entry, LanguageShape
 from afterview.model.catalogue.measured import Speed
 from afterview.model.checkpoint.loading import choose_target, load_encoders
 from afterview.model.checkpoint.weights import Target, slots_of
@@ -42,6 +42,9 @@ def measure(name: str, entry: Entry, *, device: str | None = None, step: Step = 
         if entry.bundled:
             step("encoders")
             encode_s = _time_bundled(name, target)
+        elif entry.encoder is not None:
+            step("image encoder")
+            encode_s = _time_encoder(entry.encoder, target)
         else:
             step("vision tower")
             encode_s = _time_vision(entry, target)
@@ -99,6 +102,20 @@ def _time_index(target: Target) -> float:
     """Seconds per frame of google/siglip-base-patch16-224: the default values of the configuration."""
     values = {"model_type": "siglip", "vision_config": {}, "text_config": {"bos_token_id": None, "eos_token_id": None}}
     encoder = IndexEncoder(_filled(build_index_model(values), target), None, name="random", weights="random")
+    frames = _frames(1, encoder.spec.resolution)
+    return _median_s(lambda: encoder.encode_images(frames), target)
+
+
+def _time_encoder(shape: EncoderShape, target: Target) -> float:
+    """Seconds per frame of an image-text encoder. The text tower is as large as needed to build the model: no frame passes it."""
+    tower = {
+        "hidden_size": shape.width, "num_hidden_layers": shape.layers, "intermediate_size": shape.mlp_width,
+        "num_attention_heads": shape.width // 64,
+    }  # fmt: skip
+    text = {**tower, "num_hidden_layers": 1, "vocab_size": 8, "bos_token_id": None, "eos_token_id": None}
+    vision = {**tower, "image_size": shape.resolution, "patch_size": shape.patch}
+    built = build_index_model({"model_type": "siglip", "vision_config": vision, "text_config": text})
+    encoder = IndexEncoder(_filled(built, target), None, name="random", weights="random")
     frames = _frames(1, encoder.spec.resolution)
     return _median_s(lambda: encoder.encode_images(frames), target)
 

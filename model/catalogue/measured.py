@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def read_speeds(machine: Machine) -> tuple[dict[str, Speed], set[str]]:
     another torch). A file that cannot be read counts as none."""
     speeds: dict[str, Speed] = {}
     others: set[str] = set()
-    for entry in _entries():
+    for entry in read_entries():
         try:
             name, speed, identity = entry["preset"], Speed(**entry["speed"]), entry["machine"]
         except (KeyError, TypeError):
@@ -68,16 +68,22 @@ def read_speeds(machine: Machine) -> tuple[dict[str, Speed], set[str]]:
 
 def keep_speed(name: str, speed: Speed, machine: Machine) -> Path:
     """Keep a measurement in place of an older one of the same machine. Returns the file. Raises OSError."""
+    entry = {"preset": name, "machine": machine.identity, "speed": asdict(speed)}
+    return write_entry(entry, lambda old: old.get("preset") == name and old.get("machine") == machine.identity)
+
+
+def write_entry(entry: Mapping[str, Any], replaces: Callable[[Mapping[str, Any]], bool]) -> Path:
+    """Add an entry to the file in place of those that it replaces. Returns the file. Raises OSError."""
     path = measured_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(path.with_name(".speed.lock"), patience_s=5.0):
-        kept = [one for one in _entries() if not (one.get("preset") == name and one.get("machine") == machine.identity)]
-        kept.append({"preset": name, "machine": machine.identity, "speed": asdict(speed)})
+        kept = [*(one for one in read_entries() if not replaces(one)), entry]
         write_file(path, json.dumps(kept, indent=1).encode())
     return path
 
 
-def _entries() -> list[dict[str, Any]]:
+def read_entries() -> list[dict[str, Any]]:
+    """All entries, of any kind. A file that cannot be read counts as none."""
     try:
         found = json.loads(measured_path().read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -13,6 +13,7 @@ from afterview.model.checkpoint.preset import Architecture, TowerGeometry
 from afterview.model.checkpoint.weights import Slot, TensorSource
 from afterview.model.language.tokenizer import BYTE_VOCABULARY
 
+ARCHITECTURES = ["HourLlavaQwenForCausalLM"]  # of the published checkpoints
 INITIAL_STD = 0.02  # for MemAug, projector and decoder (as in the published code)
 TOWER_POSITION_STD = 1.0  # as large as the pixels: a token's value must show where something is
 # In a model built from a seed, these are as large as what they are added to. Otherwise MemAug's first norm would suppress them.
@@ -68,7 +69,7 @@ def published_config(architecture: Architecture, depth: int, vocabulary: int = B
     if architecture.augmented_question:
         switches["augmented_question"] = True
     return {
-        "architectures": ["HourLlavaQwenForCausalLM"],
+        "architectures": ARCHITECTURES,
         "model_type": "qwen2",
         "vocab_size": vocabulary,
         "hidden_size": language.width,

@@ -44,6 +44,7 @@ from afterview.model.video_language import VideoLanguageModel
 from afterview.model.vision.clip_encoder import ClipEncoder
 from afterview.model.vision.index_encoder import IndexEncoder, build_index_model
 from afterview.model.vision.no_index import NoIndex
+from afterview.model.vision.no_tokens import NoTokens
 from afterview.model.vision.projector import Projector
 from afterview.model.vision.tower import Tower, VisionEncoder, build_tower
 from afterview.model.vision.umt import UmtTower
@@ -61,8 +62,7 @@ _LOGGER = logging.getLogger(__name__)
 _INDEX_REMEDY = (
     "give --index-encoder with the directory or hub id of a SigLIP with both towers, or index_encoder in a preset file"
 )
-UNTRAINED_PROJECTOR_NOTICE = "The projector is newly initialised: answers mean nothing until it is trained."
-UNTRAINED_NOTICE = "MemAug is newly initialised: answers mean nothing until it is trained."
+SEED_NOTICE = "All weights are drawn from a seed: answers mean nothing until they are trained."
 
 
 class Network(NamedTuple):
@@ -91,7 +91,8 @@ def load_pretrained(
     towers, instead of the preset's. recorded_index: the one that a memory was recorded with; it is used if the preset names none.
     changes: other keys of the preset to replace.
 
-    Raises ModelNotFound, HubUnreachable, CheckpointError and its subclasses, BackendUnavailable.
+    Raises ModelNotFound, HubUnreachable, CheckpointError and its subclasses, BackendUnavailable, and NoLanguageModel for a model that only
+    finds frames (`load_for_questions` loads those, too).
     """
     preset = _adjusted(find_preset(name_or_path), init_memaug, index_encoder, recorded_index)
     preset = preset.model_copy(update=dict(changes or {}))
@@ -142,10 +143,14 @@ def load_encoders(
 
     The arguments are those of `load_pretrained`. with_index: False loads no index encoder; then features can be made, but not searched.
     """
-    preset = _adjusted(find_preset(name_or_path), True, index_encoder, recorded_index)
+    found = find_preset(name_or_path)
+    preset = _adjusted(found, found.init_memaug or found.encoder is None, index_encoder, recorded_index)
     target = choose_target(device, dtype)
+    if preset.finds_only and with_index:
+        index = load_index_encoder(preset, target)
+        return Encoders(NoTokens(index.spec.resolution), index, preset)
     sources = find_sources(preset)
-    if sources.family is VIDEOCHAT_FLASH and not find_preset(name_or_path).init_memaug:  # it needs no MemAug
+    if sources.family is VIDEOCHAT_FLASH and not found.init_memaug:  # it needs no MemAug
         sources = replace(sources, drawn=())
     preset, prefix = preset.model_copy(update=dict(sources.implied)), sources.family.tower
     with explained(sources.tower_name or sources.where):
@@ -314,9 +319,11 @@ def _honest(preset: ModelPreset, sources: Sources) -> ModelPreset:
     update: dict[str, object] = {}
     if "forgetting" not in preset.model_fields_set:
         update["forgetting"] = preset.forgetting.model_copy(update={"spatial": sources.config.spatial_sampling_type})
-    if sources.drawn:
-        new = UNTRAINED_NOTICE if sources.config.memaug_depth else UNTRAINED_PROJECTOR_NOTICE
-        update |= {"trained": False, "notice": preset.notice or new}
+    if "" in sources.drawn:
+        update |= {"trained": False, "notice": preset.notice or SEED_NOTICE}
+    elif sources.drawn:
+        new = [part for part in ("projector", "memaug") if part in (*preset.untrained, *sources.new_parts)]
+        update |= {"trained": False, "untrained": tuple(new)}
     return preset.model_copy(update=update)
 
 

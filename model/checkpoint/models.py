@@ -54,7 +54,7 @@ class Encoders:
     @property
     def notice(self) -> str | None:
         """A warning that the model is not trained, if so."""
-        return self.preset.notice
+        return self.preset.caution
 
     @property
     def feature_spec(self) -> FeatureSpec:
@@ -86,12 +86,12 @@ class AfterviewModel:
     @property
     def notice(self) -> str | None:
         """A warning that the model is not trained, if so."""
-        return self.preset.notice
+        return self.preset.caution
 
     @property
     def trained(self) -> bool:
         """Whether the model is trained. The answers of an untrained model mean nothing."""
-        return self.preset.trained
+        return self.preset.trained and not self.preset.new_parts
 
     def prompt(self, question: str, *, frames: int, seconds: float) -> Prompt:
         """The published prompt for a question about a video of this many frames and seconds. Raises TokenizerMissing, InputMismatch.

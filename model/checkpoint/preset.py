@@ -7,6 +7,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -24,6 +25,7 @@ from afterview.model.base.settings import (
     FRAMES_PER_CLIP,
     POOLED_TOKENS,
     EmbeddingKind,
+    NewPart,
     TokenMergingConfig,
     TowerName,
     VisualDropoutConfig,
@@ -33,6 +35,15 @@ from afterview.model.language.scope import Scope
 PRESET_FILE = "preset.yaml"  # written beside a checkpoint by save_pretrained
 DEFAULT_INDEX_ENCODER = "google/siglip-base-patch16-224"
 
+_EARLIER_NAMES = {"vision": "encoder", "language": "decoder"}  # keys of preset files that were written before
+_OF_FINDING = {
+    "name",
+    "finds_only",
+    "index_encoder",
+    "trained",
+    "notice",
+    "short_videos",
+}  # keys of a model that finds only
 _GENERAL_QUESTION = "What happened?"  # suggested for a model without a scope
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[A-Za-z0-9][\w.-]*)?", re.ASCII)
@@ -85,22 +96,30 @@ class Architecture(Schema):
 
 
 class ModelPreset(Schema):
-    """Where the weights come from (exactly one of three ways), and how the model is run."""
+    """Where the weights come from (exactly one of four ways), and how the model is run."""
 
     name: str
     checkpoint: str | None = None  # published layout: a directory (relative to this file) or a hub id
     adapter: str | None = None  # a PEFT adapter (LoRA, ...) of `checkpoint`: directory or hub id; merged while loading
-    vision: str | None = None  # with `language`: a SigLIP checkpoint, directory or hub id; MemAug is newly initialised
-    tower: TowerName | None = None  # `vision` is a UMT-L alone (its file, or where it lies), for a VideoChat-Flash
-    language: str | None = None  # a Qwen2, Qwen2.5 or Qwen3 checkpoint, directory or hub id
+    # A SigLIP checkpoint, directory or hub id, with `decoder`: projector and MemAug are newly initialised (model.checkpoint.pair)
+    encoder: str | None = None
+    tower: TowerName | None = None  # `encoder` is a UMT-L alone (its file, or where it lies), for a VideoChat-Flash
+    decoder: str | None = None  # a Qwen2, Qwen2.5 or Qwen3 checkpoint, directory or hub id
     architecture: Architecture | None = None  # built from `seed`
+    finds_only: bool = False  # `index_encoder` alone, without a language model: it finds frames and does not answer
     init_memaug: bool = False  # accept a LLaVA checkpoint without MemAug, and initialise one from `seed`
     index_encoder: str | None = DEFAULT_INDEX_ENCODER  # a SigLIP checkpoint with both towers
+    # What the index is asked for a question: a caption that a rule makes of it (SigLIP was trained with captions), or the question. null:
+    # captions for an index encoder by hub id, questions for a directory, whose encoder may have been trained with them.
+    index_queries: Literal["captions", "questions"] | None = None
     memaug_depth: int = Field(
         default=4, ge=1
     )  # blocks of a newly initialised MemAug; if given, also how many of a checkpoint's are used
     seed: int = 0  # of newly initialised weights
     trained: bool = True
+    untrained: tuple[
+        NewPart, ...
+    ] = ()  # parts of `checkpoint` that nothing was learnt in yet; written when a model is saved
     notice: str | None = None  # warning shown with every answer of a model that is not trained
     scope: Scope | None = None  # the questions that the model knows; it declines all others. null: it declines none
     forgetting: ForgettingConfig = ForgettingConfig()
@@ -132,6 +151,34 @@ class ModelPreset(Schema):
         return merging is not None and merging.frames_per_clip == FRAMES_PER_CLIP and not self.use_memaug
 
     @property
+    def new_parts(self) -> tuple[NewPart, ...]:
+        """The parts in use that nothing was learnt in yet. (That a checkpoint has no MemAug shows only when it is loaded.)"""
+        found = self.untrained
+        if self.encoder is not None:
+            found = ("projector", "memaug") if self.tower is None or self.init_memaug else ("projector",)
+        return tuple(part for part in found if part != "memaug" or self.use_memaug)
+
+    @property
+    def caution(self) -> str | None:
+        """What a person must know before believing an answer: what was never trained, and the notice."""
+        if not self.new_parts:
+            return self.notice
+        what = " and ".join({"projector": "the projector", "memaug": "MemAug"}[part] for part in self.new_parts)
+        are = "are" if len(self.new_parts) > 1 else "is"
+        said = (
+            f"untrained: {what} of {self.name} {are} newly initialised, so its answers mean nothing (search does not use them); "
+            f"`afterview train STAGE.yaml --out DIR` with `model: {self.reference}` trains it (docs/training.md)"
+        )
+        return said if self.notice is None else f"{said}. {self.notice}"
+
+    @property
+    def asks_captions(self) -> bool:
+        """Whether questions become captions before the index is asked."""
+        if self.index_queries is not None:
+            return self.index_queries == "captions"
+        return self.architecture is None and self.index_encoder is not None and is_hub_id(self.index_encoder)
+
+    @property
     def suggestion(self) -> str:
         """A question that this model can answer, to suggest to a user."""
         return _GENERAL_QUESTION if self.scope is None else self.scope.examples[-1]
@@ -152,20 +199,46 @@ class ModelPreset(Schema):
     def _true_is_a_word(cls, positions: object) -> object:
         return "true" if positions is True else positions  # YAML reads it as a truth value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_names(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        for earlier, name in _EARLIER_NAMES.items():
+            if earlier in values and name in values:
+                raise ValueError(f"{earlier} is the earlier name of {name}; give {name} alone")
+            values = {name if key == earlier else key: value for key, value in values.items()}
+        return values
+
+    def _require_finding(self) -> None:
+        """Raise ValueError for keys that mean nothing without a language model."""
+        if self.index_encoder is None:
+            raise ValueError("finds_only needs an index_encoder: nothing else finds frames")
+        if unused := sorted(self.model_fields_set - _OF_FINDING):
+            raise ValueError(f"finds_only has no language model, so {unused[0]} means nothing; remove it")
+
     @model_validator(mode="after")
     def _one_source(self) -> "ModelPreset":
-        if (self.vision is None) != (self.language is None):
-            raise ValueError("vision and language come together: one was given without the other")
-        sources = [self.checkpoint, self.vision, self.architecture]
+        if (self.encoder is None) != (self.decoder is None):
+            lone, other = ("encoder", "decoder") if self.decoder is None else ("decoder", "encoder")
+            raise ValueError(f"encoder and decoder come together: {lone} was given without {other}")
+        sources = [self.checkpoint, self.encoder, self.architecture, self.finds_only or None]
         if sum(source is not None for source in sources) != 1:
-            raise ValueError("give exactly one of: checkpoint, vision with language, architecture")
-        if self.tower is not None and self.vision is None:
-            raise ValueError("tower names what lies at `vision`, which is missing")
-        if self.vision is not None and self.tower is None and not self.init_memaug:
-            raise ValueError("vision with language has no MemAug of its own; set init_memaug: true")
+            raise ValueError("give exactly one of: checkpoint, encoder with decoder, architecture, finds_only")
+        if self.finds_only:
+            self._require_finding()
+        if self.tower is not None and self.encoder is None:
+            raise ValueError("tower names what lies at `encoder`, which is missing")
+        alone = self.encoder is not None and self.tower is None
+        if alone and "init_memaug" in self.model_fields_set and not self.init_memaug and self.use_memaug:
+            raise ValueError(
+                "encoder with decoder has no MemAug of its own; leave init_memaug out, or set use_memaug: false"
+            )
+        if self.untrained and self.checkpoint is None:
+            raise ValueError("untrained names parts of a checkpoint, which is missing")
         if self.adapter is not None and self.checkpoint is None:
             raise ValueError("adapter needs a checkpoint, whose weights it changes")
-        if not self.trained and not self.notice:
+        if not self.trained and not self.notice and not self.new_parts:
             raise ValueError("a model that is not trained needs a notice that says so")
         return self
 
@@ -236,11 +309,11 @@ def read_preset(path: Path) -> ModelPreset:
         places["short_videos"] = (
             "published"  # what this package saved itself has the key, or learnt from one frame per second
         )
-    for key in ("checkpoint", "adapter", "vision", "language", "index_encoder"):
+    for key in ("checkpoint", "adapter", "encoder", "decoder", "index_encoder"):
         value = getattr(preset, key)
         if value is None:
             continue
         place = path.parent / Path(value).expanduser()
-        if place.is_dir() or (key == "vision" and preset.tower is not None and place.is_file()):
+        if place.is_dir() or (key == "encoder" and preset.tower is not None and place.is_file()):
             places[key] = str(place.resolve())
     return preset.model_copy(update=places)

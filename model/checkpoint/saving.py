@@ -160,11 +160,13 @@ def _has_own_index(preset: ModelPreset) -> bool:
 
 def _write_preset(root: Path, model: AfterviewModel, own_index: bool) -> None:
     """The preset of the saved model: the same, but with this directory as its source, and without what the checkpoint itself says."""
-    source = {"vision", "tower", "language", "adapter", "architecture", "init_memaug", "memaug_depth", "seed"}
+    source = {"encoder", "tower", "decoder", "adapter", "architecture", "init_memaug", "memaug_depth", "seed"}
     implied = _implied_keys(model)
     kept = model.preset.model_dump(mode="json", exclude_defaults=True, exclude=source | implied)
     if implied and "visual_dropout" not in implied and model.preset.visual_dropout is None:
         kept["visual_dropout"] = None  # switched off, whatever config.json says
+    if model.preset.new_parts:
+        kept["untrained"] = list(model.preset.new_parts)
     kept |= {"checkpoint": "."} | ({"index_encoder": INDEX_DIRECTORY} if own_index else {})
     write_file(root / PRESET_FILE, yaml.safe_dump(kept, sort_keys=False, allow_unicode=True).encode())
 

@@ -7,11 +7,13 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from afterview.model.base.errors import CheckpointError, explained
+from afterview.model.base.settings import NewPart
 from afterview.model.checkpoint import init
 from afterview.model.checkpoint.adapters import Adapter, merged
 from afterview.model.checkpoint.base_of_adapter import Place, find_places
 from afterview.model.checkpoint.config_keys import VIDEOCHAT_FLASH as FLASH_KEYS
 from afterview.model.checkpoint.config_keys import notes, refuse_unimplemented, with_implemented
+from afterview.model.checkpoint.finding import require_answers
 from afterview.model.checkpoint.flash import (
     flash_notes,
     implied,
@@ -23,9 +25,16 @@ from afterview.model.checkpoint.flash import (
 )
 from afterview.model.checkpoint.generation import read_generation
 from afterview.model.checkpoint.hub import locate
+from afterview.model.checkpoint.pair_files import (
+    decoder_of,
+    decoder_tensors,
+    decoder_tokenizer,
+    encoder_of,
+    encoder_tensors,
+    require_language_model,
+)
 from afterview.model.checkpoint.preset import Architecture, ModelPreset
 from afterview.model.checkpoint.published import (
-    EMBEDDING,
     HEAD,
     HOUR_LLAVA,
     MEMAUG_PREFIX,
@@ -37,7 +46,6 @@ from afterview.model.checkpoint.published import (
     PublishedConfig,
     instead_of,
     parse_config,
-    read_config,
 )
 from afterview.model.checkpoint.raw_tower import read_raw_tower
 from afterview.model.checkpoint.tokenizer_files import find_tokenizer
@@ -46,8 +54,6 @@ from afterview.model.checkpoint.weights import Slot, TensorSource, open_tensors,
 from afterview.model.language.tokenizer import byte_tokenizer
 from afterview.model.vision.tiles import Tiling
 from afterview.model.vision.tower import build_tower
-
-SIGLIP_PREFIX = "vision_model."  # prefix of the vision tower in SigLIP checkpoints
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,12 @@ class Sources:
         return f"{self.where}/{named.removeprefix('./')}" if named.startswith(".") else named
 
     @property
+    def new_parts(self) -> tuple[NewPart, ...]:
+        """The parts that are drawn. A newline alone is none: a new MemAug learns around it."""
+        places: dict[NewPart, str] = {"projector": self.family.projector, "memaug": MEMAUG_PREFIX}
+        return tuple(part for part, prefix in places.items() if prefix in self.drawn)
+
+    @property
     def has_newline(self) -> bool:
         """Whether frames end with a newline token: in every Hour-LLaVA, and in any model with MemAug."""
         return self.family is HOUR_LLAVA or self.config.memaug_depth > 0
@@ -97,13 +109,14 @@ class Sources:
 
 
 def find_sources(preset: ModelPreset) -> Sources:
-    """The sources that a preset names. Raises HubUnreachable, or CheckpointError and its subclasses."""
+    """The sources that a preset names. Raises HubUnreachable, NoLanguageModel, or CheckpointError and its subclasses."""
+    require_answers(preset)
     if preset.architecture is not None:
         return _seed(preset, preset.architecture)
-    if preset.vision is not None and preset.language is not None:
+    if preset.encoder is not None and preset.decoder is not None:
         if preset.tower is not None:
-            return _flash_pair(preset, preset.vision, preset.language)
-        return _pair(preset, preset.vision, preset.language)
+            return _flash_pair(preset, preset.encoder, preset.decoder)
+        return _pair(preset, preset.encoder, preset.decoder)
     assert preset.checkpoint is not None, "a preset has exactly one source"
     return _checkpoint(preset, preset.checkpoint)
 
@@ -177,19 +190,18 @@ def _flash(preset: ModelPreset, at: Place, raw: Mapping[str, Any]) -> Sources:
     )
 
 
-def _flash_pair(preset: ModelPreset, vision: str, language: str) -> Sources:
+def _flash_pair(preset: ModelPreset, encoder: str, language: str) -> Sources:
     """A VideoChat-Flash before its training: a UMT-L alone and a Qwen, with a new projector; with `init_memaug` also a new MemAug."""
-    decoder_place = locate(language)
-    tower = read_raw_tower(vision)
-    name = f"{vision} with {decoder_place.name}"
+    decoder_place, decoder = decoder_of(language)
+    tower = read_raw_tower(encoder)
+    name = f"{encoder} with {decoder_place.name}"
     size = tower_size({"mm_vision_tower": preset.tower}, name=name)
-    geometry = umt_config({"mm_vision_tower": preset.tower}, tower, size=size, name=vision)
+    geometry = umt_config({"mm_vision_tower": preset.tower}, tower, size=size, name=encoder)
     keys = init.flash_keys(str(preset.tower), size, int(geometry["hidden_size"]))
     draws = preset.init_memaug and preset.use_memaug
     resampler = {"mm_resampler_type": init.MEMAUG, "memaug_depth": preset.memaug_depth} if draws else {}
-    raw = {**read_config(decoder_place), **keys, **resampler}
-    tensors = open_tensors(decoder_place)
-    _require_language_model(tensors, decoder_place.name)
+    raw = {**decoder, **keys, **resampler}
+    tensors = decoder_tensors(decoder_place)
     config = parse_config({"mm_resampler_type": None, **raw}, name=name, needs_memaug=False)
     return Sources(
         where=name,
@@ -212,7 +224,7 @@ def _tensors(at: Place) -> Mapping[str, TensorSource]:
     tensors = open_tensors(at.base)
     if at.adapter is not None:
         tensors = merged(tensors, at.adapter, where=at.base.name)
-    _require_language_model(tensors, at.base.name)
+    require_language_model(tensors, at.base.name)
     return tensors
 
 
@@ -243,28 +255,27 @@ def _require_tiles(raw: Mapping[str, Any], side: int, name: str) -> None:
         ) from None
 
 
-def _pair(preset: ModelPreset, vision: str, language: str) -> Sources:
-    tower_place, decoder_place = locate(vision), locate(language)
-    towers = read_config(tower_place)
+def _pair(preset: ModelPreset, encoder: str, language: str) -> Sources:
+    """An Hour-LLaVA before its training: a SigLIP and a Qwen, with a new projector and newline, and a new MemAug unless it is not used."""
+    tower_place, towers = encoder_of(encoder)
+    decoder_place, decoder = decoder_of(language)
     with explained(tower_place.name):
-        width = int((towers.get("vision_config") or towers)["hidden_size"])
-    raw = {**read_config(decoder_place), **init.memaug_keys(vision, width, preset.memaug_depth)}
-    tensors = open_tensors(decoder_place)
-    _require_language_model(tensors, decoder_place.name)
-    stored_tower = open_tensors(tower_place)
-    wanted = slots_of(build_tower(towers))  # excludes the last layer, the head and the text tower
+        tower = build_tower(towers)
+    draws = preset.use_memaug
+    keys = init.memaug_keys(encoder, int(tower.config.hidden_size), preset.memaug_depth)
+    raw = {**decoder, **keys, "architectures": init.ARCHITECTURES}
+    if not draws:
+        raw = {key: value for key, value in raw.items() if key not in ("mm_resampler_type", "memaug_depth")}
+    config = parse_config(raw, name=decoder_place.name, needs_memaug=draws)
     return Sources(
         where=f"{tower_place.name} with {decoder_place.name}",
         raw_config=raw,
-        config=parse_config(raw, name=decoder_place.name),
+        config=config if draws else config.model_copy(update={"memaug_depth": 0}),
         tower_config=towers,
-        tensors={
-            **tensors,
-            **{f"{TOWER_PREFIX}{n}": s for n in wanted if (s := stored_tower.get(f"{SIGLIP_PREFIX}{n}")) is not None},
-        },
-        drawn=(MEMAUG_PREFIX, PROJECTOR_PREFIX, NEWLINE),
+        tensors={**decoder_tensors(decoder_place), **encoder_tensors(tower_place, slots_of(tower))},
+        drawn=(*((MEMAUG_PREFIX,) if draws else ()), PROJECTOR_PREFIX, NEWLINE),
         seed=preset.seed,
-        read_tokenizer=lambda: find_tokenizer(decoder_place),
+        read_tokenizer=lambda: decoder_tokenizer(decoder_place),
         generation=read_generation(decoder_place),
         notes=tuple(notes(raw)),
     )
@@ -295,8 +306,3 @@ def architecture_tokenizer(architecture: Architecture) -> PreTrainedTokenizerBas
     if found is None:
         raise CheckpointError(f"architecture.tokenizer: {architecture.tokenizer} holds no tokenizer.json")
     return found
-
-
-def _require_language_model(tensors: Mapping[str, TensorSource], name: str) -> None:
-    if EMBEDDING not in tensors:
-        raise CheckpointError(f"{name}: no {EMBEDDING} among its tensors, so it holds no language model")

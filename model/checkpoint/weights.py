@@ -284,7 +284,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises DamagedCheckpoint naming the file."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DamagedCheckpoint(f"{path}: cannot be read ({why_unreadable(error)}); copy it again") from None
     if not isinstance(values, dict):
         raise DamagedCheckpoint(f"{path}: must hold a JSON object, holds {kind_of(values)}; copy it again")

@@ -92,9 +92,12 @@ def plan_removal(preset: ModelPreset) -> Removal:
     """What removing a preset's models would free. One that another shipped preset needs, of which weights are here, stays."""
     root = cache_directory()
     users = dict(_users(preset))
-    models, kept = [], []
+    models, kept, seen = [], [], set[str]()
     for needed in models_of(preset):
         model = CachedModel(needed.name, root)
+        if model.repo in seen:  # another revision of it: all are removed at once
+            continue
+        seen.add(model.repo)
         if needed.name in users:
             kept.append((needed.name, users[needed.name]))
         elif model.storage.exists():

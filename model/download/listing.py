@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import OfflineModeIsEnabled
 
 from afterview.model.base.errors import HubUnreachable, PullFailed
+from afterview.model.checkpoint.pair import tower_shards
 from afterview.model.download.cache import is_safe_name
 
 ANSWER_S = 15.0  # for a whole answer of the hub's interface
@@ -40,6 +41,10 @@ class Listing:
     commit: str
     files: Mapping[str, RemoteFile]
 
+    def url(self, name: str) -> str:
+        """Of a file."""
+        return f"{endpoint()}/{self.repo}/resolve/{self.commit}/{quote(name)}"
+
 
 def endpoint() -> str:
     """Address of the hub: HF_ENDPOINT, else the public one."""
@@ -50,7 +55,7 @@ def list_model(repo: str, revision: str) -> Listing:
     """The files of a revision. Raises HubUnreachable if the hub cannot be asked, PullFailed if its answer is no list of files."""
     url = f"{endpoint()}/api/models/{repo}/revision/{quote(revision, safe='')}"
     with explained(repo):
-        status, headers, body = _ask(url, repo)
+        status, headers, body = _ask(f"{url}?blobs=true", repo)
     if status != 200:
         raise refusal(repo, status, headers, what=f"revision '{revision}'")
     try:
@@ -63,6 +68,26 @@ def list_model(repo: str, revision: str) -> Listing:
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
         raise PullFailed(f"{repo}: {endpoint()} names no commit; if HF_ENDPOINT is set, it must lead to a hub")
     return Listing(repo, commit, dict(_files(repo, document["siblings"])))
+
+
+def read_small(listing: Listing, name: str) -> dict[str, Any]:
+    """A JSON object on the hub, kept nowhere; empty if it is none: the pull or the loading says what is wrong. Raises HubUnreachable."""
+    with explained(listing.repo):
+        status, _, body = _ask(listing.url(name), listing.repo)
+    try:
+        found = json.loads(body) if status == 200 else {}
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def without_text_shards(names: Sequence[str], listing: Listing) -> list[str]:
+    """Of the files of an encoder those that are read. Of one in shards, what its index says of the text tower alone is not."""
+    index = next((name for name in names if name.endswith(".index.json")), None)
+    weights = read_small(listing, index).get("weight_map") if index is not None else None
+    named = {str(name): str(file) for name, file in weights.items()} if isinstance(weights, dict) else {}
+    text = set(named.values()) - tower_shards(named) if tower_shards(named) else set()
+    return [name for name in names if name not in text]
 
 
 def _files(repo: str, siblings: list[Any]) -> Iterator[tuple[str, RemoteFile]]:
@@ -117,7 +142,7 @@ def answer_to(url: str, headers: Mapping[str, str], silence_s: float) -> Iterato
 def _ask(url: str, repo: str) -> tuple[int, httpx2.Headers, bytes]:
     """Status, headers and body of an answer that comes within ANSWER_S."""
     deadline, body = time.monotonic() + ANSWER_S, bytearray()
-    with answer_to(f"{url}?blobs=true", request_headers(), ANSWER_S) as response:
+    with answer_to(url, request_headers(), ANSWER_S) as response:
         for piece in response.iter_bytes():
             body += piece
             if time.monotonic() > deadline:

@@ -22,11 +22,13 @@ from afterview.model.base.checkpoint_files import (
     WEIGHTS,
 )
 from afterview.model.base.errors import NotPulled
+from afterview.model.checkpoint.pair import tower_shards
 from afterview.model.checkpoint.preset import ModelPreset, chosen_index, find_preset, is_hub_id
 from afterview.model.download.cache import CachedModel, cache_directory
 
-Part = Literal["checkpoint", "adapter", "vision", "tower", "language", "index encoder"]
+Part = Literal["checkpoint", "adapter", "encoder", "tower", "decoder", "index encoder"]
 
+_PARTIAL = ("encoder", "tower")  # parts of which not everything is read
 _SMALLEST_WEIGHTS = 4096  # bytes; a file of less holds no model
 _SHARD = r"{stem}-\d{{5}}-of-\d{{5}}\.{kind}"
 
@@ -46,14 +48,16 @@ def needed_models(
     parts: list[tuple[str | None, Part]] = [
         (preset.checkpoint, "checkpoint"),
         (preset.adapter, "adapter"),
-        (preset.vision, "tower" if preset.tower is not None else "vision"),
-        (preset.language, "language"),
+        (preset.encoder, "tower" if preset.tower is not None else "encoder"),
+        (preset.decoder, "decoder"),
         (chosen_index(preset, index, recorded) if with_index else None, "index encoder"),
     ]
     found: dict[str, NeededModel] = {}
     for place, part in parts:
-        if place is not None and is_hub_id(place) and not os.path.exists(place):
-            found.setdefault(place, NeededModel(place, part))
+        if place is None or not is_hub_id(place) or os.path.exists(place):
+            continue
+        if place not in found or found[place].part in _PARTIAL:  # of what serves twice, all is needed
+            found[place] = NeededModel(place, part)
     return list(found.values())
 
 
@@ -66,7 +70,7 @@ def wanted_files(names: Collection[str], part: Part) -> list[str]:
         return [name for name in (RAW_FILE, SINGLE_FILE) if name in names][:1]
     weights = next((name for name in WEIGHTS if name in names), None)
     adapter = next((name for name in (ADAPTER_FILE, ADAPTER_TORCH_FILE) if name in names), None)
-    fixed = [CONFIG_FILE, GENERATION_FILE, *(() if part == "vision" else TOKENIZER_FILES)]
+    fixed = [CONFIG_FILE] if part == "encoder" else [CONFIG_FILE, GENERATION_FILE, *TOKENIZER_FILES]
     if part == "checkpoint":
         fixed.append(f"{TOWER_DIRECTORY}/{CONFIG_FILE}")
     if part == "adapter" or (weights is None and ADAPTER_CONFIG in names):
@@ -92,11 +96,13 @@ def shards_by_name(names: Iterable[str], index: str) -> list[str]:
     return sorted(name for name in names if pattern.fullmatch(name))
 
 
-def shards_of(index: Path) -> list[str] | None:
-    """The shards that an index names, sorted; None if it cannot be read."""
+def shards_of(index: Path, part: Part = "checkpoint") -> list[str] | None:
+    """The shards that an index names and that this part reads, sorted; None if it cannot be read."""
     try:
-        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        return sorted({str(file) for file in named.values()})
+        named = {
+            str(name): str(file) for name, file in json.loads(index.read_text(encoding="utf-8"))["weight_map"].items()
+        }
+        return sorted((part == "encoder" and tower_shards(named)) or set(named.values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -112,7 +118,7 @@ def lacking(model: CachedModel, part: Part) -> list[str]:
         return [CONFIG_FILE, "its weights"] if model.find(CONFIG_FILE) is None else ["its weights"]
     lacks = [] if model.find(CONFIG_FILE) else [CONFIG_FILE]
     if weights.endswith(".json") and (index := model.find(weights)) is not None:
-        shards = shards_of(index)
+        shards = shards_of(index, part)
         lacks += [weights] if shards is None else [shard for shard in shards if model.find(shard) is None]
     return lacks
 
@@ -156,6 +162,21 @@ def what_lacks(
         elif needed.part == "checkpoint" and preset.adapter is None:
             todo += with_base(model, todo)
     return found
+
+
+def without_weights(preset: ModelPreset) -> list[tuple[str, str]]:
+    """The parts of a pair, and the index encoder, that are directories without config.json or weights: (part, directory)."""
+    parts = {
+        "encoder": None if preset.tower else preset.encoder,
+        "decoder": preset.decoder,
+        "index encoder": preset.index_encoder,
+    }
+    places = [(part, Path(place)) for part, place in parts.items() if place is not None and os.path.isdir(place)]
+    return [
+        (part, str(place))
+        for part, place in places
+        if not (place / CONFIG_FILE).is_file() or not any((place / name).is_file() for name in WEIGHTS)
+    ]
 
 
 def require_pulled(

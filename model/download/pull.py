@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote
 
 from afterview.configs.system_errors import describe
 from afterview.memory.base.durable import DISK_FULL, write_file
 from afterview.memory.base.lock import file_lock
-from afterview.model.base.checkpoint_files import WEIGHTS
+from afterview.model.base.checkpoint_files import CONFIG_FILE, WEIGHTS
 from afterview.model.base.errors import PullFailed
+from afterview.model.checkpoint.pair import DECODER, ENCODER, require_part
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.download.cache import INCOMPLETE, CachedModel, cache_directory
-from afterview.model.download.listing import Listing, RemoteFile, endpoint, list_model
+from afterview.model.download.listing import Listing, RemoteFile, list_model, read_small, without_text_shards
 from afterview.model.download.needed import (
     NeededModel,
     needed_models,
@@ -75,10 +75,14 @@ def plan(preset: ModelPreset, *, index: str | None = None, revision: str | None 
 
 
 def plan_model(needed: NeededModel) -> PlannedModel:
-    """What a pull of one model will fetch. Raises HubUnreachable, PullFailed."""
+    """What a pull of one model will fetch. Raises HubUnreachable, PullFailed, and CheckpointError for a part that is of a wrong kind."""
     model = CachedModel(needed.name, cache_directory())
     listing = list_model(model.repo, model.revision)
     names = wanted_files(listing.files, needed.part)
+    if needed.part in (ENCODER, DECODER) and CONFIG_FILE in names and (config := read_small(listing, CONFIG_FILE)):
+        require_part(needed.part, config, name=needed.name)  # before gigabytes are fetched
+    if needed.part == ENCODER:
+        names = without_text_shards(names, listing)
     weights = [name for name in names if name.endswith((".safetensors", ".bin", ".pt"))]
     if not weights:
         raise PullFailed(
@@ -146,13 +150,13 @@ def _pull_model(planned: PlannedModel, add: Callable[[int], None], patience: Pat
 
 
 def _url(planned: PlannedModel, file: RemoteFile) -> str:
-    return f"{endpoint()}/{planned.listing.repo}/resolve/{planned.listing.commit}/{quote(file.name)}"
+    return planned.listing.url(file.name)
 
 
 def _unplanned_shards(planned: PlannedModel, blobs: dict[str, Path]) -> Iterator[RemoteFile]:
     """Shards that the index names and that have names of their own. Raises PullFailed for one that the hub does not have."""
     for name in [name for name in blobs if name.endswith(".index.json")]:
-        shards = shards_of(blobs[name])
+        shards = shards_of(blobs[name], planned.needed.part)
         if shards is None:
             raise PullFailed(f"{planned.needed.name}: {name} names no shards; the model is damaged on the hub, too")
         for shard in shards:

@@ -1,4 +1,6 @@
-"""The index's image-text encoder: a SigLIP model with both towers. It maps frames and questions into one space.
+"""The index's image-text encoder: a SigLIP or SigLIP 2 model of a fixed resolution, with both towers.
+
+It maps frames and questions into one space.
 
 Published Hour-LLaVA towers have neither a pooling head nor a text tower, so search needs its own encoder.
 
@@ -21,13 +23,15 @@ from afterview.memory.base.feature_spec import IndexSpec
 from afterview.model.base.errors import CheckpointError, InputMismatch, TokenizerMissing
 from afterview.model.vision.tower import pixels
 
+_GEMMA_END = "<eos>"  # SigLIP's own tokenizer ends with "</s>"
+
 
 def build_index_model(config: Mapping[str, Any]) -> SiglipModel:
     """Both towers of a SigLIP configuration, parameters on the meta device. Raises CheckpointError for another model type."""
     if config.get("model_type") != "siglip" or "text_config" not in config:
         raise CheckpointError(
-            f"an index encoder of type {config.get('model_type') or 'that config.json does not name'} is not supported; use a SigLIP "
-            "checkpoint with both towers"
+            f"an index encoder of type {config.get('model_type') or 'that config.json does not name'} is not supported; use a SigLIP or "
+            "SigLIP 2 checkpoint of a fixed resolution (not naflex), with both towers"
         )
     with torch.device("meta"):
         model = SiglipModel(SiglipConfig(**{k: v for k, v in config.items() if k != "model_type"}))
@@ -77,7 +81,7 @@ class IndexEncoder:
             raise InputMismatch(
                 f"frames of shape {frames.shape} were given to an index that takes [B, {side}, {side}, 3]"
             )
-        like = next(self.model.parameters())
+        like = next(self.model.vision_model.parameters())
         return functional.normalize(self.model.vision_model(pixels(frames, like)).pooler_output, dim=-1)
 
     def text_embeddings(self, texts: list[str]) -> Tensor:
@@ -98,6 +102,14 @@ def canonical(text: str) -> str:
     return re.sub(r"\s+", " ", bare).strip()
 
 
+def text_form(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """The form of text that an encoder was trained on.
+
+    SigLIP 2 has Gemma's tokenizer and was trained on lower case alone. Its files name a tokenizer that keeps capitals.
+    """
+    return text.strip().lower() if tokenizer.eos_token == _GEMMA_END else canonical(text)
+
+
 def padded_ids(tokenizer: PreTrainedTokenizerBase, text: str, length: int) -> list[int]:
     """Token ids and the end token, padded to `length`. Longer texts are truncated."""
     ids = _ids(tokenizer, text)
@@ -108,7 +120,9 @@ def padded_ids(tokenizer: PreTrainedTokenizerBase, text: str, length: int) -> li
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    ids: list[int] = tokenizer(canonical(text), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    ids: list[int] = tokenizer(
+        text_form(tokenizer, text), add_special_tokens=False, split_special_tokens=True, verbose=False
+    )["input_ids"]
     return ids
 
 

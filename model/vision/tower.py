@@ -73,6 +73,7 @@ class VisionEncoder:
     """Maps frames to the tokens that a memory stores."""
 
     tower: Any  # typed by what it is built from
+    returns: torch.dtype | None = None  # of patches, where the tower runs in another dtype than the model around it
     merging: TokenMergingConfig | None
 
     def __init__(
@@ -122,7 +123,8 @@ class VisionEncoder:
             raise InputMismatch(
                 f"frames of shape {frames.shape} were given to a tower that takes [B, {side}, {side}, 3]"
             )
-        return self.run(pixels(frames, next(self.tower.parameters())))
+        x_BND = self.run(pixels(frames, next(self.tower.parameters())))
+        return x_BND if self.returns is None else x_BND.to(self.returns)
 
     def run(self, pixels_B3SS: Tensor) -> Tensor:
         """Output of the last kept layer [B, N, Dv] for pixels in [-1, 1] that are already on the device. Training uses it."""

@@ -8,13 +8,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.errors import DamagedMemory
 from afterview.memory.base.records import Gap
 from afterview.memory.plans.removal import Removal
-from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, Question, Tokens
+from afterview.stream.ask.caption import Caption
+from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, EvidenceKind, Question, Tokens
 from afterview.stream.ask.search import Hit, SearchResult
 
 Images: TypeAlias = Mapping[tuple[str, int], str]  # where the image of a frame was saved, by camera and frame
@@ -105,6 +106,7 @@ class AnswerRecord:
         record = {
             **_record(self),
             "declined": answer.text if answer.declined else None,
+            "finds_only": answer.finds_only,
             "notice": answer.notice,
             "skipped": answer.skipped,
             "total_s": answer.total_s,
@@ -156,6 +158,7 @@ class SearchRecord:
             "notice": result.notice,
             "skipped": result.skipped,
             "stale": result.stale,
+            "asked_index": result.asked and asdict(result.asked),
         }
         parts = {
             camera: {
@@ -214,7 +217,7 @@ def _answer(about: Origin, record: Document, parts: Mapping[str, Document], imag
     declined = record["declined"]
     answer = Answer(
         about.id, record["text"], whole if declined is None else declined, answers, record["notice"], record["skipped"],
-        record["total_s"], declined=declined is not None,
+        record["total_s"], declined=declined is not None, finds_only=bool(record.get("finds_only", False)),
     )  # fmt: skip
     return AnswerRecord(about, answer)
 
@@ -239,7 +242,16 @@ def _part(camera: str, part: Document, image: ReadImage) -> CameraAnswer:
         part["provenance"],
         part["timing"],
         Tokens(**part["tokens"]) if part.get("tokens") else None,
+        _kind(part),
     )
+
+
+def _kind(part: Document) -> EvidenceKind | None:
+    """Where the evidence comes from; earlier versions did not say, except that a model of the user's own answered."""
+    kind = part.get("evidence_kind", "index" if "answered_by" in part["provenance"] else None)
+    if kind not in (None, *get_args(EvidenceKind)):
+        raise ValueError(f"evidence_kind {kind}")
+    return kind
 
 
 def _coverage(camera: str, values: Document) -> Coverage:
@@ -273,6 +285,7 @@ def _search(about: Origin, record: Document, parts: Mapping[str, Document], imag
     hits.sort(key=lambda hit: (-hit.score, hit.camera, hit.frame))
     pictures = {(hit.camera, hit.frame): image(hit.camera, hit.frame) for hit in hits}
     result = SearchResult(
-        record["text"], tuple(hits), record["exact"], record["skipped"], record["stale"], record["notice"]
-    )
+        record["text"], tuple(hits), record["exact"], record["skipped"], record["stale"], record["notice"],
+        Caption(**record["asked_index"]) if record.get("asked_index") else None,
+    )  # fmt: skip
     return SearchRecord(about, result, {key: data for key, data in pictures.items() if data})

@@ -35,8 +35,9 @@ from afterview.model.language.moments import clock, onset
 from afterview.stream.ask.cameras import choose_cameras
 from afterview.stream.ask.context import Context, Planner, require_wanted
 from afterview.stream.ask.covered import coverage_of
+from afterview.stream.ask.index_query import index_query, provenance_of
 from afterview.stream.ask.merging import OnText, OrderedMerger
-from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, Question, Tokens
+from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, EvidenceKind, Question, Tokens
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
     from afterview.model.checkpoint.models import AfterviewModel
@@ -131,14 +132,22 @@ class Answerer:
         texts = OrderedMerger(titles([item.name for item in asked]), on_text)
         took = self._generate(question.seed, settings, asked, inputs, texts, began, cancel)
         parts = tuple(
-            CameraAnswer(
-                own.strip(), item.why, self._evidence(item.context, _weights(item.context, made), question.evidence),
-                item.coverage, self._provenance(item.context, question, settings), timing, tokens,
-            )
-            for own, item, made, (timing, tokens) in zip(texts.texts, asked, inputs, took, strict=True)
+            self._part(*one, question, settings, choice.searched)
+            for one in zip(texts.texts, asked, inputs, took, strict=True)
+        )
+        spent_s = time.perf_counter() - began
+        return Answer(uuid.uuid4().hex[:12], text, texts.merged(), parts, self.model.notice, skipped, spent_s)
+
+    def _part(
+        self, text: str, asked: _Asked, inputs: "VideoInputs", took: tuple[dict[str, float], Tokens], question: Question,
+        settings: GenerationSettings, searched: bool,
+    ) -> CameraAnswer:  # fmt: skip
+        """One camera's answer. searched: as of Choice."""
+        context = asked.context
+        return CameraAnswer(
+            text.strip(), asked.why, self._evidence(context, _weights(context, inputs), question.evidence), asked.coverage,
+            self._provenance(context, question, settings, searched), *took, _kind(context, inputs),
         )  # fmt: skip
-        total_s = time.perf_counter() - began
-        return Answer(uuid.uuid4().hex[:12], text, texts.merged(), parts, self.model.notice, skipped, total_s)
 
     def plan(self, name: str, question: Question, now: float) -> Context:
         """Plan what the model sees of one camera: the part of an answer that live, replay and training share to the last bit."""
@@ -154,6 +163,7 @@ class Answerer:
 
     def _embed(self, text: str) -> NDArray[np.float32]:
         index = self.model.encoders.index
+        text = index_query(self.model.preset, text).text
         if (surplus := index.surplus_tokens(text)) and not self._said_surplus:
             self._said_surplus = True
             _LOGGER.warning(
@@ -229,7 +239,7 @@ class Answerer:
                 int(frame),
                 snapshot.time_of(int(frame)),
                 float(weight),
-                _image(snapshot, int(frame)),
+                stored_image(snapshot, int(frame)),
                 snapshot.picture_damaged(int(frame)),
             )
             for weight, frame in zip(own, frames, strict=True)
@@ -248,11 +258,15 @@ class Answerer:
         beyond = context.span_frames > preset.trained_frames and isinstance(context.layout, VideoLayout)
         return preset.positions if beyond else "true"
 
-    def _provenance(self, context: Context, question: Question, settings: GenerationSettings) -> dict[str, object]:
+    def _provenance(
+        self, context: Context, question: Question, settings: GenerationSettings, searched: bool
+    ) -> dict[str, object]:
+        searched = searched or context.search != "none"
         return {
             "model": self.model.preset.reference,
             "weights": self.model.weights_hash,
             "trained": self.model.trained,
+            **({"untrained": list(new)} if (new := self.model.preset.new_parts) else {}),
             "camera": context.snapshot.info.id,
             "generation": context.snapshot.generation,
             "first_frame": int(context.ids[0]),
@@ -262,6 +276,7 @@ class Answerer:
             "random_constant": context.snapshot.info.random_constant,
             "recall": context.recall.mode,
             "search": context.search,
+            **provenance_of(self.model.preset, question.sought, searched=searched),
             **({"subtitles_left_out": context.subtitles_left_out} if question.subtitles else {}),
         }
 
@@ -280,12 +295,19 @@ def _weights(context: Context, made: "VideoInputs") -> NDArray[np.float64] | Non
     return made.attention.frame_weights(context.layout)
 
 
+def _kind(context: Context, made: "VideoInputs") -> EvidenceKind:
+    """Where those weights come from."""
+    if made.attention is not None and isinstance(context.layout, ClipLayout):
+        return "decoder"
+    return "none" if made.frame_weights is None else "memaug"
+
+
 def titles(names: Sequence[str]) -> list[str]:
     """What precedes the text of each camera; nothing where there is one."""
     return [f"{name}: " if len(names) > 1 else "" for name in names]
 
 
-def _image(snapshot: MemorySnapshot, frame: int) -> bytes:
+def stored_image(snapshot: MemorySnapshot, frame: int) -> bytes:
     """A frame's JPEG, or nothing where that alone cannot be read: the answer does not rest on it."""
     try:
         return snapshot.image(frame)

@@ -39,10 +39,14 @@ class ChosenCamera:
 
 @dataclass(frozen=True)
 class Choice:
-    """Cameras to ask by id, in the order of their answers; and for each other one why it is not asked."""
+    """Cameras to ask by id, in the order of their answers; and for each other one why it is not asked.
+
+    searched: the index was asked, because there are more cameras than are asked.
+    """
 
     asked: dict[str, ChosenCamera]
     skipped: dict[str, str]
+    searched: bool = False
 
 
 def choose_cameras(
@@ -86,7 +90,7 @@ def choose_cameras(
         why = "no camera was named, and all that can answer are asked"
         return Choice({name: ChosenCamera(why, snapshot) for name, snapshot in usable.items()}, skipped)
     chosen = _nearest_cameras(memory, usable, question, embed(question.sought), now)
-    return Choice(chosen.asked, {**skipped, **chosen.skipped})
+    return Choice(chosen.asked, {**skipped, **chosen.skipped}, searched=True)
 
 
 def nothing_recorded(reasons: Sequence[RepositoryError], unread: Mapping[str, str]) -> NothingRecorded:

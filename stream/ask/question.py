@@ -13,6 +13,10 @@ if TYPE_CHECKING:  # a question alone needs no NumPy
 # How the index searched for bounded recall; full recall needs no index.
 Search = Literal["none", "exact", "approximate"]
 
+# What the evidence of an answer is: MemAug's cross-attention; the decoder's attention to clips; what the index found (also where recall and
+# index chose the frames that a model of the user's own was sent); none, of a model without MemAug.
+EvidenceKind = Literal["memaug", "decoder", "index", "none"]
+
 
 @dataclass(frozen=True)
 class Question:
@@ -59,9 +63,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A frame that MemAug attended to; without MemAug, a frame of a clip that the decoder attended to, which stands for the clip.
+    """A frame that the answer rests on; its kind (EvidenceKind) is that of the camera's answer.
 
-    weight: its share of the attention; all frames of its camera sum to 1.
+    memaug: a frame that MemAug attended to. decoder: a frame of a clip that the decoder attended to, which stands for the clip. weight of
+    both: its share of the attention; all frames of its camera sum to 1. index: a frame that the index found; weight: its cosine
+    similarity to the question, or, where a model of the user's own answered, the share of a frame among those that it cites.
 
     picture_damaged: parts of the picture were lost between camera and record.
     """
@@ -157,7 +163,7 @@ class Tokens:
 class CameraAnswer:
     """One camera's answer, and why it was asked. timing: seconds since the question came, including the work for other cameras.
 
-    tokens: None for an answer that an earlier version saved.
+    tokens, evidence_kind: None for an answer that an earlier version saved.
     """
 
     text: str
@@ -167,6 +173,7 @@ class CameraAnswer:
     provenance: dict[str, object]
     timing: dict[str, float]
     tokens: Tokens | None = None
+    evidence_kind: EvidenceKind | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON, without the evidence."""
@@ -178,6 +185,7 @@ class CameraAnswer:
             "provenance": self.provenance,
             "timing": _rounded(self.timing),
             "tokens": None if self.tokens is None else asdict(self.tokens),
+            "evidence_kind": self.evidence_kind,
         }
 
 
@@ -186,6 +194,7 @@ class Answer:
     """The answer to a question, merged from one or several cameras. skipped: the other cameras, and why they do not answer.
 
     declined: the model does not know such questions (model.language.scope). Then `text` says what it knows, and no camera was asked.
+    finds_only: the model finds frames and does not answer. Then `text` names the best frames, and says so.
     """
 
     id: str
@@ -196,6 +205,12 @@ class Answer:
     skipped: dict[str, str]
     total_s: float
     declined: bool = False
+    finds_only: bool = False
+
+    @property
+    def evidence_kind(self) -> EvidenceKind | None:
+        """Of all cameras: one model answered for each. None if the question was declined, or an earlier version saved the answer."""
+        return next((part.evidence_kind for part in self.parts), None)
 
     @property
     def evidence(self) -> list[Evidence]:
@@ -220,7 +235,9 @@ class Answer:
             "question": self.question,
             "answer": self.text,
             "declined": self.declined,
+            "finds_only": self.finds_only,
             "notice": self.notice,
+            "evidence_kind": self.evidence_kind,
             "evidence": [item.to_dict(saved.get((item.camera, item.frame))) for item in self.evidence],
             "coverage": first.coverage.to_dict() if first else None,
             "provenance": first.provenance if first else None,

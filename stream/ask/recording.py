@@ -51,7 +51,13 @@ class RecordingAnswer:
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
         seen = {"frames": len(self.indices), "indices": list(self.indices), "times": list(self.times)}
-        return {"question": self.question, "answer": self.text, "seconds": self.seconds, **seen}
+        return {
+            "question": self.question,
+            "answer": self.text,
+            "seconds": self.seconds,
+            "evidence_kind": "none",
+            **seen,
+        }
 
 
 def plan_recording(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from afterview.configs import UsageError
 from afterview.memory.base.errors import RepositoryError, SpecMismatch, UnreachableFrames, in_words
+from afterview.stream.ask.caption import Caption
+from afterview.stream.ask.index_query import index_query
 
 if (
     TYPE_CHECKING
@@ -48,6 +50,7 @@ class Hit:
 class SearchResult:
     """Hits of all cameras, best first. exact: every frame was compared. notice: what to know about the model.
 
+    asked: what the index was asked; None: a search that an earlier version saved, which asked the text.
     skipped: cameras that were not searched, and why. stale: cameras of which only frames indexed before were searched, and why.
     """
 
@@ -57,6 +60,7 @@ class SearchResult:
     skipped: dict[str, str]
     stale: dict[str, str]
     notice: str | None
+    asked: Caption | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
@@ -67,6 +71,8 @@ class SearchResult:
             "skipped": self.skipped,
             "stale": self.stale,
             "notice": self.notice,
+            "asked_index": self.asked.text if self.asked else self.text,
+            "asked_index_how": self.asked.how if self.asked else "as given",
         }
 
 
@@ -78,21 +84,24 @@ def search(
     *,
     most: int,
     skip_others: bool,
+    as_is: bool = False,
 ) -> SearchResult:
     """The `most` frames that are most similar to `text`. spans: which cameras, by id, and which part of each.
 
+    as_is: ask the index the text itself, not the caption that the preset may want (stream.ask.index_query).
     skip_others: leave out cameras that another model recorded or that cannot be read; otherwise they raise the reason. Raises it also if
     every camera was left out because it cannot be read. Raises UsageError for a text that is longer than the index reads.
     """
     from afterview.memory.base.feature_spec import require_same
     from afterview.memory.directory import none_left
 
-    if surplus := encoders.index.surplus_tokens(text):
+    asked = index_query(encoders.preset, text.strip(), as_is=as_is)
+    if surplus := encoders.index.surplus_tokens(asked.text):
         raise UsageError(
             f"the text is too long to search for: the index reads {encoders.index.longest_text - 1} tokens, and it has {surplus} more; "
             "shorten it"
         )
-    query = encoders.index.encode_texts([text.strip()])[0]
+    query = encoders.index.encode_texts([asked.text])[0]
     hits: list[Hit] = []
     failures: dict[str, RepositoryError] = {}
     stale: dict[str, str] = {}
@@ -122,7 +131,7 @@ def search(
         raise none_left(memory.path, failures)
     skipped = {camera: str(error) for camera, error in failures.items()}
     best = sorted(hits, key=lambda hit: (-round(hit.score, 6), hit.camera, hit.frame))[:most]
-    return SearchResult(text, tuple(best), exact, skipped, stale, encoders.notice)
+    return SearchResult(text, tuple(best), exact, skipped, stale, encoders.notice, asked)
 
 
 def _frames(snapshot: "MemorySnapshot", span: TimeRange) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from afterview.model.base.machine import Machine
+from afterview.model.catalogue.encoding import read_costs
 from afterview.stream.doctor.findings import Finding
 
 _DECODERS = ("h264", "hevc", "mjpeg", "av1", "vp9", "mpeg4")
@@ -78,6 +79,12 @@ def check_processor(machine: Machine) -> Iterator[Finding]:
         )  # fmt: skip
     if not machine.gpus:
         yield Finding("gpu", "ok", "none (no NVIDIA driver answers); models run on the CPU")
+        costs = {own.geometry: own for _, own in read_costs(machine)}.values()
+        text = "; ".join(f"{own.part}, {own.geometry}: {own.best}" for own in costs)
+        yield Finding(
+            "encoders", "ok", text or "float32 (`afterview models measure PRESET` finds out whether another dtype is cheaper here)",
+            values={"encoders": [own.to_dict() for own in costs]},
+        )  # fmt: skip
 
 
 def check_ffmpeg() -> Iterator[Finding]:

@@ -11,11 +11,12 @@ Threads: `decode` (stream.ingest.decode) owns PyAV, the sampler and the clock; `
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from afterview.memory.base.errors import RequestRefused
+from afterview.memory.base.errors import RepositoryError, RequestRefused
 from afterview.memory.base.held_directory import shown
 from afterview.memory.base.records import FrameRecord
 from afterview.memory.base.settings import read_settings, write_settings
@@ -39,6 +40,7 @@ if TYPE_CHECKING:  # built models are handed in: importing this module must not 
     from afterview.model.checkpoint.models import Encoders
 
 LIVE_QUEUE_S = 16.0  # seconds of frames that may wait for the encoder; longer than an HLS segment, which comes at once
+NOTE_REUSED_S = 30.0  # between two notes of how many frames reused features; a crash loses the count of that time
 HELD_FRAMES_S = 1.0  # that the end waits for frames which the decoder still holds
 RECORDED_QUEUE = 32  # frames; two encoder batches
 
@@ -78,6 +80,10 @@ class CameraIngest:
         self._on_durable, self._controls = on_durable, controls
         self._last_before = repository.last_time
         self._noted = False  # in the camera's settings
+        self._reused_noted, self._reused_due = (
+            0,
+            0.0,
+        )  # frames that reused features, and when that is noted next (monotonic)
 
     def _make_inbox(self, work: threading.Condition) -> BoundedQueue[Item]:
         if not self.config.live:
@@ -134,6 +140,7 @@ class CameraIngest:
             offered=stats.offered,
             picture_note=stats.picture_note or None,
             short_clips=stats.short_clips,
+            features_reused=stats.features_reused,
         )
 
     def stop(self) -> None:
@@ -199,6 +206,7 @@ class CameraIngest:
         try:
             with self._control():
                 self._writer.run()
+            self._note_reused()
         finally:
             self.outbox.close()
             self.uploader.close(FINISH_UPLOAD_S)
@@ -206,7 +214,23 @@ class CameraIngest:
     def _durable(self, acknowledgements: Sequence[Acknowledgement]) -> None:
         if acknowledgements and not self._noted:  # a camera without frames leaves nothing
             self._note(acknowledgements[0].time)
+        if time.monotonic() >= self._reused_due:
+            self._note_reused()
         self._on_durable(acknowledgements)
+
+    def _note_reused(self) -> None:
+        """Add to the camera's settings how many frames reused features since they were last noted there."""
+        count, self._reused_due = self.stats.features_reused, time.monotonic() + NOTE_REUSED_S
+        if count == self._reused_noted:
+            return
+        try:
+            before = read_settings(self.repository.directory)
+            settings = before.changed(features_reused=before.features_reused + count - self._reused_noted)
+            write_settings(self.repository.directory, settings)
+        except (OSError, RepositoryError) as error:  # a full disk; the next time adds them
+            _LOGGER.debug("%s: how many frames reused features is not stored yet: %s", self.id, error)
+            return
+        self._controls.settings, self._reused_noted = settings, count
 
     def _note(self, first_time: float) -> None:
         """Note in the settings how this session records."""

@@ -27,6 +27,9 @@ class IngestConfig:
     files: tuple[ArchivedFile, ...] = ()  # recordings, in order of time; `address` then stands for all of them
     keep_trying: bool = False
     image_size: int | None = None  # pixels, short side of stored images; None: the camera's setting
+    reuse_bound: float | None = (
+        None  # how far a frame may differ from one whose features it reuses (stream.ingest.reuse); None: off
+    )
     sync_every_s: float = 0.0  # how long a frame may wait to be made durable; 0: not at all
     source: SourceConfig = field(default_factory=SourceConfig)
 

@@ -5,7 +5,7 @@ Threads: `run` is the encode thread, which owns the encoders. `add` and `close` 
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from afterview.stream.ingest.clips import ClipGatherer, Group
 from afterview.stream.ingest.decode import Item
 from afterview.stream.ingest.items import Marker
 from afterview.stream.ingest.preprocess import Sampled
+from afterview.stream.ingest.reuse import FeatureReuse, merged
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
     from afterview.model.checkpoint.models import Encoders
@@ -38,6 +39,7 @@ class EncodeStage:
         self._failed: set[CameraIngest] = set()  # whose frames could not be encoded; encode thread only
         self._closed = False
         self._clips = ClipGatherer()
+        self._reuse = FeatureReuse()
 
     def add(self, camera: CameraIngest) -> None:
         """Serve this camera until its inbox has ended. Its inbox must share `work`."""
@@ -78,17 +80,27 @@ class EncodeStage:
             rest = self._clips.rest(camera)
             self._encode([] if camera in self._failed else rest)
             self._failed.discard(camera)
+            self._reuse.forget(camera)
             camera.outbox.close()
 
     def _encode(self, groups: Sequence[Group]) -> None:
+        if all(camera.config.reuse_bound is None for camera, _ in groups):
+            encoded: Iterable[Encoded] = self._encode_all(groups)
+        else:
+            decisions = self._reuse.decide(groups)
+            fresh = self._encode_all([(one.camera, one.group) for one in decisions if one.reuses is None])
+            encoded = merged(decisions, fresh, self._failed)
+        for camera, item, encoders in encoded:
+            camera.submit(item, encoders)
+
+    def _encode_all(self, groups: Sequence[Group]) -> list[Encoded]:
         try:
-            encoded = encode_groups(groups)
+            return encode_groups(groups)
         except Exception:
             encoded = []
             for camera in dict.fromkeys(camera for camera, _ in groups):
                 encoded += self._encode_alone(camera, [group for group in groups if group[0] is camera])
-        for camera, item, encoders in encoded:
-            camera.submit(item, encoders)
+            return encoded
 
     def _encode_alone(self, camera: CameraIngest, groups: Sequence[Group]) -> list[Encoded]:
         try:

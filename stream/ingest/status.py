@@ -59,6 +59,7 @@ class CameraStatus:
     detail: for people. cause: why the camera failed. clock: why the source's own clock is not used. upload: None without a store.
     offered: the source's video streams, empty before it was opened. picture_note: what is not shown as the source says.
     progress: of an archive, which of its files is read. short_clips: clips that ended before they had all their frames.
+    features_reused: frames that were not encoded because they hardly differ from one before them.
     median_latency_s: from arrival to durable, of the latest ten minutes; lag_s: of the newest frame, or of the first one of
     its clip. NaN before the first frame.
     """
@@ -83,6 +84,7 @@ class CameraStatus:
     picture_note: str | None = None
     progress: str = ""
     short_clips: int = 0
+    features_reused: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON."""
@@ -97,6 +99,7 @@ class CameraStatus:
             "pictures_damaged": self.pictures_damaged,
             "pictures_replaced": self.pictures_replaced,
             "short_clips": self.short_clips,
+            "features_reused": self.features_reused,
             "last_time": self.last_time,
             "median_latency_s": None if math.isnan(self.median_latency_s) else round(self.median_latency_s, 4),
             "lag_s": None if math.isnan(self.lag_s) else round(self.lag_s, 4),
@@ -123,6 +126,7 @@ class IngestStats:
     lacking: Lacking = field(default_factory=Lacking)  # of the recording that ended last
     pictures_damaged: int = 0  # chosen frames whose picture is damaged (stream.source.decoding.damage)
     pictures_replaced: int = 0  # slots whose first picture was damaged, and in which a whole one was taken
+    features_reused: int = 0  # frames that took those of a frame before them (stream.ingest.reuse)
     short_clips: int = 0  # clips of merged frames that were closed early (stream.ingest.clips)
     last_time: float | None = None
     progress: str = ""  # of an archive: which of its files is read

@@ -20,6 +20,7 @@ from afterview.memory.writing.repository import Acknowledgement, Repository
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.ingest.encode import EncodeStage
+from afterview.stream.ingest.reuse import require_reusable
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
     from afterview.model.checkpoint.models import Encoders
@@ -71,10 +72,12 @@ class Supervisor:
         timezone: str | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> Repository:
-        """Open a camera for writing, for `start`; from any thread. Raises the errors of open_camera, and RequestRefused.
+        """Open a camera for writing, for `start`; from any thread. Raises the errors of open_camera, RequestRefused, and UsageError for
+        features that cannot be reused.
 
         timezone: of a new camera, instead of the session's. settings: changes of its settings, in force before the first frame.
         """
+        require_reusable(self._encoders, config.reuse_bound)
         repository = open_camera(self._memory, name, self._spec, fps=config.fps, timezone=timezone or self._timezone)
         try:
             if settings:

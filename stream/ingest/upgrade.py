@@ -46,9 +46,9 @@ class Upgrade:
     @classmethod
     def prepare(cls, camera: Path, command: Command) -> "Upgrade":
         """Load the model and embed all frames in memory. Raises RequestRefused, SpecMismatch, or what loading raises."""
-        from afterview.model.checkpoint.loading import (
-            load_encoders,  # loads torch, which a recording process has loaded already
-        )
+        # late: they load torch, which a recording process has loaded already
+        from afterview.model.catalogue.quicken import quicken
+        from afterview.model.checkpoint.loading import load_encoders
 
         try:
             generation, model = int(command["generation"]), str(command["model"])
@@ -61,6 +61,7 @@ class Upgrade:
         spec = read_spec(camera, generation)
         encoders = load_encoders(model, recorded_index=spec.index.encoder)
         require_same(spec, encoders.feature_spec, where=f"generation {generation} of camera '{camera.name}'")
+        quicken(encoders)
         upgrade = cls(generation, spec, encoders, keep_old=bool(command.get("keep_old")))
         upgrade._embed_all(camera)
         return upgrade

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from afterview.configs import ConfigError, Schema, UsageError
+from afterview.configs.loader import load_mapping
 from afterview.configs.system_errors import reason
 from afterview.stream.ask.own_model.server import ModelServer, split_address
 from afterview.stream.service.secrets import read_secret
@@ -16,6 +17,7 @@ from afterview.stream.source.address.redact import hide_values
 
 _VARIABLE = re.compile(r"\{(AFTERVIEW_\w+)\}")
 KEY_VARIABLE = "AFTERVIEW_ANSWER_KEY"
+_OF_A_SERVICE = ("questions", "at_once", "longest_queue")  # keys that mean nothing to a single question
 
 
 class AnswerWithConfig(Schema):
@@ -62,6 +64,11 @@ class AnswerWithConfig(Schema):
     def _quoted(cls, values: Any) -> Any:
         if isinstance(values, dict) and not isinstance(values.get("key"), str | SecretStr | None):
             raise ValueError("key: must be text; write it in quotes")  # here, because a field's error quotes the value
+        if isinstance(values, dict) and isinstance(url := values.get("url"), str) and "@" in url:
+            try:
+                split_address(url)
+            except UsageError as error:
+                raise ValueError(f"url: {error}") from None
         return values
 
     @field_validator("url")
@@ -93,6 +100,17 @@ def model_server(config: AnswerWithConfig, environment: Mapping[str, str]) -> Mo
     names = ("model", "frames", "image_size", "connect_s", "first_token_s", "timeout_s", "max_tokens", "stream")
     values = {name: getattr(config, name) for name in names}
     return ModelServer(base, key=_key(config, environment), query=query, tls=_authorities(config.ca), **values)
+
+
+def server_given(given: str | Mapping[str, Any], environment: Mapping[str, str]) -> ModelServer:
+    """The server of a call: its address, or the keys of the section. Without a key, that of the environment. Raises UsageError."""
+    values = {"url": given} if isinstance(given, str) else dict(given)
+    for name in _OF_A_SERVICE:
+        if name in values:
+            raise UsageError(f"answer_with: {name} is for a service; leave it out")
+    if "key" not in values and "key_file" not in values and KEY_VARIABLE in environment:
+        values["key"] = f"{{{KEY_VARIABLE}}}"
+    return model_server(load_mapping(values, AnswerWithConfig, source="answer_with"), environment)
 
 
 def _key(config: AnswerWithConfig, environment: Mapping[str, str]) -> str | None:

@@ -54,7 +54,8 @@ def plan_camera(
         rtsp_transport=camera.transport if address.kind == "rtsp" else "tcp", decode=camera.decode, stream=camera.stream
     )
     ingest = IngestConfig(
-        address, fps=fps, live=True, keep_trying=True, image_size=camera.image_size, source=source
+        address, fps=fps, live=True, keep_trying=True, image_size=camera.image_size, source=source,
+        reuse_bound=camera.reuse_features,
     )  # fmt: skip
     return PlannedCamera(directory.name, name, address.redacted, camera.zone or zone, ingest)
 

@@ -15,7 +15,7 @@ from afterview.memory.base.moved import require_in_place
 from afterview.memory.base.settings import read_memory_settings, read_settings
 from afterview.memory.base.typed_times import Time, unix_seconds
 from afterview.memory.directory import Memory
-from afterview.memory.plans.downsampling import can_downsample
+from afterview.memory.plans.downsampling import can_downsample, why_not
 from afterview.memory.reading.reader import CameraReader, frames_between
 from afterview.memory.reading.rules import camera_limits
 from afterview.memory.span_file import export_span
@@ -120,7 +120,7 @@ def retain_memory(memory: Memory, limits: Mapping[str, float | None], *, dry_run
 def _require_downsampling(reader: CameraReader) -> None:
     """Raise UsageError for a camera whose frames cannot be downsampled."""
     if not can_downsample(reader.spec.tokens):
-        raise UsageError(f"camera '{reader.info.id}': its tokens are merged already; leave out coarse_days")
+        raise UsageError(f"camera '{reader.info.id}': {why_not(reader.spec.tokens)}; leave out coarse_days")
 
 
 def export(memory: Memory, camera: str, span: Span, name: str, progress: Progress) -> dict[str, Any]:

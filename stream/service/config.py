@@ -60,6 +60,10 @@ class CameraConfig(Schema):
     image_size: int | None = Field(
         default=None, ge=1, le=_LARGEST_IMAGE, description="Short side of stored images, pixels."
     )
+    reuse_features: float | None = Field(
+        default=None, ge=0, le=32, allow_inf_nan=False,
+        description="Grey levels by which a frame may differ from one whose features it reuses; off without it.",
+    )  # fmt: skip
 
     @field_validator("masks")
     @classmethod
@@ -252,7 +256,7 @@ def camera_changes(before: Mapping[str, CameraConfig], after: Mapping[str, Camer
 
 def needs_restart(before: ServiceConfig, after: ServiceConfig) -> list[str]:
     """The keys whose new values count only after a restart. Pure."""
-    keys = ("memory", "model", "zone", "openai", "answer_with")
+    keys = ("memory", "model", "zone", "openai")
     names = [name for name in keys if getattr(before, name) != getattr(after, name)]
     http = [
         f"http.{name}" for name in HttpConfig.model_fields if getattr(before.http, name) != getattr(after.http, name)

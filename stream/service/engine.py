@@ -32,10 +32,10 @@ from afterview.stream.service.served import ModelState, Origin, ServedCamera, cl
 from afterview.stream.session import Session
 
 if TYPE_CHECKING:  # built models are handed in: importing this module must not load torch
-    from afterview.model.checkpoint.models import AfterviewModel
+    from afterview.model.checkpoint.for_questions import AskedModel
 
 # the name, and the index encoder that the memory was recorded with
-LoadModel = Callable[[str, str | None], "AfterviewModel"]
+LoadModel = Callable[[str, str | None], "AskedModel"]
 _READERS = 4  # threads
 
 _LOGGER = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Engine:
         self.model_problem = ""
         self.began = time.time()
         self._environment, self._load_model = environment, load_model
-        self._model: AfterviewModel | None = None
+        self._model: AskedModel | None = None
         self._session: Session | None = None
         self._memory: Memory | None = None
         self._limited = Limits()
@@ -124,7 +124,7 @@ class Engine:
             for camera in list(self.cameras.values()):
                 await self._begin(camera)
 
-    def _chosen_model(self) -> "AfterviewModel":
+    def _chosen_model(self) -> "AskedModel":
         try:
             specs = [reader.spec for reader in self.memory().cameras()]
         except MemoryNotFound:
@@ -143,7 +143,7 @@ class Engine:
     # --- what doors use ---
 
     @property
-    def model(self) -> "AfterviewModel":
+    def model(self) -> "AskedModel":
         """The loaded model. Raises ModelNotReady."""
         if self._model is None or self.model_state == "failed":
             if self.model_state == "failed":

@@ -8,9 +8,10 @@ Belongs to one event loop.
 import asyncio
 import math
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from afterview.stream.errors import StreamError
 from afterview.stream.service.errors import Stopping, TooManyQuestions
 
 _FIRST_GUESS_S = 1.0  # that an answer takes, before the first one
@@ -23,7 +24,7 @@ class QuestionLine:
     def __init__(self, longest: int, *, at_once: int = 1) -> None:
         self._longest, self._at_once, self._free = longest, at_once, at_once
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        self._closed = False
+        self._why: Callable[[], StreamError] | None = None  # nobody gets a turn
         self._mean_s = _FIRST_GUESS_S
         self.refused = 0
 
@@ -43,7 +44,7 @@ class QuestionLine:
 
     @asynccontextmanager
     async def turn(self, client: str) -> AsyncIterator[None]:
-        """Wait for a turn, and hold it. Raises TooManyQuestions, Stopping."""
+        """Wait for a turn, and hold it. Raises TooManyQuestions, and what `close` was given: Stopping."""
         await self._enter(client)
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -54,8 +55,8 @@ class QuestionLine:
             self._next()
 
     async def _enter(self, client: str) -> None:
-        if self._closed:
-            raise Stopping("the service is ending")
+        if self._why is not None:
+            raise self._why()
         if self._free:
             self._free -= 1
             return
@@ -107,11 +108,11 @@ class QuestionLine:
                 return
         self._free += 1
 
-    def close(self) -> None:
-        """Refuse everybody who waits, and who comes."""
-        self._closed = True
+    def close(self, why: Callable[[], StreamError] = lambda: Stopping("the service is ending")) -> None:
+        """Refuse everybody who waits, and who comes. why: makes the error of each."""
+        self._why = why
         for own in self._waiting.values():
             for place in own:
                 if not place.done():
-                    place.set_exception(Stopping("the service is ending"))
+                    place.set_exception(why())
         self._waiting.clear()

@@ -110,15 +110,12 @@ def exposition(
     add("camera_last_frame_timestamp_seconds", "gauge", "Unix time of the newest frame.", each("last_time"))
     add("camera_reconnects_total", "counter", "Connections after the first one.", each("reconnects"))
     add("frames_recorded_total", "counter", "Frames made durable since the camera was started.", each("recorded"))
+    add("frames_features_reused_total", "counter", "Frames with the features of one before.", each("features_reused"))
     add("frames_dropped_total", "counter", "Frames dropped since the camera was started; the record has gaps with the reason.",
         [({"camera": one["camera"], "reason": "queue full"}, one.get("dropped", 0)) for one in cameras])  # fmt: skip
     add("feature_lag_seconds", "gauge", "From the newest frame's arrival until it was durable.", each("lag_s"))
-    add(
-        "memory_bytes",
-        "gauge",
-        "Of the camera on this machine.",
-        [({"camera": name}, size) for name, (size, _) in usage.items()],
-    )
+    add("memory_bytes", "gauge", "Of the camera on this machine.",
+        [({"camera": name}, size) for name, (size, _) in usage.items()])  # fmt: skip
     add("memory_oldest_timestamp_seconds", "gauge", "Unix time of the oldest frame.",
         [({"camera": name}, oldest) for name, (_, oldest) in usage.items()])  # fmt: skip
     add("model_ready", "gauge", "1 once the model is loaded.", [({}, int(model_ready))])

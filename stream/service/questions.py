@@ -25,18 +25,18 @@ from afterview.stream.ask.frame_images import frame_images
 from afterview.stream.ask.question import Answer, Question
 from afterview.stream.ask.saved_answers import Saved, open_saved, save
 from afterview.stream.ask.search import TimeRange, search
+from afterview.stream.service.answer_with import AnswerWith
 from afterview.stream.service.degraded import notes_on, notes_on_unread
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import ModelNotReady, NotFound, Stopping
 from afterview.stream.service.image_urls import image_url
 from afterview.stream.service.measured import Measured
-from afterview.stream.service.own_model import OwnModel
 from afterview.stream.service.people.access import Access
 from afterview.stream.service.people.audit import Audit
 from afterview.stream.service.people.saved import find_visible, is_visible
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
-    from afterview.model.checkpoint.models import AfterviewModel
+    from afterview.model.checkpoint.for_questions import AskedModel
 
 _MOST_IMAGES = {"socket": 100}  # saved per search, by door: a command saves as many as without the service
 _MOST_IMAGES_ELSEWHERE = 20
@@ -81,10 +81,11 @@ class Questions:
     """Asks the engine's model, saves what it answers, and opens it again."""
 
     def __init__(
-        self, engine: Engine, measured: Measured, audit: Audit | None = None, own_model: OwnModel | None = None
+        self, engine: Engine, measured: Measured, audit: Audit | None = None, answer_with: AnswerWith | None = None
     ) -> None:
-        """own_model: answers instead of the engine's model, or what that one declines."""
-        self._engine, self._measured, self._audit, self._own_model = engine, measured, audit, own_model
+        """answer_with: answers instead of the engine's model, or what that one declines."""
+        self._engine, self._measured, self._audit = engine, measured, audit
+        self._answer_with = answer_with or AnswerWith(None)
 
     async def stream(self, asked: Ask, access: Access) -> AsyncIterator[Piece]:
         """The parts of an answer as they come. Closing the iterator cancels the generation.
@@ -114,7 +115,7 @@ class Questions:
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         ask: Callable[..., Coroutine[Any, Any, Answer]] = session.ask
-        line, own = engine.line, self._own_model
+        line, own = engine.line, self._answer_with.current
         if own is not None and await engine.read(lambda: own.answers(asked.text, model, seen)):
             ask, line = own.ask, own.line
         if asked.given is not None:
@@ -241,7 +242,7 @@ class Questions:
 
     async def search(
         self, text: str, cameras: Sequence[str], start: float | str | None, at: float | str | None,
-        last: float | str | None, top: int, access: Access,
+        last: float | str | None, top: int, access: Access, as_is: bool = False,
     ) -> dict[str, Any]:  # fmt: skip
         """The frames that are most similar to a text. Raises what stream.ask.search raises, ModelNotReady."""
         encoders, now = self._model(access).encoders, time.time()
@@ -255,14 +256,14 @@ class Questions:
             for reader in readers:
                 first, end, length = span_seconds(given, [reader.info.timezone], now)
                 spans[reader.info.id] = ((now if end is None else end) - length if length is not None else first, end)
-            found = search(memory, encoders, text, spans, most=top, skip_others=not cameras)
+            found = search(memory, encoders, text, spans, most=top, skip_others=not cameras, as_is=as_is)
             if not cameras:
                 found = replace(found, skipped={**memory.skipped(), **found.skipped})
             most = _MOST_IMAGES.get(access.door, _MOST_IMAGES_ELSEWHERE)
             pictures, problems = frame_images(memory, [(hit.camera, hit.frame) for hit in found.hits[:most]])
             ends = {end for _, end in spans.values()}
             one = ends.pop() if len(ends) == 1 else None
-            options = {"camera": list(cameras), "start": start, "last": last, "at": one, "top": top}
+            options = {"camera": list(cameras), "start": start, "last": last, "at": one, "top": top, "as_is": as_is}
             about = Origin(
                 uuid.uuid4().hex[:12], now, str(memory.path), self._engine.version, options,
                 {reader.info.id: reader.info for reader in readers}, user=access.saved_as,
@@ -283,7 +284,7 @@ class Questions:
         finally:
             self._note(access, "search", text, outcome, document, cameras)
 
-    def _model(self, access: Access) -> "AfterviewModel":
+    def _model(self, access: Access) -> "AskedModel":
         """Raises ModelNotReady; why a model cannot be loaded may name any camera."""
         try:
             return self._engine.model

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from afterview.configs import AfterviewError
+from afterview.stream.service.answer_with import AnswerWith
 from afterview.stream.service.aside import in_daemon_thread
 from afterview.stream.service.changes import delete_exports
 from afterview.stream.service.config import ServiceConfig, needs_restart
@@ -55,7 +56,7 @@ class Service:
         )
         self._local = loopback and not proxies
         self._broker = broker_of(config.mqtt, SecretVariables())
-        self._own_model = OwnModel.of(config.answer_with, SecretVariables())
+        self._answer_with = AnswerWith(OwnModel.of(config.answer_with, SecretVariables()))
         self._server: Server | None = None
         self._mqtt: Mqtt | None = None
         self._supervisor = Supervisor({})  # that of the environment while it runs
@@ -88,13 +89,12 @@ class Service:
         measured, jobs = Measured(), Jobs(engine.hub, audit, self._memory)
         admission = Admission(self._memory, self._token, local=self._local, session_s=3600 * http.session_hours)
         gate = Gate(admission, networks(http.trusted_proxies))
-        questions = Questions(engine, measured, audit, self._own_model)
+        questions = Questions(engine, measured, audit, self._answer_with)
         parts = Parts(engine, questions, jobs, measured, gate, audit, self.url)
         mqtt = self._mqtt = Mqtt(engine, parts.questions, jobs, measured)
-        measured.doors.append(mqtt)
-        if self._own_model is not None:
-            measured.doors.append(self._own_model)
-            _LOGGER.info("%s", self._own_model.summary)
+        measured.doors += [mqtt, self._answer_with]
+        if self._answer_with.current is not None:
+            _LOGGER.info("answer_with: %s", self._answer_with.current.what_goes)
         rules = Rules.of(http.bind, http.allowed_hosts, body_timeout_s=http.body_timeout_s)
         server = self._server = make_server(make_app(parts, rules), http, local)
         engine.start()
@@ -114,8 +114,7 @@ class Service:
                 await asyncio.sleep(0.1)
             self._supervisor.stopping()
             _LOGGER.info("stopping: cameras end, and what was decoded is written")
-            if self._own_model is not None:
-                self._own_model.stop()
+            self._answer_with.stop()
             await asyncio.gather(engine.stop(), jobs.close(), mqtt.stop())
             await serving
         finally:
@@ -136,30 +135,35 @@ class Service:
         try:
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, self.end)
-            loop.add_signal_handler(signal.SIGHUP, lambda: engine.spawn(self._read_again(engine)))
+            loop.add_signal_handler(signal.SIGHUP, lambda: engine.spawn(self.read_again()))
         except (RuntimeError, ValueError):
             _LOGGER.debug("not in the main thread: signals are left alone")
 
-    async def _read_again(self, engine: Engine) -> None:
-        """What SIGHUP does. A configuration that is broken changes nothing."""
-        with self._supervisor.reloading():
-            await self._reload_cameras(engine)
+    async def read_again(self) -> None:
+        """What SIGHUP does, while it runs. A configuration that is broken changes nothing."""
+        if self.engine is not None:
+            with self._supervisor.reloading():
+                await self._take_over(self.engine)
 
-    async def _reload_cameras(self, engine: Engine) -> None:
+    async def _take_over(self, engine: Engine) -> None:
         if self._reload is None:
             _LOGGER.warning("SIGHUP: the service was started without a configuration file; nothing to read again")
             return
         try:
             config = self._reload()
             broker = broker_of(config.mqtt, SecretVariables())
+            own_model = OwnModel.of(config.answer_with, SecretVariables())
         except AfterviewError as error:
             _LOGGER.error("SIGHUP: nothing changed: %s", error)
             return
         later = needs_restart(self._config, config)
+        answers = self._answer_with.use(own_model)  # first: a server that was removed gets nothing more
         changes = await engine.reload(config)
         said = ", ".join(f"{name}: {change}" for name, change in changes.items()) or "no camera changed"
         if self._mqtt is not None and await self._mqtt.use(broker):
             said += ", mqtt: changed"
+        if answers:
+            said += f", answer_with: {answers}"
         _LOGGER.info("SIGHUP: %s (process %d)", said, os.getpid())
         if later:
             _LOGGER.warning("SIGHUP: %s: changes count after a restart", ", ".join(later))

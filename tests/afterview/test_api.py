@@ -24,6 +24,8 @@ from afterview.memory.base import errors as memory_errors
 from afterview.memory.writing.open import open_camera
 from afterview.model.base import errors as model_errors
 from tests.support.memory_world import make_frame
+from tests.support.model_server import MODEL, Misdeeds, model_server
+from tests.support.pictured import record_pictured
 
 ROOT = Path(__file__).parents[2]
 START = datetime(2026, 11, 27, 7, tzinfo=UTC).timestamp()  # 08:00 in Paris
@@ -362,3 +364,59 @@ def test_the_documentation_runs_and_is_true(documented: Path) -> None:
 def shape(output: str) -> list[str]:
     """Lines without what the model saw: scenes, numbers of frames, and times."""
     return [re.sub(r"^[a-z]+$", "SCENE", re.sub(r"\d[\d.]*", "0", line)) for line in output.splitlines()]
+
+
+# --- a model of the user's own ---
+
+
+def test_a_server_of_the_users_own_answers(
+    tmp_path: Path, model: afterview.AfterviewModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_pictured(tmp_path, "hall", 12, model.encoders.feature_spec, start=START, zone="Europe/Paris")
+    pieces: list[str] = []
+    with model_server() as server:
+        monkeypatch.setenv("AFTERVIEW_ANSWER_KEY", "key-of-the-environment")
+        answer = afterview.ask(
+            tmp_path, "Is it bright?", last=timedelta(seconds=12), at=START + 11, model=model, on_text=pieces.append,
+            answer_with={"url": server.url, "frames": 3, "image_size": 60},
+        )  # fmt: skip
+        brightest = server.chats[0].frames[-1]
+        assert answer.text == "".join(pieces) == f"CONFIRMED: the picture is brightest in [3], {brightest.label}"
+        assert brightest.label == "Frame 3, camera hall, 2026-11-27 08:00:11 CET:"
+        assert [one.size for one in server.chats[0].frames] == [(80, 60)] * 3
+        assert server.chats[0].headers["Authorization"] == "Bearer key-of-the-environment"
+        assert answer.evidence[0].frame == 11
+        assert answer.parts[0].provenance["answered_by"] == {
+            "host": server.host, "model": MODEL, "reported_model": MODEL
+        }  # fmt: skip
+        with pytest.raises(afterview.NothingRecorded):
+            afterview.ask(tmp_path, "Is it bright?", at=START - 5, model=model, answer_with=server.url)
+        assert len(server.chats) == 1
+        server.wrong = Misdeeds(status=500, body=b"out of memory")
+        with pytest.raises(afterview.ModelServerError, match=r"failed \(500: 'out of memory'\); see its log"):
+            afterview.ask(tmp_path, "Is it bright?", model=model, answer_with=server.url)
+        server.wrong = Misdeeds(busy=[(429, "600")])
+        with pytest.raises(afterview.ModelServerBusy) as busy:
+            afterview.ask(tmp_path, "Is it bright?", model=model, answer_with=server.url)
+        assert busy.value.retry_after_s == 600
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (b"http://box", "answer_with: give an address, or a mapping with url, not bytes"),
+        ("ftp://box", "answer_with: url: not an http:// or https:// address"),
+        ({}, "answer_with: url: is missing"),
+        ({"url": "http://box", "modle": "x"}, "modle: unknown key; did you mean 'model'?"),
+        ({"url": "http://box", "at_once": 1}, "answer_with: at_once is for a service; leave it out"),
+        ({"url": "http://box", "frames": 0}, "frames: must be at least 1"),
+        ({"url": "http://box", "key": b"secret"}, "key: must be text"),
+        ({"url": "http://box", "key": "secret\n"}, "answer_with.key: a key has printable ASCII characters only"),
+        ("http://me:secret@box", "an address with a user name or a password is not taken"),
+    ],
+)
+def test_a_server_that_cannot_be_is_refused_before_anything_is_read(given: Any, said: str) -> None:
+    with pytest.raises(afterview.UsageError) as failure:
+        afterview.ask("nowhere", QUESTION, answer_with=given)
+    assert said in str(failure.value)
+    assert "secret" not in str(failure.value)

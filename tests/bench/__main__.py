@@ -12,8 +12,8 @@ from pathlib import Path
 from tests.bench.table import Table
 
 NAMES = [
-    "startup", "ingest", "decode", "many_cameras", "cost", "gpu", "loading", "memaug", "cameras", "recall_cost", "memory", "store",
-    "recall", "service", "mqtt", "size", "training",
+    "startup", "ingest", "decode", "many_cameras", "encode", "reuse", "cost", "gpu", "loading", "memaug", "cameras", "recall_cost",
+    "memory", "store", "recall", "service", "mqtt", "size", "training",
 ]  # fmt: skip
 RESULTS = Path(__file__).parent / "RESULTS.md"
 

@@ -34,19 +34,21 @@ READY_WITHIN_S = 60.0
 @dataclass(frozen=True)
 class Bound:
     """Most growth of one number. part: between the first and the last third of a life after it is warm. per_hour: the slope of a long life,
-    and over the levels of all lives."""
+    and over the levels of all lives. idle: each request holds some, so the level of a life is what it held at its idlest moment."""
 
     what: str
     part: float
     per_hour: float
+    idle: bool = False
 
 
 BOUNDS = {
     "rss_mb": Bound("MB of resident memory", 20.0, 60.0),
     "fds": Bound("open files", 8.0, 8.0),
     "threads": Bound("threads", 4.0, 6.0),
-    "tasks": Bound("asyncio tasks", 8.0, 8.0),
+    "tasks": Bound("asyncio tasks", 8.0, 8.0, idle=True),
 }
+IDLE_S = 60.0  # a life that was warm for less may have had no idle moment
 
 GOOD = frozenset({"answered", "declined", "found", "shown", "not modified", "left"})
 _WAIT = frozenset({"too_many_questions"})  # 429, obeyed
@@ -229,8 +231,11 @@ def _dropped(camera: Camera, run: Run) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Grown:
-    """One number in one life. level: its low level in the first LEVEL_S, warm; None for a life that ended before. part: its growth from the
-    first third to the last. slope: of the low levels of its minutes, per hour, once it has settled."""
+    """One number in one life.
+
+    level: its low level in the first LEVEL_S, warm, or its lowest value if its bound is idle; None for a life that ended before.
+    part: its growth from the first third to the last. slope: of the low levels of its minutes, per hour, once it has settled.
+    """
 
     life: Life
     name: str
@@ -249,7 +254,10 @@ def grown(run: Run, name: str) -> list[Grown]:
         times = np.array([one["t"] for one in samples])
         values = np.array([one[name] for one in samples], dtype=float)
         long_s = times[-1] - times[0]
-        level = _low(values[times <= times[0] + LEVEL_S]) if long_s >= LEVEL_S else None
+        if BOUNDS[name].idle:
+            level = float(values.min()) if long_s >= IDLE_S else None
+        else:
+            level = _low(values[times <= times[0] + LEVEL_S]) if long_s >= LEVEL_S else None
         part = slope = None
         if long_s >= JUDGED_S:
             part = _low(values[times >= times[-1] - long_s / 3]) - _low(values[times <= times[0] + long_s / 3])

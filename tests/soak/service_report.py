@@ -175,7 +175,7 @@ def _faults(run: Run) -> Table:
         "Outages",
         ["fault", "times", "seconds", "until the first frame after it, p50 / p95 / most (s)", "allowed (s)", "gaps it may cause", "named"],
         "After it: after the source could be reached again, and after the service was ready again if it was killed meanwhile. Named: "
-        "outages of 25 s and more, in the camera's state.",
+        "outages of 25 s and more, in the camera's state. Of outages that overlap, the largest allowance counts.",
     )  # fmt: skip
     faults = [fault for camera in run.cameras for fault in camera.faults]
     for name, times in recoveries(run).items():
@@ -231,7 +231,8 @@ def _growth(run: Run) -> Table:
         f"A life counts from {WARM_S:.0f} s after it was ready; the first one when each camera has the {RECALLED} frames that a question "
         "recalls. Levels are those below which a tenth of the samples lie, because a request holds tasks, files and memory while it waits. "
         f"Within a life: from its first third to its last. Per hour: of a life that went on for {LONG_S / 60:.0f} minutes after it had "
-        f"settled, {SETTLED_S / 60:.0f} minutes after it was ready. From life to life: the first {LEVEL_S:.0f} s that count.",
+        f"settled, {SETTLED_S / 60:.0f} minutes after it was ready. From life to life: the first {LEVEL_S:.0f} s that count; of tasks, the "
+        "idlest moment of each life, because a request in flight holds five.",
     )
     for name, bound in BOUNDS.items():
         found = grown(run, name)

@@ -227,6 +227,21 @@ def test_growth_from_life_to_life_is_found(tmp_path: Path) -> None:
     assert any("from life to life 72.0 MB" in what for what in found(events, tmp_path))
 
 
+def test_tasks_that_stay_from_life_to_life_are_found_and_those_of_requests_are_none(tmp_path: Path) -> None:
+    events = clean_run()
+    events = [event for event in events if event["kind"] not in ("life", "listening", "ready", "killed")]
+    place = events.index(the("start", events))
+    more = [event for number in range(6) for event in _life(number + 1, 600 * number - 10, 600 * number - 2)]
+    events[place + 1 : place + 1] = more
+    samples = [event for event in events if event["kind"] == "sample"]
+    for number, event in enumerate(samples):  # later lives answer more at once, and now and then nothing
+        event["tasks"] = 15 + (0 if number % 10 == 0 else 5 * int((event["t"] - START) // 600))
+    assert not any("tasks" in what and "from life to life" in what for what in found(events, tmp_path))
+    for event in samples:
+        event["tasks"] += 2 * int((event["t"] - START) // 600)
+    assert any("from life to life 12.0 asyncio tasks" in what for what in found(events, tmp_path))
+
+
 def test_requests_may_fail_while_the_service_is_away(tmp_path: Path) -> None:
     events = clean_run()
     for outcome, more in (("down", {}), ("cut", {}), ("model_not_ready", {"status": 503})):

@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,12 +22,13 @@ CHAT, MODELS = "/v1/chat/completions", "/v1/models"
 
 @dataclass(frozen=True)
 class SeenFrame:
-    """A frame as it arrived. label: the text before its picture. gray: mean brightness. size: width, height."""
+    """A frame as it arrived. label: the text before its picture. gray: mean brightness. size: width, height. jpeg: the picture."""
 
     label: str
     gray: float
     size: tuple[int, int]
     bytes: int
+    jpeg: bytes = field(repr=False)
 
     @property
     def number(self) -> int:
@@ -69,12 +71,15 @@ class Misdeeds:
     lie_about_length: int = 0  # bytes more than there are
     endless: str | None = None  # one event for ever
     key: str | None = None  # that is wanted
+    verbatim: bytes | None = None  # instead of a response, head and all; then the connection ends
+    flood: bytes | None = None  # the body, again and again without an end
+    trickle_s: float = 0.0  # after every byte of the body
 
 
 class ModelServer:
     """chats: what it was asked. answers: from a chat to words. gone: set once a client left in the middle of a stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.chats: list[Chat] = []
         self.paths: list[str] = []
         self.wrong = Misdeeds()
@@ -90,7 +95,12 @@ class ModelServer:
             daemon_threads = True
             request_queue_size = 32
 
+            def handle_error(self, request: object, client_address: object) -> None:
+                pass  # a client that went away, or that does not trust the certificate
+
         self._server = Server(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}/v1"
         self.host = f"127.0.0.1:{self.port}"
@@ -110,8 +120,8 @@ def brightest(chat: Chat) -> str:
 
 
 @contextmanager
-def model_server() -> Iterator[ModelServer]:
-    server = ModelServer()
+def model_server(tls: ssl.SSLContext | None = None) -> Iterator[ModelServer]:
+    server = ModelServer(tls)
     try:
         yield server
     finally:
@@ -144,6 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, own: ModelServer, wrong: Misdeeds) -> None:
         own.end.wait(wrong.stall_s)
+        if wrong.verbatim is not None or wrong.flood is not None:
+            return self._answer_without_end(own, wrong)
         chat = own.chats[-1]
         if wrong.busy:
             status, after = wrong.busy.pop(0)
@@ -166,6 +178,19 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, json.dumps(document).encode(), wrong.content_type or "application/json")
         self._stream(own, wrong, re.findall(r"\S+\s*", words) if wrong.pieces is None else wrong.pieces)
         return None
+
+    def _answer_without_end(self, own: ModelServer, wrong: Misdeeds) -> None:
+        self.close_connection = True
+        if wrong.verbatim is not None:
+            self._write(wrong.verbatim)
+            return
+        self.send_response(wrong.status)
+        self.send_header("Content-Type", wrong.content_type or "text/event-stream")
+        for name, value in wrong.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        while not own.end.is_set():
+            self._write(wrong.flood or b"")
 
     def _send(self, status: int, body: bytes, kind: str, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
@@ -208,8 +233,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._write(b"data: [DONE]\n\n")
 
     def _write(self, data: bytes) -> None:
-        self.wfile.write(data)
-        self.wfile.flush()
+        slow, own = self.server_of.wrong.trickle_s, self.server_of
+        for piece in [data] if not slow else [bytes([byte]) for byte in data]:
+            self.wfile.write(piece)
+            self.wfile.flush()
+            if slow and own.end.wait(slow):
+                return
 
 
 def _event(delta: dict[str, Any], finish: str | None = None) -> bytes:
@@ -229,5 +258,5 @@ def _chat(body: bytes, headers: dict[str, str]) -> Chat:
             with Image.open(io.BytesIO(jpeg)) as picture:
                 assert picture.format == "JPEG"
                 small = picture.convert("L").resize((1, 1), Image.Resampling.BOX)
-                frames.append(SeenFrame(before["text"], float(small.getpixel((0, 0))), picture.size, len(jpeg)))  # type: ignore[arg-type]
+                frames.append(SeenFrame(before["text"], float(small.getpixel((0, 0))), picture.size, len(jpeg), jpeg))  # type: ignore[arg-type]
     return Chat(tuple(frames), content[-1]["text"], document, headers, len(body))

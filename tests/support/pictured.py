@@ -13,6 +13,7 @@ from PIL import Image
 
 from afterview.memory.base.feature_spec import FeatureSpec
 from afterview.memory.writing.open import open_camera
+from afterview.model.checkpoint.preset import ModelPreset
 from tests.support.memory_world import START, make_frame, make_spec
 
 SIZE = (160, 120)
@@ -37,12 +38,16 @@ def record_pictured(
         repository.sync()
 
 
+_PRESET = ModelPreset(name="made-up", checkpoint="nowhere", index_queries="questions")
+
+
 @dataclass
 class MadeEncoders:
     """Find the frames whose embeddings resemble that of frame `looks_like`."""
 
     looks_like: int = 0
     name: str = "made-up"
+    preset: ModelPreset = _PRESET
 
     @property
     def feature_spec(self) -> FeatureSpec:

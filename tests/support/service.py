@@ -47,9 +47,10 @@ class ServiceHere:
         **client: Any,
     ) -> None:
         own = {"http": {"port": 0, **(http or {})}, "openai": openai or {}, "mqtt": mqtt, "answer_with": answer_with}
-        self.config = ServiceConfig.model_validate({"cameras": cameras or {}, **own})
+        self._values = {"cameras": cameras or {}, **own}
+        self.config = ServiceConfig.model_validate(self._values)
         load: Callable[[str, str | None], Any] = model if callable(model) else lambda name, index: model
-        self.service = Service(memory, self.config, load, version="test")
+        self.service = Service(memory, self.config, load, version="test", reload=lambda: self.config)
         self.memory, self._wait, self._options = memory, wait, client
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
@@ -86,6 +87,12 @@ class ServiceHere:
         assert self._loop is not None
         assert self.service.engine is not None
         return asyncio.run_coroutine_threadsafe(work(self.service.engine), self._loop).result(30)
+
+    def reload(self, **sections: Any) -> None:
+        """As SIGHUP after sections of the configuration were changed."""
+        self._values |= sections
+        self.config = ServiceConfig.model_validate(self._values)
+        self.in_loop(lambda engine: self.service.read_again())
 
     def stop(self, within_s: float = 20.0) -> None:
         """End it cleanly."""

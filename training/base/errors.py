@@ -1,6 +1,8 @@
 """Errors of making worlds, training and evaluation.
 
 TrainingError(AfterviewError)          exit status 1
+`- MarathonError                        making a data set from recordings failed
+   `- EndpointError                     a model's endpoint does not answer, or refuses; status says how
 WorldError(UsageError)                  exit status 2: an impossible world, or an impossible question about one
 `- TruthError                           a truth file is missing, damaged or of another format
 DataError(UsageError)                   exit status 2: annotations or cached features that cannot be trained on
@@ -13,6 +15,14 @@ from afterview.configs import AfterviewError, UsageError
 
 class TrainingError(AfterviewError):
     """Training or evaluation failed."""
+
+
+class MarathonError(TrainingError):
+    """Making a data set from recordings failed. What was done is kept: run the same command again."""
+
+
+class EndpointError(MarathonError):
+    """A model's endpoint does not answer, or not as it should."""
 
 
 class WorldError(UsageError):

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import google_crc32c
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -33,6 +32,7 @@ from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address.address import parse_source
 from afterview.training.base.errors import DataError
+from afterview.training.base.files import file_identity
 from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.data.clip_rows import require_regular
 from afterview.training.data.damage import damage_of_camera, damage_of_video
@@ -52,8 +52,6 @@ from afterview.training.data.rows import Rows, plan_rows
 
 Damaged = Literal["keep", "refuse"]
 """What to do with a damaged video. keep: missing seconds keep their places, and the bank records the damage. refuse: it is a failure."""
-
-_IDENTITY_BYTES = 1 << 20
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -205,7 +203,7 @@ def extract_video(
 
     Returns False if the bank has them already. Raises DataError for another source, and for a damaged one that is to be refused.
     """
-    name, source = name or path.name, _identity(path)
+    name, source = name or path.name, file_identity(path)
     if holds(directory, name, _kind(frames), source=source):
         _require_whole(path, damage_in(directory, name), damaged, "; the bank has it: delete its file there")
         return False
@@ -235,16 +233,6 @@ def _kind(frames: bool) -> BankKind:
 def _require_whole(path: Path, damage: str, damaged: Damaged, hint: str = "") -> None:
     if damage and damaged == "refuse":
         raise DataError(f"{path}: is damaged: {damage} (`--damaged keep` takes it{hint})")
-
-
-def _identity(video: Path) -> str:
-    """What tells a file from others of its name: its size, and a checksum of its beginning and its end."""
-    size = video.stat().st_size
-    with video.open("rb") as file:
-        ends = file.read(_IDENTITY_BYTES)
-        file.seek(max(0, size - _IDENTITY_BYTES))
-        ends += file.read(_IDENTITY_BYTES)
-    return f"file {size} {google_crc32c.value(ends):08x}"
 
 
 def _extract_new(reader: CameraReader, directory: Path, *, frames: bool, damaged: Damaged) -> bool:

@@ -56,9 +56,15 @@ def compare(
     changed = [a.id for a, b in pairs if (a.truth, list(a.memberships)) != (b.truth, list(b.memberships))]
     if changed:
         warnings.append(f"{len(changed)} items have another truth or category in B, for example {changed[0]}")
+    scores = _scores(pairs)
+    if not scores:
+        own, other = (
+            ", ".join(dict.fromkeys(name for row in rows for name in row.scores)) for rows in (rows_a, rows_b)
+        )
+        warnings.append(f"no score is in both: A has {own or 'none'}; B has {other or 'none'}")
     return Comparison(
         pairs=len(pairs),
-        scores=_scores(pairs),
+        scores=scores,
         groups={name: {value: _scores(members) for value, members in own.items()} for name, own in groups.items()},
         only_a=tuple(row.id for row in rows_a if row.id not in by_id),
         only_b=tuple(row.id for row in rows_b if row.id not in ids_a),
@@ -69,7 +75,7 @@ def compare(
 def comparison_markdown(found: Comparison) -> str:
     """Tables for people."""
     lines = ["| score | A | B | B - A | 95 % interval | better / worse | p | n |", "|---|---|---|---|---|---|---|---|"]
-    lines += [_line(name, row) for name, row in found.scores.items()]
+    lines = [*lines, *(_line(name, row) for name, row in found.scores.items())] if found.scores else []
     for group, values in found.groups.items():
         for value, scores in values.items():
             lines += [_line(f"{group} {value}: {name}", row) for name, row in scores.items()]

@@ -28,6 +28,8 @@ TEXT, QUESTION = 60, 12  # tokens: the published prompt around a short question,
 
 # Table 1 of VideoChat-Flash: its own 7B, TFLOPs of inference by number of frames.
 PUBLISHED: Final = {64: 29.6, 256: 113.3, 1000: 519.7, 10_000: 15786.0}
+# Of the same table: GB of memory while it answers.
+PUBLISHED_GB: Final = {64: 15.5, 256: 16.1, 1000: 18.5, 10_000: 47.4}
 # The settings of its table, for 28 layers, and those of its evaluations.
 DROPOUT: Final = VisualDropoutConfig(kind="uniform0_attention", layers=(4, 18), ratios=(1.0, 0.75, 0.25))
 RELEASED_DROPOUT: Final = VisualDropoutConfig(kind="attention", layers=(24,), ratios=(1.0, 0.5))
@@ -39,6 +41,12 @@ FORMULA = """MemAug = M (2 Dv D + 2 D^2)  projector over the memory, likewise ov
   + (N - 1) 2 q M D              evidence
 decoder = n L (4 D^2 + 4 D g + 6 D I) + n 4 L^2 D + 2 D W   prefill, to the first token
 Attention is counted whole, as torch's counter does; causal kernels skip half of the decoder's."""
+
+
+# Parameters of the towers: SigLIP so400m without its last layer, and UMT-L.
+SIGLIP: Final = 26 * (4 * 1152 * 1153 + 2 * 1152 * 4304 + 4304 + 5 * 1152) + 1152 * (3 * 14**2 + 1 + 729 + 2)
+UMT: Final = 24 * 12 * 1024**2 + 1024 * (3 * 14**2 + 1)
+_BYTES: Final = 2  # of a parameter or an activation: bfloat16
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,12 @@ class Geometry:
     vocabulary: int
     blocks: int = 4
     vision_width: int = 1152
+    tower: int = SIGLIP  # parameters of the vision tower
+    tied: bool = False  # the head is the embedding
 
 
 GEOMETRIES: Final = (
-    Geometry("3B", 2048, 256, 11008, 36, 151_936),
+    Geometry("3B", 2048, 256, 11008, 36, 151_936, tied=True),
     Geometry("7B", 3584, 512, 18944, 28, 152_064),
 )
 
@@ -82,11 +92,11 @@ class Recipe:
 
 _HEAD: Final = (
     "recipe", "frames", "stored tokens a frame", "in the decoder", "in its last layer", "projector, MemAug /TFLOP", "decoder /TFLOP",
-    "by formula", "published", "GB an hour",
+    "by formula", "published", "caches /GB", "in all /GB", "published", "GB an hour",
 )  # fmt: skip
 _UMT: Final = 1024  # width of the tower of VideoChat-Flash
-_FLASH_7B: Final = Geometry("7B", 3584, 512, 18944, 28, 152_064, blocks=0, vision_width=_UMT)
-_FLASH_2B: Final = Geometry("2B", 1536, 256, 8960, 28, 151_936, blocks=0, vision_width=_UMT)
+_FLASH_7B: Final = Geometry("7B", 3584, 512, 18944, 28, 152_064, blocks=0, vision_width=_UMT, tower=UMT)
+_FLASH_2B: Final = Geometry("2B", 1536, 256, 8960, 28, 151_936, blocks=0, vision_width=_UMT, tower=UMT, tied=True)
 RECIPES: Final = (
     Recipe("Hour-LLaVA 3B", GEOMETRIES[0], clips=False),
     Recipe("Hour-LLaVA 7B", GEOMETRIES[1], clips=False),
@@ -122,6 +132,11 @@ class RecipeCost:
     decoder_tflop: float  # counted
     formula_tflop: float  # of the decoder, by the paper's formula
     published_tflop: float | None
+    cache_bytes: int  # keys and values of MemAug and decoder, in bfloat16
+    inference_bytes: (
+        int  # weights, caches, and the activations of one layer while the prompt is read: see `inference_bytes`
+    )
+    published_gb: float | None
     bytes_per_hour: int  # tokens of one camera at one frame a second, in float16
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,6 +171,9 @@ def _cost(recipe: Recipe, frames: int) -> RecipeCost:
         decoder_tflop=decoder_flops(geometry, lengths) / 1e12,
         formula_tflop=formula_flops(geometry, lengths) / 1e12,
         published_tflop=PUBLISHED.get(frames) if whole_table else None,
+        cache_bytes=cache_bytes(geometry, memory, lengths),
+        inference_bytes=inference_bytes(geometry, memory, lengths),
+        published_gb=PUBLISHED_GB.get(frames) if whole_table else None,
         bytes_per_hour=3600 * per_frame * geometry.vision_width * 2,
     )
 
@@ -170,7 +188,8 @@ def _row(cost: RecipeCost) -> tuple[str, ...]:
     return (
         cost.recipe, f"{cost.frames:,}", str(cost.stored_tokens_per_frame), f"{cost.decoder_tokens_per_frame:.3g}",
         f"{cost.last_layer_tokens_per_frame:.3g}", f"{cost.memaug_tflop:.3g}", f"{cost.decoder_tflop:,.4g}",
-        f"{cost.formula_tflop:,.4g}", published, f"{cost.bytes_per_hour / 1e9:.3g}",
+        f"{cost.formula_tflop:,.4g}", published, f"{cost.cache_bytes / 1e9:.3g}", f"{cost.inference_bytes / 1e9:.3g}",
+        "-" if cost.published_gb is None else f"{cost.published_gb:.3g}", f"{cost.bytes_per_hour / 1e9:.3g}",
     )  # fmt: skip
 
 
@@ -186,6 +205,30 @@ def formula_flops(geometry: Geometry, lengths: Sequence[int]) -> float:
     layer = 2 * width**2 + 2 * width * geometry.kv_width + 3 * width * geometry.mlp_width
     head = width * geometry.vocabulary / geometry.layers
     return sum(4 * (layer + head) * length + 6 * width * length**2 for length in lengths)
+
+
+def parameters(geometry: Geometry) -> int:
+    """Of the whole model, without biases of the decoder and norms: tower, projector, MemAug, decoder with embedding and head."""
+    width = geometry.width
+    layer = 2 * width**2 + 2 * width * geometry.kv_width + 3 * width * geometry.mlp_width
+    block = 4 * width**2 + 4 * width * geometry.kv_width + 8 * width**2
+    tables = (1 if geometry.tied else 2) * geometry.vocabulary * width
+    projector = geometry.vision_width * width + width**2
+    return geometry.tower + projector + geometry.blocks * block + geometry.layers * layer + tables
+
+
+def cache_bytes(geometry: Geometry, memory: int, lengths: Sequence[int]) -> int:
+    """Keys and values: of the memory in every block of MemAug, and of the tokens that each layer of the decoder sees."""
+    return 2 * geometry.kv_width * _BYTES * (geometry.blocks * memory + sum(lengths))
+
+
+def inference_bytes(geometry: Geometry, memory: int, lengths: Sequence[int]) -> int:
+    """Weights, caches, and what one layer holds while the whole prompt is read: three rows of its MLP and four of its width a token.
+
+    An estimate: kernels and allocators differ. It is 1.01 to 1.04 times the memory in the paper's table.
+    """
+    row = 3 * geometry.mlp_width + 4 * geometry.width
+    return _BYTES * parameters(geometry) + cache_bytes(geometry, memory, lengths) + _BYTES * row * max(lengths)
 
 
 def tokens(frames: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,8 +19,14 @@ def files_fingerprint(files: Iterable[Path], root: Path) -> str:
     parts = {}
     for path in set(files):
         name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-        parts[name] = f"{path.stat().st_size} {_content(path)}"
+        parts[name] = file_fingerprint(path)
     return values_fingerprint(parts)
+
+
+def file_fingerprint(path: Path) -> str:
+    """Size and sha256 of a file's content; above 64 MiB of its two ends."""
+    state = path.stat()
+    return f"{state.st_size} {_content(path, state.st_size, state.st_mtime_ns)}"
 
 
 def values_fingerprint(values: Any) -> str:
@@ -35,10 +42,12 @@ def model_settings(model: "AfterviewModel") -> Mapping[str, Any]:
     }
 
 
-def _content(path: Path) -> str:
+@lru_cache(maxsize=100_000)
+def _content(path: Path, size: int, changed_ns: int) -> str:
+    """changed_ns: a file that was changed is read again."""
     state = hashlib.sha256()
     with path.open("rb") as file:
-        if path.stat().st_size <= WHOLE:
+        if size <= WHOLE:
             while piece := file.read(_END):
                 state.update(piece)
         else:

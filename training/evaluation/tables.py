@@ -45,6 +45,7 @@ class Evaluation:
     weights: str  # the model's fingerprint
     outcomes: Sequence[Outcome]
     seconds: float
+    untrained: tuple[str, ...] = ()  # parts of the model that nothing was learnt in: then the answers mean nothing
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: the test, and one summary per recall mode."""
@@ -53,6 +54,7 @@ class Evaluation:
             "benchmark": "world",
             "model": self.model,
             "weights": self.weights,
+            "untrained": list(self.untrained),
             "seeds": [test.seeds[0], test.seeds[-1]],
             "world": test.variant,
             "frames": test.frames,

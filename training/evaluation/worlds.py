@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from afterview.memory.base.durable import remove_tree
+from afterview.memory.base.errors import MemoryNotFound, RepositoryError
 from afterview.memory.directory import Memory
 from afterview.memory.plans.published_sampling import video_frames
 from afterview.memory.plans.recall import RecallConfig
@@ -41,10 +43,13 @@ def evaluate(test: WorldTest, model: str, directory: Path, *, progress: ShowProg
     began = time.monotonic()
     with progress(f"loading model {model}"):
         loaded = load_pretrained(model)
+    if loaded.preset.new_parts:
+        _LOGGER.warning("note: %s", loaded.notice)
     ingest_worlds(test, loaded.encoders, directory, progress=progress)
     with progress("ask", "questions") as report:
         outcomes = list(ask_all(test, loaded, directory, report=report))
-    return Evaluation(test, model, loaded.weights_hash, outcomes, time.monotonic() - began)
+    untrained = tuple(loaded.preset.new_parts)
+    return Evaluation(test, model, loaded.weights_hash, outcomes, time.monotonic() - began, untrained)
 
 
 def ingest_worlds(test: WorldTest, encoders: Encoders, directory: Path, *, progress: ShowProgress = unseen) -> None:
@@ -68,16 +73,35 @@ def ingest_worlds(test: WorldTest, encoders: Encoders, directory: Path, *, progr
         _LOGGER.info("world %d of %d: seed %d, %d frames ingested", number, len(test.seeds), seed, frames)
 
 
+def remove_unfinished(test: WorldTest, encoders: Encoders, directory: Path) -> list[str]:
+    """Remove the cameras of worlds whose recording was cut off, from a directory that holds nothing else. Returns their names."""
+    removed = []
+    for seed in test.seeds:
+        footage = test.footage(seed)
+        for camera in footage.scripts:
+            place = directory / footage.memory / camera
+            try:
+                whole = not place.exists() or _holds(
+                    directory / footage.memory, camera, _sampled(test.frames, encoders)
+                )
+            except (WorldError, RepositoryError):
+                whole = False
+            if not whole:
+                remove_tree(place)
+                removed.append(camera)
+    return removed
+
+
 def ask_all(
-    test: WorldTest, model: AfterviewModel, directory: Path, *, report: Report | None = None
+    test: WorldTest, model: AfterviewModel, directory: Path, *, report: Report | None = None, skip: int = 0
 ) -> Iterator[Outcome]:
-    """Ask every question under every recall mode. report: questions asked, questions in all."""
+    """Ask every question under every recall mode. report: questions asked, and in all. skip: so many first questions are not asked."""
     models = {mode: with_recall(model, mode) for mode in test.recall}
     footage = {seed: test.footage(seed) for seed in test.seeds}
     questions = [(seed, question) for seed, shown in footage.items() for question in questions_for(shown, test)]
     answerers: dict[RecallMode, Answerer] = {}
-    for done, (seed, question) in enumerate(questions, 1):
-        if done == 1 or seed != questions[done - 2][0]:
+    for done, (seed, question) in enumerate(questions[skip:], skip + 1):
+        if done == skip + 1 or seed != questions[done - 2][0]:
             memory = Memory(directory / footage[seed].memory)
             answerers = {mode: Answerer(memory, limited, times_since_start=True) for mode, limited in models.items()}
         for mode, answerer in answerers.items():
@@ -117,7 +141,10 @@ def _sampled(seconds: int, encoders: Encoders) -> int:
 
 
 def _holds(memory: Path, camera: str, frames: int) -> bool:
-    if not memory.exists() or camera not in Memory(memory).camera_ids():
+    try:
+        if not memory.exists() or camera not in Memory(memory).camera_ids():
+            return False
+    except MemoryNotFound:  # a directory without any camera, as one that was killed at once leaves it
         return False
     found = len(Memory(memory).camera(camera).snapshot().times)
     if found != frames:

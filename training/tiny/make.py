@@ -30,16 +30,17 @@ from afterview.training.base.progress import Report, ShowProgress, unseen
 from afterview.training.core.checkpoints import STATE
 from afterview.training.core.parts import parts_of
 from afterview.training.core.run_configuration import keep_configuration
-from afterview.training.core.trainer import Trainer
-from afterview.training.tiny.bank import PIXELS, Bank, index_bank, make_bank, plan_bank, shape_of
+from afterview.training.core.trainer import OnLog, Trainer
+from afterview.training.tiny.bank import PIXELS, Bank, BankConfig, index_bank, make_bank, plan_bank, shape_of
 from afterview.training.tiny.data_loader import DataLoader
+from afterview.training.tiny.device_batch import DeviceBatch, to_device
 from afterview.training.tiny.encoders import learn_to_see
 from afterview.training.tiny.lessons import Progress
 from afterview.training.tiny.naming import learn_names, words_of_frames
 from afterview.training.tiny.recipe import Recipe
 from afterview.training.tiny.sentences import learn_sentences
 from afterview.training.tiny.stage import StageContext, attention_to_train_with
-from afterview.training.tiny.study import DeviceBatch, StudyObjective, accuracies, to_device
+from afterview.training.tiny.study import StudyObjective, accuracies
 from afterview.training.tiny.texts import Words
 from afterview.training.tiny.words import train_tokenizer
 
@@ -59,6 +60,10 @@ PARTS: Final = (
 _FRAMES_AT_ONCE: Final = {"cuda": 2048, "cpu": 64}
 
 
+def _unheard(figures: dict[str, float]) -> None:
+    """Hears a line of the log and does nothing."""
+
+
 def make(
     recipe: Recipe,
     directory: Path,
@@ -76,7 +81,7 @@ def make(
     with progress("initial model"):
         model = initial_model(recipe, directory, device)
     with _timed("bank"), progress("bank", "scenes") as report:
-        bank = _bank(recipe, directory, report)
+        bank = rendered_bank(recipe.bank, directory, report)
     with _timed("sight"):
         context = StageContext(directory / "sight", recipe.seed, device, deadline, progress)
         if not learn_to_see(model, bank, recipe.sight, context):
@@ -85,10 +90,10 @@ def make(
         features = encode_all(model.vision, torch.from_numpy(bank.pixels), device, report)
     context = StageContext(directory, recipe.seed, device, deadline, progress)
     studying = (directory / "study" / STATE).exists()
-    if not studying and not _learn_to_speak(recipe, model, bank, features, context):
+    if not studying and not learn_to_speak(recipe, model, bank, features, context):
         return False
     with _timed("study"):
-        if not _learn(recipe, model, bank, features, context):
+        if not learn_study(recipe, model, bank, features, context):
             return False
     with _timed("model"), progress("model"):
         save_model(recipe, model, directory / "model")
@@ -139,19 +144,20 @@ def initial_model(recipe: Recipe, directory: Path, device: torch.device) -> Afte
     return load_pretrained(path, device=device, dtype=torch.float32)
 
 
-def _bank(recipe: Recipe, directory: Path, report: Report | None = None) -> Bank:
-    finished, pixels, jobs = directory / _BANK_DONE, directory / PIXELS, plan_bank(recipe.bank)
-    shape = shape_of(jobs, recipe.bank)
+def rendered_bank(config: BankConfig, directory: Path, report: Report | None = None) -> Bank:
+    """The bank in `directory`; it is rendered unless it is there already, whole."""
+    finished, pixels, jobs = directory / _BANK_DONE, directory / PIXELS, plan_bank(config)
+    shape = shape_of(jobs, config)
     if finished.exists() and pixels.exists() and pixels.stat().st_size == math.prod(shape):
         private = np.memmap(pixels, np.uint8, "c", shape=shape)  # torch needs writable memory; the file does not change
         return index_bank(jobs, private)
-    bank = make_bank(recipe.bank, directory, report)
+    bank = make_bank(config, directory, report)
     finished.touch()
     return bank
 
 
-def _learn_to_speak(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, context: StageContext) -> bool:
-    """The stages before the study: words for what frames show, and answers with them."""
+def learn_to_speak(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, context: StageContext) -> bool:
+    """The stages before the study: words for what frames show, and answers with them. Returns as learn_stage does."""
     vl, tokenizer = model.video_language, PreTrainedTokenizerFast.from_pretrained(context.directory / TOKENIZER)
     with _timed("naming"), context.progress("naming", bar=False):
         learn_names(vl, tokenizer, bank, features, recipe.naming, seed=recipe.seed)
@@ -161,14 +167,20 @@ def _learn_to_speak(recipe: Recipe, model: AfterviewModel, bank: Bank, features:
         return learn_sentences(vl.language, Words(tokenizer).head, named, loader.batch, features, recipe.sentences, own)
 
 
-def _learn(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, context: StageContext) -> bool:
+def learn_study(
+    recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, context: StageContext, on_log: OnLog = _unheard
+) -> bool:
+    """The study: MemAug and decoder learn in `context.directory`/study. on_log: gets the figures of every line of the log.
+
+    Returns whether it is done; if the deadline came first, call it again.
+    """
     config, directory, device = recipe.study, context.directory / "study", context.device
     tokenizer = PreTrainedTokenizerFast.from_pretrained(context.directory / TOKENIZER)
     names, shown = words_of_frames(bank, tokenizer, device) if config.telling_weight else (None, None)
     objective = StudyObjective(
         model.video_language,
         Words(tokenizer).head,
-        spatial_ratio=recipe.forgetting.spatial_ratio,
+        forgetting=recipe.forgetting,
         evidence_weight=config.evidence_weight,
         telling_weight=config.telling_weight,
         moment=moment_id(tokenizer),
@@ -180,6 +192,7 @@ def _learn(recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor, 
     }
 
     def note(figures: dict[str, float]) -> None:
+        on_log(figures)
         step = int(figures["step"])
         if progress.note(step, accuracies(figures, tuple(progress.plan.kinds)), config.trainer.log_every):
             _LOGGER.info("step %d: lesson '%s' begins", step, progress.plan.name)

@@ -85,15 +85,22 @@ def learn_names(
             recall, precision = named.sum() / wanted.sum(), named.sum() / (logits > 0).sum().clamp(min=1)
             figures = (float(value) for value in (loss.detach().sum(-1).mean(), recall, precision))
             _LOGGER.info("step %d  loss %.3g  recall %.3g  precision %.3g", step, *figures)
+    start_memaug(vl, ids, draw)
     with torch.no_grad():
-        for number, block in enumerate(vl.memaug.layers):
-            assert isinstance(block, MemAugBlock)
-            _find_by_likeness(block.cross_attn, draw)
-            if number == 0:
-                _ask_together(block.self_attn, _naming_direction(table, ids), draw)
         head = vl.language.decoder.get_output_embeddings().weight
         if head is not table:
             head.copy_(table * table.shape[1] ** -0.5)
+
+
+@torch.no_grad()
+def start_memaug(vl: VideoLanguageModel, ids: Tensor, draw: torch.Generator) -> None:
+    """Initialise MemAug's attention from words that were learned: it finds what a word names. ids: of these words, [W]."""
+    table = vl.language.decoder.model.embed_tokens.weight
+    for number, block in enumerate(vl.memaug.layers):
+        assert isinstance(block, MemAugBlock)
+        _find_by_likeness(block.cross_attn, draw)
+        if number == 0:
+            _ask_together(block.self_attn, _naming_direction(table, ids), draw)
 
 
 def words_of_frames(bank: Bank, tokenizer: PreTrainedTokenizerBase, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -30,6 +30,7 @@ from afterview.training.core.run_configuration import keep_configuration
 from afterview.training.core.trainer import Trainer
 from afterview.training.core.trainer_config import TrainerConfig
 from afterview.training.tiny.bank import BankConfig, plan_bank
+from afterview.training.tiny.device_batch import DeviceBatch, to_device
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.lettered import LetteredWords, make_mixed_batch
 from afterview.training.tiny.naming import words_of_frames
@@ -37,7 +38,7 @@ from afterview.training.tiny.needle_bank import PicturesConfig, encode
 from afterview.training.tiny.needle_stories import LESSON_KINDS, Albums, NeedlePlan, joined_fields, make_needle_batch
 from afterview.training.tiny.stage import StageContext, attention_to_train_with
 from afterview.training.tiny.stories import Shelf, shelf_of
-from afterview.training.tiny.study import DeviceBatch, StudyObjective, to_device
+from afterview.training.tiny.study import StudyObjective
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ def _study(school: _School, context: StageContext) -> bool:
     objective = StudyObjective(
         model.video_language,
         school.words.head,
-        spatial_ratio=model.preset.forgetting.spatial_ratio,
+        forgetting=model.preset.forgetting,
         evidence_weight=stage.evidence_weight,
         telling_weight=stage.telling_weight,
         moment=moment_id(model.tokenizer),

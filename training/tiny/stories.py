@@ -16,7 +16,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.memory.plans.visibility import ForgettingConfig, plan_temporal_forgetting
+from afterview.memory.plans.positions import thinned
+from afterview.memory.plans.visibility import ForgettingConfig, plan_temporal_forgetting, plan_visible
 from afterview.training.base.errors import TrainingError
 from afterview.training.base.seeds import seeded
 from afterview.training.tiny.bank import Job
@@ -103,10 +104,12 @@ def make_batch(
     rng = seeded(f"stories 1, {plan.name}, seed {seed}, batch {number}")
     draw = np.random.default_rng(rng.getrandbits(64))
     stories = [draw_story(plan, shelf, forgetting, rng) for _ in range(plan.stories)]
-    frames = [_recall(story, plan, forgetting, draw) for story in stories]
-    visible = [
-        np.searchsorted(kept, _visible(story.span, forgetting)) for story, kept in zip(stories, frames, strict=True)
+    seen = [_visible(story.span, forgetting, draw) for story in stories]
+    frames = [
+        thinned(_recall(story, plan, shown, draw), shown, forgetting.repository_scale)
+        for story, shown in zip(stories, seen, strict=True)
     ]
+    visible = [np.searchsorted(kept, shown) for kept, shown in zip(frames, seen, strict=True)]
     texts = [
         words.read(question, story.span, rng, plan.wobble, plan.reword)
         for story in stories
@@ -198,14 +201,12 @@ def _clips_for(event: Event, shelf: Shelf) -> tuple[int, list[tuple[Event, int]]
     raise TrainingError(f"the bank has no clip of '{event.name}' in the {event.scene}; give it more seeds or clips")
 
 
-def _recall(
-    story: Story, plan: LessonPlan, forgetting: ForgettingConfig, draw: np.random.Generator
-) -> NDArray[np.int64]:
+def _recall(story: Story, plan: LessonPlan, visible: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.int64]:
     """The N frames that MemAug may attend to, ascending: first those asked about, then as recall chooses."""
     asked = {number for question in story.questions for number in question.events}
     started = [event for event in story.script.events if event.start_s <= story.at_s]
     classes = [
-        _visible(story.span, forgetting),
+        visible,
         np.arange(max(0, story.span - plan.window), story.span),
         *(_shown(event) for event in started if event.number in asked),
         *(_shown(event) for event in started if event.number not in asked),
@@ -228,8 +229,10 @@ def _recall(
     return np.sort(np.array(chosen, np.int64))
 
 
-def _visible(span: int, forgetting: ForgettingConfig) -> NDArray[np.int64]:
-    """Decayed frames. Lessons never use spans so short that frames would be repeated."""
+def _visible(span: int, forgetting: ForgettingConfig, draw: np.random.Generator) -> NDArray[np.int64]:
+    """Decayed frames. Lessons never use spans so short that frames are repeated. Rules that look at frames choose later: see decayed."""
+    if forgetting.temporal == "random":
+        return plan_visible(span, forgetting, random_constant=int(draw.integers(2**63)))
     return plan_temporal_forgetting(
         span, ratio=forgetting.temporal_ratio, minimum=forgetting.min_frames, maximum=forgetting.max_frames
     )

@@ -6,27 +6,29 @@ loss: minus the log of the attention from the question's tokens to the frames th
 such loss; it keeps the evidence honest.) Optionally the question's tokens after MemAug must also name all words that
 these frames show, because an answer names only one.
 
-Legend: S stories, q questions per story, B = S * q, N frames, V visible frames, P tokens per frame, C kept cells, Q
+Without MemAug (an ablation) the decoder receives the decayed tokens as they are; then there is no evidence, and neither of
+these two losses.
+
+Legend: S stories, q questions per story, B = S * q, K evidence blocks, N frames, V visible frames, P tokens per frame, C kept cells, Q
 query tokens, M memory tokens, D width, n tokens before the video, L tokens after it, Y answer tokens, W words that name
 what frames show.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from afterview.memory.plans.visibility import uniform_cells
+from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.kernels.attention import fold_groups
 from afterview.model.language.decoder import LanguageModel
-from afterview.model.memaug.memaug import KeysValues, MemAugBlock
+from afterview.model.memaug.memaug import KeysValues, MemAugBlock, MemoryKeyValues
 from afterview.model.memaug.rope import rotation
 from afterview.model.video_language import VideoLanguageModel
 from afterview.training.core.trainer import StepOutput
-from afterview.training.tiny.stories import StoryBatch
+from afterview.training.tiny.decayed import Decayed, DecayedPlan
+from afterview.training.tiny.device_batch import DeviceBatch
 from afterview.training.world.facts import KINDS
 
 _LEAST_MASS = 1e-4  # keeps the evidence loss finite if attention misses the proof completely
@@ -35,7 +37,6 @@ _LEAST_MASS = 1e-4  # keeps the evidence loss finite if attention misses the pro
 class StudyObjective(nn.Module):
     """Trains a VideoLanguageModel on a table of frame features."""
 
-    cells: Tensor  # kept cells of a frame, and its newline
     head: Tensor  # token ids before the video
     names: Tensor  # token ids of the words that name what frames show
 
@@ -44,7 +45,7 @@ class StudyObjective(nn.Module):
         model: VideoLanguageModel,
         head: Sequence[int],
         *,
-        spatial_ratio: int,
+        forgetting: ForgettingConfig,
         evidence_weight: float = 0.1,
         grid: int = 8,
         telling_weight: float = 0.0,
@@ -62,25 +63,20 @@ class StudyObjective(nn.Module):
         self._evidence_weight, self._telling_weight = evidence_weight, telling_weight
         self._moment = -1 if moment is None else moment
         self._evidence_blocks = set(model.memaug.evidence_blocks(model.evidence_blocks))
-        cells = torch.from_numpy(uniform_cells(grid, grid, spatial_ratio).copy())
-        self.register_buffer("cells", torch.cat([cells, torch.tensor([grid * grid])]), persistent=False)
+        self._decayed = DecayedPlan(forgetting, grid)
         self.register_buffer("head", torch.tensor(list(head)), persistent=False)
         self.register_buffer("names", torch.zeros(0, dtype=torch.long) if names is None else names, persistent=False)
 
-    def forward(self, batch: "DeviceBatch") -> StepOutput:
+    def forward(self, batch: DeviceBatch) -> StepOutput:
         """Loss, and how many answers of each kind are completely right."""
         embeds, masses_KBN, asking_BD = self._embeds(batch)
-        mass_BN = masses_KBN.mean(0)
         loss, right = answering(self.model.language, embeds, batch)
-        proven = batch.needles.any(1)
-        if batch.firsts is None:
-            proving = _proving(mass_BN, batch.needles, proven)
-        else:  # the first of these blocks must find the clue, the others what it leads to
-            sought = [batch.firsts, *[batch.needles] * (len(masses_KBN) - 1)]
-            proofs = [_proving(mass, frames, proven) for mass, frames in zip(masses_KBN, sought, strict=True)]
-            proving = torch.stack(proofs).mean()
-        evident = batch.needles.gather(1, mass_BN.argmax(1, keepdim=True))[:, 0] & proven
         pointed = (batch.answers == self._moment).any(1)
+        if masses_KBN is None or asking_BD is None:  # without MemAug nothing points to a time
+            return StepOutput(loss, {"answering": loss} | kinds_right(right & ~pointed, batch.kinds, names=self._kinds))
+        proven, mass_BN = batch.needles.any(1), masses_KBN.mean(0)
+        proving = _all_proving(masses_KBN, batch, proven)
+        evident = batch.needles.gather(1, mass_BN.argmax(1, keepdim=True))[:, 0] & proven
         right = right & (evident | ~pointed)
         figures = {
             "answering": loss,
@@ -101,44 +97,65 @@ class StudyObjective(nn.Module):
         said_BW = logits.float().log_softmax(-1)[:, self.names]
         return -(said_BW * named_BW).sum() / named_BW.sum().clamp(min=1)
 
-    def _embeds(self, batch: "DeviceBatch") -> tuple[Tensor, Tensor, Tensor]:
-        """The decoder's input, the evidence of each evidence block [K, B, N], and the mean of each question's tokens after MemAug, [B, D].
+    def _embeds(self, batch: DeviceBatch) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """The decoder's input; without MemAug alone, otherwise with two more.
+
+        They are the evidence of each evidence block, [K, B, N], and the mean of each question's tokens after MemAug, [B, D].
 
         The decoder's input is [B, n + V(C+1) + L + Y, D]; in each row the answer directly follows the text.
         """
-        model, each = self.model, batch.each
+        model, embed = self.model, self.model.language.decoder.model.embed_tokens
         memory_SND, numbers = self._memory(batch)
-        stories, frames, per_frame, _ = memory_SND.shape
-        positions_SNP = numbers[..., None] * per_frame + torch.arange(per_frame, device=numbers.device)
-        read_SMD, positions_SM = _drawn(memory_SND, positions_SNP, batch.tokens_read, batch.favoured)
-        kept = model.memaug.remember([(read_SMD, positions_SM.float())], read_SMD.shape[1])
-        seen = memory_SND[torch.arange(stories, device=numbers.device)[:, None], batch.visible][:, :, self.cells]
-        visual_BVD = seen.flatten(1, 2).repeat_interleave(each, 0)
-        spots = numbers.gather(1, batch.visible)[..., None] * per_frame + self.cells
-        spots_BV = spots.flatten(1).repeat_interleave(each, 0) + len(self.head)
-        embed = model.language.decoder.model.embed_tokens
-        before_BnD = embed(self.head).expand(len(visual_BVD), -1, -1)
         after_BLD = embed(batch.after)
-        count = after_BLD.shape[1]
-        runs = torch.arange(count, device=numbers.device)
-        after_positions = spots_BV.max(1, keepdim=True).values + 1 + runs
-        queries = torch.cat([before_BnD, visual_BVD.to(before_BnD.dtype), after_BLD], 1)
-        at = torch.cat(
-            [torch.arange(len(self.head), device=runs.device).expand(len(queries), -1), spots_BV, after_positions], 1
-        )
-        valid = torch.ones(queries.shape[:2], dtype=torch.bool, device=runs.device)
-        valid[:, -count:] = runs < batch.after_lengths[:, None]
-        augmented, masses_KBN = self._augment(queries, at.float(), kept.blocks, valid, batch.asked, frames)
+        decayed = self._decayed.choose(batch, model, after_BLD)
+        visual_BVD = decayed.tokens(memory_SND).repeat_interleave(len(after_BLD) // decayed.readers, 0)
+        before_BnD = embed(self.head).expand(len(visual_BVD), -1, -1)
         start, end = len(self.head), len(self.head) + visual_BVD.shape[1]
-        if model.augmented_question:
-            after_BLD = after_BLD + torch.where(batch.asked[..., None], augmented[:, end:].to(after_BLD.dtype), 0)
-        answers = embed(batch.answers)
-        text = joined(after_BLD, answers, batch.after_lengths)
-        asked_BL1 = batch.asked[..., None]
-        asking_BD = (augmented[:, end:] * asked_BL1).sum(1) / asked_BL1.sum(1)
-        return torch.cat([before_BnD, augmented[:, start:end].to(before_BnD.dtype), text], 1), masses_KBN, asking_BD
+        masses_KBN = asking_BD = None
+        if model.use_memaug:
+            queries = torch.cat([before_BnD, visual_BVD.to(before_BnD.dtype), after_BLD], 1)
+            spots_BV = decayed.spots(numbers, memory_SND.shape[2]).repeat_interleave(
+                len(after_BLD) // decayed.readers, 0
+            )
+            kept = self._remembered(batch, memory_SND, numbers, decayed)
+            augmented, masses_KBN = self._asked(batch, queries, spots_BV, kept)
+            visual_BVD = augmented[:, start:end]
+            asked_BL1 = batch.asked[..., None]
+            asking_BD = (augmented[:, end:] * asked_BL1).sum(1) / asked_BL1.sum(1)
+            if model.augmented_question:
+                after_BLD = after_BLD + torch.where(asked_BL1, augmented[:, end:].to(after_BLD.dtype), 0)
+        text = joined(after_BLD, embed(batch.answers), batch.after_lengths)
+        return torch.cat([before_BnD, visual_BVD.to(before_BnD.dtype), text], 1), masses_KBN, asking_BD
 
-    def _memory(self, batch: "DeviceBatch") -> tuple[Tensor, Tensor]:
+    def _remembered(self, batch: DeviceBatch, memory_SND: Tensor, numbers: Tensor, decayed: Decayed) -> MemoryKeyValues:
+        """Keys and values of every story: of random tokens of its frames, or of its decayed tokens where the repository holds no others."""
+        per_frame = memory_SND.shape[2]
+        if self._decayed.alone(batch):
+            tokens_SMD, positions_SM = decayed.tokens(memory_SND), decayed.spots(numbers, per_frame)
+        else:
+            positions_SNP = numbers[..., None] * per_frame + torch.arange(per_frame, device=numbers.device)
+            tokens_SMD, positions_SM = _drawn(memory_SND, positions_SNP, batch.tokens_read, batch.favoured)
+        return self.model.memaug.remember([(tokens_SMD, self._turned(positions_SM))], tokens_SMD.shape[1])
+
+    def _asked(
+        self, batch: DeviceBatch, queries: Tensor, spots_BV: Tensor, kept: MemoryKeyValues
+    ) -> tuple[Tensor, Tensor]:
+        """All questions through MemAug: the queries, augmented, and the evidence of each evidence block, [K, B, N]."""
+        count, before = batch.after.shape[1], len(self.head)
+        runs = torch.arange(count, device=queries.device)
+        spots_BV = spots_BV + before
+        after_positions = spots_BV.max(1, keepdim=True).values + 1 + runs
+        first = torch.arange(before, device=queries.device).expand(len(queries), -1)
+        valid = torch.ones(queries.shape[:2], dtype=torch.bool, device=queries.device)
+        valid[:, -count:] = runs < batch.after_lengths[:, None]
+        at = self._turned(torch.cat([first, spots_BV, after_positions], 1))
+        return self._augment(queries, at, kept.blocks, valid, batch.asked, batch.numbers.shape[1])
+
+    def _turned(self, positions: Tensor) -> Tensor:
+        """Positions as MemAug rotates by them; without rotary positions all are 0."""
+        return positions.float() if self.model.rotary else torch.zeros_like(positions, dtype=torch.float32)
+
+    def _memory(self, batch: DeviceBatch) -> tuple[Tensor, Tensor]:
         """Memory tokens with their embeddings [S, N, P + 1, D], and the numbers of the frames [S, N]."""
         model, embeddings = self.model, self.model.token_embeddings
         assert embeddings is not None, "checked in __init__"
@@ -173,71 +190,6 @@ class StudyObjective(nn.Module):
         return x, torch.stack(masses)
 
 
-@dataclass(frozen=True)
-class DeviceBatch:
-    """A StoryBatch on the device, with features [S, N, P, Dv] and the words that name what the frames show, bool [S, N, W].
-
-    tokens_read: number of tokens per frame that MemAug reads, drawn at random; None: all. favoured [P + 1]: how much likelier each is
-    drawn. firsts: see NeedleBatch.
-    """
-
-    features: Tensor
-    numbers: Tensor
-    spans: Tensor
-    visible: Tensor
-    after: Tensor
-    after_lengths: Tensor
-    question: Tensor
-    answers: Tensor
-    answer_lengths: Tensor
-    needles: Tensor
-    kinds: Tensor
-    denied: Tensor
-    shown: Tensor | None = None
-    tokens_read: int | None = None
-    favoured: Tensor | None = None
-    firsts: Tensor | None = None
-
-    @property
-    def each(self) -> int:
-        """Questions per story."""
-        return len(self.after) // len(self.numbers)
-
-    @property
-    def padding(self) -> Tensor:
-        """Padding of each row's text after the video, [B]."""
-        return self.after.shape[1] - self.after_lengths
-
-    @property
-    def asked(self) -> Tensor:
-        """Which tokens after the video belong to the question, [B, L]."""
-        places = torch.arange(self.after.shape[1], device=self.after.device)
-        return (places >= self.question[:, :1]) & (places < self.question[:, 1:])
-
-    @property
-    def named(self) -> Tensor:
-        """Which words name what the proof of each question shows, bool [B, W]."""
-        assert self.shown is not None, "the batch has the words of its frames"
-        proofs_SqN = self.needles.unflatten(0, (len(self.shown), -1))
-        return (proofs_SqN.float() @ self.shown.float()).flatten(0, 1) > 0
-
-
-def to_device(
-    batch: StoryBatch, features: Tensor, shown: Tensor | None = None, tokens_read: int | None = None
-) -> DeviceBatch:
-    """The batch on the device, with its frames' features from the table [F, P, Dv].
-
-    shown: words that name what each frame shows, bool [F, W], if the objective needs them.
-    """
-    device = features.device
-    moved = {
-        field.name: torch.from_numpy(np.ascontiguousarray(getattr(batch, field.name))).to(device, non_blocking=True)
-        for field in fields(StoryBatch)
-    }
-    rows = moved.pop("rows")
-    return DeviceBatch(features[rows], shown=None if shown is None else shown[rows], tokens_read=tokens_read, **moved)
-
-
 def _drawn(
     memory_SNPD: Tensor, positions_SNP: Tensor, count: int | None, favoured: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -259,6 +211,15 @@ def _proving(mass_BN: Tensor, frames_BN: Tensor, proven_B: Tensor) -> Tensor:
     """Minus the log of the attention to these frames, the mean over proven questions."""
     found = (mass_BN * frames_BN).sum(1).clamp(min=_LEAST_MASS)
     return -(found.log() * proven_B).sum() / proven_B.sum().clamp(min=1)
+
+
+def _all_proving(masses_KBN: Tensor, batch: DeviceBatch, proven_B: Tensor) -> Tensor:
+    """The evidence loss: of the mean of the blocks; or, where a clue leads to the proof, of the first on the clue and of the others."""
+    if batch.firsts is None:
+        return _proving(masses_KBN.mean(0), batch.needles, proven_B)
+    sought = [batch.firsts, *[batch.needles] * (len(masses_KBN) - 1)]
+    proofs = [_proving(mass_BN, frames_BN, proven_B) for mass_BN, frames_BN in zip(masses_KBN, sought, strict=True)]
+    return torch.stack(proofs).mean()
 
 
 def _fold(x: Tensor, stories: int) -> Tensor:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from afterview.cli.arguments import require_model, require_question, seed
-from afterview.cli.models import load_model
+from afterview.cli.models import load_whole_model
 from afterview.cli.output.documents import dump, printable
 from afterview.cli.parsers.generation import generation_options
 from afterview.cli.progress import announced
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--recording {path}: no such file; name a video file")
     from afterview.stream.ask.recording import ask_recording  # late: it loads PyAV
 
-    model = load_model(arguments.model, arguments.index_encoder)
+    model = load_whole_model(arguments.model, arguments.index_encoder)
     with announced("answering"):
         settings = model.generation.changed(options)
         answer = ask_recording(path, arguments.question, model, seed=chance, settings=settings)

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
             "--haystack needs --data DIR; without it, both pictures and haystack are of the synthetic world"
         )
     require_directory("--out", arguments.out)
-    require_weights(arguments.model)
+    require_weights(arguments.model, whole_for="an evaluation of answers")
     document = _search(arguments, test, dropout)
     if arguments.json:
         dump(document)

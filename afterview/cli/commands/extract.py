@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         sources.append(memory_path(arguments.memory))
     if not sources:
         raise UsageError("no source can be read: " + "; ".join(f"{text}: {why}" for text, why in failed.items()))
-    require_weights(arguments.model, with_index=False)  # a bank has no index
+    require_weights(arguments.model, with_index=False, whole_for="extracting for a training")  # a bank has no index
     with announced("starting"):
         from afterview.training.data.extraction import extract  # late: loads torch
 

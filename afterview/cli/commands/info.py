@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterator
 
 from afterview.cli.arguments import readable_memory
+from afterview.cli.cautions import caution_of
 from afterview.cli.output.documents import (
     describe_gap,
     describe_limits,
@@ -16,6 +17,7 @@ from afterview.cli.output.states import describe_state
 from afterview.cli.output.stores import describe_published, describe_store
 from afterview.configs import ExitStatus
 from afterview.memory.base.counts import counted, spell_bytes, were
+from afterview.memory.base.feature_spec import NO_TOKENS
 from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.description import CameraDescription, MemoryDescription
 from afterview.memory.directory import Memory
@@ -28,7 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Describe what a memory holds: every camera that can be read. The others are named. Fails if there is none."""
     memory = MemoryDescription.of(Memory(readable_memory(arguments.memory, measured=True)))
     if arguments.json:
-        dump(memory.to_dict(), arguments.memory)
+        document = memory.to_dict()
+        for shown, camera in zip(document["cameras"], memory, strict=True):
+            shown["model_notice"] = caution_of(camera.spec.model)
+        dump(document, arguments.memory)
         return ExitStatus.OK
     for camera in memory:
         _print(camera)
@@ -52,12 +57,19 @@ def _print(camera: CameraDescription) -> None:
             f"{info.show(camera.first_time)} to {info.show(camera.last_time)}"
         )
         print(f"  times from: {describe_time_basis(camera.time_basis)}")
+    if camera.rules.settings is not None and camera.rules.settings.features_reused:
+        reused = counted(camera.rules.settings.features_reused, "frame")
+        print(f"  {reused} took the features of a frame before, from which they hardly differ (--reuse-features)")
     if camera.pictures_damaged:
         print(f"  {counted(camera.pictures_damaged, 'frame')} with a damaged picture: parts were lost on the way here")
     merged = f", merged in clips of {tokens.frames_per_record}" if tokens.frames_per_record > 1 else ""
     shape = f"{tokens.tokens_per_frame} tokens of {tokens.width} a frame{merged}, {tokens.storage}"
+    if tokens.encoder == NO_TOKENS:
+        shape = f"the index alone, {camera.spec.index.width} numbers a frame; it finds frames and does not answer"
     where = " on this machine" if camera.store else ""
     print(f"  {camera.bytes / 1e6:.1f} MB{where}; model {camera.spec.model}: {shape}")
+    if (caution := caution_of(camera.spec.model)) is not None:
+        print(f"  {printable(caution)}")
     if camera.tiers.downsampled:
         print(f"  {camera.tiers.downsampled} old frames keep {tokens.tokens_per_frame // FEWER} of them")
     if (evictions := camera.evictions).last_at is not None:

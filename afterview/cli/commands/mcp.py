@@ -13,7 +13,7 @@ from afterview.stream.session import run as run_loop
 from afterview.stream.source.address.redact import hide_values
 
 if TYPE_CHECKING:  # loads torch: at the first question
-    from afterview.model.checkpoint.models import AfterviewModel
+    from afterview.model.checkpoint.for_questions import AskedModel
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     return ExitStatus.OK
 
 
-def _load_model(name: str, index: str | None) -> "AfterviewModel":
-    from afterview.model.checkpoint.loading import load_pretrained  # late: it loads torch
+def _load_model(name: str, index: str | None) -> "AskedModel":
+    from afterview.model.checkpoint.for_questions import load_for_questions  # late: it loads torch
 
-    return load_pretrained(name, recorded_index=index)
+    return load_for_questions(name, recorded_index=index)

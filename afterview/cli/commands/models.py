@@ -12,13 +12,21 @@ from urllib.parse import urlsplit
 from afterview.cli.arguments import require_model
 from afterview.cli.confirm import Declined, confirm
 from afterview.cli.output.documents import dump
-from afterview.cli.output.models import describe_files, describe_presets, describe_speed, preset_documents
+from afterview.cli.output.models import (
+    describe_files,
+    describe_own,
+    describe_presets,
+    describe_speed,
+    own_document,
+    preset_documents,
+)
 from afterview.cli.progress import announced, progress
 from afterview.configs import ExitStatus, UsageError, preset_names
 from afterview.configs.suggestions import did_you_mean
 from afterview.memory.base.counts import counted
 from afterview.model.base.machine import this_machine
 from afterview.model.catalogue.catalogue import catalogue
+from afterview.model.catalogue.encoding import EncoderCosts, keep_costs
 from afterview.model.catalogue.measured import keep_speed
 from afterview.model.checkpoint.preset import ModelPreset, find_preset
 from afterview.model.download.cache import cache_directory
@@ -35,8 +43,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    machine = this_machine()
-    presets = preset_documents(machine)
+    machine, name = this_machine(), getattr(arguments, "name", None)
+    if name is not None and name not in preset_names():
+        require_model(name)
+        own = own_document(name, machine)
+        if arguments.json:
+            dump({"cache": str(cache_directory()), "machine": machine.to_dict(), "presets": [own]})
+        else:
+            print("\n".join(describe_own(own, machine, cache_directory())))
+        return ExitStatus.OK
+    presets = [one for one in preset_documents(machine) if name in (None, one["preset"])]
     if arguments.json:
         dump({"cache": str(cache_directory()), "machine": machine.to_dict(), "presets": presets})
         return ExitStatus.OK
@@ -58,6 +74,11 @@ def _pull(arguments: argparse.Namespace) -> int:
     preset = _preset(arguments.name, arguments.index_encoder)
     if arguments.revision is not None and not _REVISION.fullmatch(arguments.revision):
         raise UsageError(f"--revision {arguments.revision}: give the name of a branch or a tag, or a commit")
+    if arguments.revision is not None and preset.encoder is not None:
+        raise UsageError(
+            f"--revision {arguments.revision}: '{arguments.name}' has an encoder and a decoder; write the revision behind a hub id in its "
+            "file: owner/name@REV"
+        )
     if arguments.revision is not None and (preset.checkpoint is None or Path(preset.checkpoint).exists()):
         raise UsageError(
             f"--revision {arguments.revision}: the checkpoint of '{arguments.name}' does not come from the hub"
@@ -100,6 +121,8 @@ def _pull(arguments: argparse.Namespace) -> int:
         print(f"use this revision as --model {named}, or as `checkpoint: {named}` in a preset file")
     else:
         print(f"use it: --model {arguments.name}")
+    if preset.new_parts:
+        print(f"note: {preset.caution}")
     return ExitStatus.OK
 
 
@@ -189,7 +212,13 @@ def _measure(arguments: argparse.Namespace) -> int:
 
     with announced(f"measuring {arguments.name}"):
         speed = measure(arguments.name, known[arguments.name], device=arguments.device)
-    path = keep_speed(arguments.name, speed, machine)
+    path, encoders = keep_speed(arguments.name, speed, machine), list[EncoderCosts]()
+    if speed.device == "cpu":
+        from afterview.model.catalogue.measure_encoders import measure_encoders
+
+        with announced("measuring its encoders in float32, bfloat16 and int8"):
+            encoders = measure_encoders(known[arguments.name])
+        keep_costs(arguments.name, encoders, machine)
     busy = speed.load > _BUSY * machine.cores
     if arguments.json:
         dump(
@@ -199,10 +228,12 @@ def _measure(arguments: argparse.Namespace) -> int:
                 "busy": busy,
                 "machine": machine.to_dict(),
                 "speed": speed.to_dict(),
+                "encoders": [one.to_dict() for one in encoders],
             }
         )
         return ExitStatus.OK
-    print("\n".join([f"{arguments.name} on {machine.describe()}", *(f"  {line}" for line in describe_speed(speed))]))
+    said = [*describe_speed(speed), *(one.describe() for one in encoders)]
+    print("\n".join([f"{arguments.name} on {machine.describe()}", *(f"  {line}" for line in said)]))
     if busy:
         print(
             f"  the machine was busy before (load {speed.load:g}, {counted(machine.cores, 'core')}): measure again when it is quiet"

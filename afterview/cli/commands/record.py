@@ -23,11 +23,14 @@ from afterview.cli.sources import PlannedCamera, plan_cameras
 from afterview.configs import AfterviewError, ExitStatus, UsageError
 from afterview.memory.base.counts import counted
 from afterview.memory.base.durable import removed_if_unused
+from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.base.feature_spec import FeatureSpec, require_same
 from afterview.memory.base.typed_times import spell_duration
+from afterview.memory.directory import Memory
 from afterview.memory.writing.repository import Acknowledgement
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.preprocess import DEFAULT_IMAGE_SIZE
+from afterview.stream.ingest.reuse import require_reusable
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address.redact import redact_values
@@ -59,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _report_nothing_new(arguments, cameras[0], cameras[0].archive)
     require_weights(model, arguments.index_encoder, _recorded(cameras))
     _require_source(cameras)
-    encoders = _load(model, arguments.index_encoder, cameras)
+    encoders = _load(model, arguments.index_encoder, cameras, arguments.tokens)
     with removed_if_unused(cameras[0].directory.parent), ExitStack() as files:
         acks = {camera.id: files.enter_context(camera.acks) for camera in cameras if camera.acks}
 
@@ -111,10 +114,16 @@ def _recorded(cameras: Sequence[PlannedCamera]) -> "FeatureSpec | None":
     return next((camera.stored for camera in cameras if camera.stored is not None), None)
 
 
-def _load(model: str, index: str | None, cameras: Sequence[PlannedCamera]) -> "Encoders":
+def _load(model: str, index: str | None, cameras: Sequence[PlannedCamera], tokens: str | None) -> "Encoders":
     encoders = load_model_encoders(model, index, recorded=_recorded(cameras))
     tell_what_it_knows(cameras[0].directory.parent, encoders.preset)
+    from afterview.model.catalogue.quicken import quicken  # late: it loads torch
+
+    quicken(encoders)
     spec = encoders.feature_spec
+    require_reusable(encoders, cameras[0].config.reuse_bound)
+    if tokens is not None and encoders.preset.finds_only:
+        raise UsageError(f"--tokens {tokens}: model '{model}' only finds frames, and stores no tokens; leave it out")
     needed = max(spec.tokens.resolution, spec.index.resolution)
     for camera in cameras:
         if camera.stored is not None:
@@ -198,7 +207,13 @@ def _report(arguments: argparse.Namespace, recordings: Sequence[_Recording], enc
         for line in _summary(recording, memory):
             print(line)
     if any(recording.ingest is not None and recording.ingest.stats.recorded for recording in recordings):
-        print(f'ask about it: afterview ask "{encoders.preset.suggestion}" --memory {memory}')
+        preset = encoders.preset
+        todo = (
+            'search it: afterview search "a person"'
+            if preset.finds_only
+            else f'ask about it: afterview ask "{preset.suggestion}"'
+        )
+        print(f"{todo} --memory {memory}")
 
 
 def _report_nothing_new(arguments: argparse.Namespace, camera: PlannedCamera, archive: ArchivePlan) -> int:
@@ -239,10 +254,8 @@ def _summary(recording: _Recording, memory: str) -> list[str]:
     if recording.ingest is None:
         return [f"{recording.camera.id}: {failed}nothing recorded"]
     status, info = recording.ingest.status(), recording.ingest.repository.info
-    span, images = spell_duration(status.frames / info.fps), status.images
-    lines = [
-        f"{status.camera}: {failed}{counted(status.recorded, 'frame')} recorded, {status.frames} in memory ({span}) at {memory}"
-    ]
+    held, images = _held(recording), status.images
+    lines = [f"{status.camera}: {failed}{counted(status.recorded, 'frame')} recorded, {held} at {memory}"]
     if status.dropped:
         lines.append(f"  {counted(status.dropped, 'frame')} dropped; `afterview info` lists the gaps")
     if status.pictures_damaged:
@@ -250,6 +263,10 @@ def _summary(recording: _Recording, memory: str) -> list[str]:
     if status.pictures_replaced:
         lines.append(
             f"  {counted(status.pictures_replaced, 'damaged picture')} replaced by a whole one of the same slot"
+        )
+    if status.features_reused:
+        lines.append(
+            f"  {counted(status.features_reused, 'frame')} took the features of a frame before, from which they hardly differ"
         )
     if status.short_clips:
         lines.append(
@@ -264,3 +281,23 @@ def _summary(recording: _Recording, memory: str) -> list[str]:
     if waiting := describe_waiting(status.upload, info):
         lines.append(f"  {waiting}; the next watch sends them, or: afterview store flush --memory {memory}")
     return lines
+
+
+def _held(recording: _Recording) -> str:
+    """The frames that the camera's memory holds now, and how long they last."""
+    directory = recording.camera.directory
+    try:
+        snapshot = Memory(directory.parent).camera(recording.camera.id).snapshot()
+    except MemoryNotFound:  # nothing was ever recorded
+        return "none in memory"
+    except (AfterviewError, OSError) as error:
+        return f"the memory cannot be read ({error})"
+    frames = snapshot.frames
+    if not frames:
+        return "none in memory"
+    length = frames / snapshot.info.fps
+    if frames > 1:
+        steps = float(snapshot.times[-1] - snapshot.times[0]) / (frames - 1)
+        if steps < 0.9 / snapshot.info.fps:  # a short recording, which is sampled more densely
+            length = frames * steps
+    return f"{frames} in memory ({spell_duration(length)})"

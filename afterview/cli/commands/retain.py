@@ -23,7 +23,7 @@ from afterview.memory.base.settings import (
 )
 from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.directory import EachCamera, Memory
-from afterview.memory.plans.downsampling import can_downsample
+from afterview.memory.plans.downsampling import can_downsample, why_not
 from afterview.memory.reading.reader import CameraReader
 from afterview.memory.reading.rules import camera_limits
 from afterview.memory.reading.tiers import Tiers
@@ -109,7 +109,7 @@ def _given(arguments: argparse.Namespace) -> dict[str, float | None]:
 def _require_downsampling(reader: CameraReader) -> None:
     """Raise UsageError for a camera whose frames cannot be downsampled."""
     if not can_downsample(reader.spec.tokens):
-        raise UsageError(f"camera '{reader.info.id}': its tokens are merged already; leave out --coarse-days")
+        raise UsageError(f"camera '{reader.info.id}': {why_not(reader.spec.tokens)}; leave out --coarse-days")
 
 
 def _document(reader: CameraReader, applied: dict[str, Any], outlook: Outlook) -> dict[str, Any]:

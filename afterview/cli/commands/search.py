@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         times = (arguments.start, arguments.at, arguments.last)
         with announced("searching, and indexing what is new"):
-            record, saved = service.search(arguments.text, arguments.camera, *times, arguments.top)
+            record, saved = service.search(arguments.text, arguments.camera, *times, arguments.top, arguments.as_is)
         _note_stale(record)
     if len(record.result.hits) > _MOST_IMAGES:
         _LOGGER.warning("note: only the images of the best %d frames are saved", _MOST_IMAGES)
@@ -84,12 +84,15 @@ def _search_here(
     )
     asked = time.time()
     with announced("searching, and indexing what is new"):
-        found = search(memory, encoders, arguments.text, spans, most=arguments.top, skip_others=not arguments.camera)
+        found = search(
+            memory, encoders, arguments.text, spans,
+            most=arguments.top, skip_others=not arguments.camera, as_is=arguments.as_is,
+        )  # fmt: skip
     found = replace(found, skipped={**opened.skipped, **found.skipped})
     pictures, problems = frame_images(memory, [(hit.camera, hit.frame) for hit in found.hits[:_MOST_IMAGES]])
     for problem in problems:
         _LOGGER.warning("note: %s", problem)
-    options = {key: getattr(arguments, key) for key in ("camera", "start", "last", "at", "top")}
+    options = {key: getattr(arguments, key) for key in ("camera", "start", "last", "at", "top", "as_is")}
     ends = {end for _, end in spans.values()}
     options["at"] = ends.pop() if len(ends) == 1 else None
     about = Origin(uuid.uuid4().hex[:12], asked, str(memory.path), __version__, options, {

@@ -25,7 +25,7 @@ from afterview.stream.session import run as run_loop
 from afterview.stream.source.address.redact import redact_values
 
 if TYPE_CHECKING:  # loads torch: in a thread, after the service listens
-    from afterview.model.checkpoint.models import AfterviewModel
+    from afterview.model.checkpoint.for_questions import AskedModel
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -67,8 +67,8 @@ def _require_model_here(memory: Path, model: str | None) -> None:
         spec = None
     name = model or (spec.model if spec else "tiny")
     require_weights(name, recorded=spec)
-    if spec is None:
-        tell_what_it_knows(memory, find_preset(name))
+    if spec is None and not (preset := find_preset(name)).new_parts:  # of those it is said when the model is loaded
+        tell_what_it_knows(memory, preset)
 
 
 def _with_options(http: HttpConfig, arguments: argparse.Namespace) -> HttpConfig:
@@ -85,13 +85,17 @@ def _ready(url: str, memory: Path, *, as_json: bool) -> None:
     _LOGGER.info("listening on %s; memory %s; stop with Ctrl-C", url, memory)
 
 
-def _load_model(name: str, index: str | None) -> "AfterviewModel":
+def _load_model(name: str, index: str | None) -> "AskedModel":
     """In a thread, while the service answers already: the loop must not stand still meanwhile."""
     load_torch_libraries()
     # A collection of a million new objects would hold the loop for a second, again and again.
     with without_collection(freeze="torch" not in sys.modules):
-        from afterview.model.checkpoint.loading import load_pretrained  # late: it loads torch
+        from afterview.model.checkpoint.for_questions import load_for_questions  # late: it loads torch
 
-        model = load_pretrained(name, recorded_index=index)
-        _ = model.encoders  # they are loaded on first use
+        model = load_for_questions(name, recorded_index=index)
+        from afterview.model.catalogue.quicken import quicken
+
+        quicken(model.encoders)  # they are loaded on first use
+    if model.preset.new_parts:
+        _LOGGER.warning("note: %s", model.notice)
     return model

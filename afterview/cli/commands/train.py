@@ -47,4 +47,4 @@ def _require_weights(config: Path) -> None:
         return
     model = found.get("model") if isinstance(found, dict) else None
     if isinstance(model, str):
-        require_weights(model, with_index=False)
+        require_weights(model, with_index=False, whole_for="training")

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from afterview.cli.output.documents import columns_of, describe_gap, describe_time_basis, printable
-from afterview.cli.output.own_model import is_of_own_model, standing, verdict_lines
+from afterview.cli.output.evidence import has_shares, heading, standing
+from afterview.cli.output.own_model import verdict_lines
 from afterview.configs import UsageError
 from afterview.memory.base.camera import CameraInfo, local_timezone
 from afterview.memory.base.counts import counted, were
@@ -23,6 +24,11 @@ LEAST_WEIGHT = 0.01  # evidence below this share is only counted
 _LEAST = f"{100 * LEAST_WEIGHT:g} %"
 _FEWEST = 3  # frames shown where all are below it
 _MOST_GAPS = 10  # printed per camera; --json has all
+_ASKED = {  # what the index was asked, where that is not simply the text
+    "rule": 'searched for "{}", a caption made of the question; --as-is searches for the text itself',
+    "other language": "the text is not in English, so no caption was made of it: searched for it as it is",
+    "nothing left": "no caption can be made of the question: searched for it as it is",
+}
 _PLACE = re.compile(r" \((place [^)]*)\)")  # of a camera among those that are similar to the question
 
 
@@ -56,8 +62,8 @@ def print_answer(record: "AnswerRecord", images: "Images", *, text: bool = True)
     if answer.notice:
         print(f"\nnote: {answer.notice}")
     if answer.evidence:
-        print("\nevidence")
-    shown, rest = split_evidence(answer.evidence, all_of_them=is_of_own_model(answer))
+        print(f"\n{heading(answer)}")
+    shown, rest = split_evidence(answer.evidence, all_of_them=not has_shares(answer))
     names = columns_of(item.camera for item in shown)
     for item in shown:
         when = zones[item.camera].show(item.time)
@@ -121,6 +127,8 @@ def print_search(record: "SearchRecord", images: "Images") -> None:
         when = record.about.cameras[hit.camera].show_exact(hit.time)
         print(f"{names[hit.camera]}  {when}  frame {hit.frame:<7} score {hit.score:.3f}  {image}{damage_of(hit)}")
     print_forgotten(record.about)
+    if result.asked is not None and result.asked.how in _ASKED:
+        print(f"note: {_ASKED[result.asked.how].format(result.asked.text)}")
     if not result.exact:
         print("note: part of the span was searched approximately (its index is too large to compare every frame)")
     if result.notice:
@@ -144,11 +152,14 @@ def _print_coverage(coverage: "Coverage", info: CameraInfo) -> None:
     length = spell_duration(coverage.last_time - coverage.first_time + 1 / info.fps)
     how = "bounded recall" if coverage.recall == "bounded" else "evenly spaced clips"
     attended = "all of them" if coverage.recall == "full" else f"{coverage.recalled} of them ({how})"
+    attended = f"attended to {attended}"
+    if coverage.recall == "index":
+        attended = "the index compared all of them with the question"
     if coverage.search == "approximate":
         attended += " (approximate search: the same question may recall other frames)"
     print(f"  {coverage.camera}: {counted(coverage.frames, 'frame')}, {first} to {last} ({length})")
     lag = spell_duration(coverage.lag_s)
-    print(f"    attended to {attended}; newest frame is {lag} older than the time of the question")
+    print(f"    {attended}; newest frame is {lag} older than the time of the question")
     print(f"    times from: {describe_time_basis(coverage.time_basis)}")
     for line in describe_gaps(coverage.gaps, info):
         print(f"    {line}")

@@ -2,7 +2,8 @@
 
 from afterview.cli.output.answers import by_reason, damage_of, split_evidence
 from afterview.cli.output.documents import printable
-from afterview.cli.output.own_model import is_of_own_model, standing, verdict_lines
+from afterview.cli.output.evidence import has_shares, kind_in_words, standing
+from afterview.cli.output.own_model import is_of_own_model, verdict_lines
 from afterview.memory.base.counts import counted, were
 from afterview.memory.base.typed_times import spell_duration
 from afterview.stream.ask.answer_record import AnswerRecord
@@ -15,10 +16,11 @@ def print_in_short(record: AnswerRecord, *, text: bool) -> None:
     answer, zones = record.answer, record.about.cameras
     if text:
         print(printable(answer.text) or _NOTHING)
-    own_model = is_of_own_model(answer)
     for line in verdict_lines(answer):
         print(f"  {line}")
-    shown, _ = split_evidence(answer.evidence, all_of_them=own_model)
+    shown, _ = split_evidence(answer.evidence, all_of_them=not has_shares(answer))
+    if shown and kind_in_words(answer):
+        print(f"  evidence: {kind_in_words(answer)}")
     for item in shown:
         when = zones[item.camera].show(item.time)
         print(f"  {item.camera}  {when}  frame {item.frame}  {standing(item, answer)}{damage_of(item)}")
@@ -35,7 +37,7 @@ def print_in_short(record: AnswerRecord, *, text: bool) -> None:
         print(
             f"  {own.camera}: {counted(own.frames, 'frame')} until {info.show(own.last_time)} ({length}){gaps}{gone}{lost}"
         )
-    if own_model and answer.notice:
+    if is_of_own_model(answer) and answer.notice:
         print(f"  note: {answer.notice}")
     for line in by_reason("not asked", answer.skipped.items()):
         print(f"  {printable(line)}")

@@ -9,10 +9,12 @@ from afterview.memory.base.counts import counted
 from afterview.model.base.machine import Machine
 from afterview.model.catalogue.bundled import bundled_sizes
 from afterview.model.catalogue.catalogue import Entry, catalogue, sizes
+from afterview.model.catalogue.encoding import read_costs
 from afterview.model.catalogue.measured import Speed, read_speeds
+from afterview.model.catalogue.pair_sizes import pair_sizes
 from afterview.model.checkpoint.preset import find_preset
 from afterview.model.download.cache import CachedModel, cache_directory
-from afterview.model.download.needed import needed_models, what_lacks
+from afterview.model.download.needed import needed_models, what_lacks, without_weights
 
 if TYPE_CHECKING:
     from afterview.model.download.check import CheckedFile
@@ -23,7 +25,13 @@ _MOST_FILES = 20  # that are wrong; --json lists all
 def preset_documents(machine: Machine) -> list[dict[str, Any]]:
     """Every preset with what it needs, whether it is here, and its speed if that was measured on this machine."""
     speeds, elsewhere = read_speeds(machine)
-    return [_document(name, entry, machine, speeds.get(name), name in elsewhere) for name, entry in catalogue().items()]
+    documents = [
+        _document(name, entry, machine, speeds.get(name), name in elsewhere) for name, entry in catalogue().items()
+    ]
+    costs = read_costs(machine)
+    for document in documents:
+        document["encoders"] = [one.to_dict() for preset, one in costs if preset == document["preset"]]
+    return documents
 
 
 def _document(name: str, entry: Entry, machine: Machine, speed: Speed | None, elsewhere: bool) -> dict[str, Any]:
@@ -56,6 +64,68 @@ def _document(name: str, entry: Entry, machine: Machine, speed: Speed | None, el
     return document
 
 
+def own_document(name: str, machine: Machine) -> dict[str, Any]:
+    """The same of any model that a person names: a preset file, a directory or a hub id. Raises ModelNotFound, ConfigError."""
+    preset, width = find_preset(name), 2 if machine.gpus else 4
+    need, lacks, empty = pair_sizes(preset, bytes_per_parameter=width), what_lacks(preset), without_weights(preset)
+    needed = needed_models(preset)
+    here_bytes = sum(
+        CachedModel(repo, cache_directory()).bytes() for repo in {one.name.partition("@")[0] for one in needed}
+    )
+    return {
+        "preset": name,
+        "good_for": None,
+        "state": "here" if not lacks and not empty else "partly" if here_bytes else "not here",
+        "needed": [{"repo": one.name, "part": one.part} for one in needed],
+        "missing": [{"repo": lack.needed.name, "part": lack.needed.part} for lack in lacks],
+        "without_weights": [{"directory": place, "part": part} for part, place in empty],
+        "bytes_here": here_bytes,
+        "download_bytes": None,  # the hub knows: `models pull --dry-run`
+        "parameters": need.parameters if need else None,
+        "memory_bytes": need.memory if need else None,
+        "dtype": "bfloat16" if machine.gpus else "float32",
+        "disk_bytes_per_hour": need.disk_per_hour if need else None,
+        "sizes": "computed" if need else None,
+        "fits": _fits(need.memory, machine) if need else None,
+        "untrained": list(preset.new_parts),
+        "notice": preset.caution,
+    }
+
+
+def describe_own(model: dict[str, Any], machine: Machine, cache: Path) -> list[str]:
+    """One such model for people."""
+    lines = [f"this machine: {machine.describe()}", "", model["preset"]]
+    lines += [
+        f"  {one['part']}: {one['directory']} holds no weights or no config.json" for one in model["without_weights"]
+    ]
+    if not model["needed"] and not model["without_weights"]:
+        lines.append("  here: all of it lies in directories of this machine")
+    elif model["needed"] and not model["missing"]:
+        lines.append(f"  here: {model['bytes_here'] / 1e9:.2f} GB in {cache}")
+    elif model["missing"]:
+        lacks = "; ".join(f"{lack['part']} ({lack['repo']})" for lack in model["missing"])
+        lines.append(f"  not here: {lacks}: afterview models pull {model['preset']} (--dry-run shows how much that is)")
+    if model["sizes"]:
+        lines.append(f"  {model['parameters'] / 1e9:.2f} billion parameters without the index encoder (computed)")
+        lines += _room(model)
+    elif any(lack["part"] in ("encoder", "decoder") for lack in model["missing"]):
+        lines.append("  memory and disk: known once its config.json is here")
+    return [*lines, *([f"  {model['notice']}"] if model["notice"] else [])]
+
+
+def _room(preset: dict[str, Any]) -> list[str]:
+    """Memory and disk that it takes, as far as they are known."""
+    lines = []
+    if preset["memory_bytes"] is not None:
+        fits = "" if preset["fits"] else "; more than this machine has"
+        lines.append(f"  memory {preset['memory_bytes'] / 1e9:.1f} GB in {preset['dtype']} (computed){fits}")
+    if preset["disk_bytes_per_hour"] is not None:
+        lines.append(
+            f"  disk {preset['disk_bytes_per_hour'] / 1e6:,.0f} MB an hour and camera at 1 frame a second, images apart (computed)"
+        )
+    return lines
+
+
 def _fits(memory: int, machine: Machine) -> bool:
     """Whether the memory of the GPU, or of the machine without one, is large enough."""
     room = [gpu.bytes for gpu in machine.gpus if gpu.bytes is not None]
@@ -67,14 +137,12 @@ def describe_presets(presets: Sequence[dict[str, Any]], machine: Machine, cache:
     lines = [f"this machine: {machine.describe()}", ""]
     for preset in presets:
         lines += [f"{preset['preset']}: {preset['good_for']}", f"  {_state(preset)}"]
-        if preset["memory_bytes"] is not None:
-            fits = "" if preset["fits"] else "; more than this machine has"
-            lines.append(f"  memory {preset['memory_bytes'] / 1e9:.1f} GB in {preset['dtype']} (computed){fits}")
-        if preset["disk_bytes_per_hour"] is not None:
-            lines.append(
-                f"  disk {preset['disk_bytes_per_hour'] / 1e6:,.0f} MB an hour and camera at 1 frame a second, images apart (computed)"
-            )
+        lines += _room(preset)
         lines += [f"  {line}" for line in _speed(preset)]
+        lines += [
+            f"  {one['part']}: recording uses {one['best']} on this machine (measured {one['at_iso'][:10]})"
+            for one in preset["encoders"]
+        ]
     return [
         *lines,
         "",

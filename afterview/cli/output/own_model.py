@@ -1,24 +1,16 @@
-"""What an answer of a user's own model server has more: which frames it cites, and verdicts."""
+"""What an answer of a user's own model server has more: verdicts; and whether it is one."""
 
 from typing import TYPE_CHECKING
 
 from afterview.cli.output.documents import printable
 
 if TYPE_CHECKING:
-    from afterview.stream.ask.question import Answer, Evidence
+    from afterview.stream.ask.question import Answer
 
 
 def is_of_own_model(answer: "Answer") -> bool:
     """Whether a server of the user's own answered. Its evidence has no weights of attention: they only say what it cites."""
     return any("answered_by" in part.provenance for part in answer.parts)
-
-
-def standing(item: "Evidence", answer: "Answer") -> str:
-    """What a frame is for the answer: `cited`, or only `sent`; its weight, where a built-in model answered."""
-    if not is_of_own_model(answer):
-        return f"weight {item.weight:.3f}"
-    cited = any(part.provenance.get("cited") for part in answer.parts if part.coverage.camera == item.camera)
-    return "cited" if cited and item.weight > 0 else "sent "
 
 
 def verdict_lines(answer: "Answer") -> list[str]:

@@ -125,6 +125,7 @@ class RecordingView:
             f"{status.dropped} dropped" if status.dropped else "",
             status.progress,
             f"{status.pictures_damaged} with a damaged picture" if status.pictures_damaged else "",
+            f"{status.features_reused} with reused features" if status.features_reused else "",
         ]
         waiting = describe_waiting(status.upload, info)
         _LOGGER.info("%s", ", ".join(filter(None, parts)) + (f"; {waiting}" if waiting else ""))
@@ -139,7 +140,8 @@ def live_rows(rows: Sequence[tuple[CameraIngest, CameraStatus, Meter]], columns:
         clock = status.clock.partition(":")[0] if status.clock else None
         damaged = f"{status.pictures_damaged} with a damaged picture" if status.pictures_damaged else None
         waiting = describe_waiting(status.upload, info)
-        problems = (status.cause, status.progress, known, clock, damaged, waiting)
+        reused = f"{status.features_reused} with reused features" if status.features_reused else None
+        problems = (status.cause, status.progress, known, clock, damaged, reused, waiting)
         matter = "; ".join(problem.removeprefix(f"{ingest.config.address}: ") for problem in problems if problem)
         figures = [
             f"{meter.rate():.1f}/s",

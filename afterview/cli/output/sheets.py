@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from afterview.cli.arguments import require_new
 from afterview.cli.output.answers import damage_of, split_evidence, zone_of
-from afterview.cli.output.own_model import is_of_own_model, standing
+from afterview.cli.output.evidence import bar_of, bars_in_words, has_shares, standing
 from afterview.configs import UsageError
 from afterview.configs.system_errors import describe
 from afterview.memory.base.counts import counted, percent
@@ -72,12 +72,12 @@ def _answer_sheet(record: "AnswerRecord", path: Path) -> str:
     from afterview.stream.contact_sheet import MOST_FRAMES, SheetFrame, SheetText
 
     answer, zones = record.answer, record.about.cameras
-    own_model = is_of_own_model(answer)
-    shown, rest = split_evidence(answer.evidence, all_of_them=own_model)
+    shares = has_shares(answer)
+    shown, rest = split_evidence(answer.evidence, all_of_them=not shares)
     frames = [
         SheetFrame(
             item.image, zones[item.camera].show(item.time), f"{item.camera}, frame {item.frame}{damage_of(item)}",
-            standing(item, answer).strip() if own_model else percent(item.weight), item.weight, "this image cannot be read",
+            percent(item.weight) if shares else standing(item, answer).strip(), bar_of(item, answer), "this image cannot be read",
         )
         for item in shown[:MOST_FRAMES]
     ]  # fmt: skip
@@ -93,7 +93,10 @@ def _answer_sheet(record: "AnswerRecord", path: Path) -> str:
     header = [
         SheetText(answer.question, "title"),
         SheetText(
-            answer.text if len(answer.parts) > 1 else f"answer: {answer.text or '(the model said nothing)'}", "result"
+            answer.text
+            if len(answer.parts) > 1 or answer.finds_only
+            else f"answer: {answer.text or '(the model said nothing)'}",
+            "result",
         ),
         SheetText(as_of(record.about)),
         *spans,
@@ -101,11 +104,7 @@ def _answer_sheet(record: "AnswerRecord", path: Path) -> str:
     none = "" if frames else "There is no evidence for this answer."
     more = f"{len(shown) - MOST_FRAMES} more frames" if len(shown) > MOST_FRAMES else ""
     each = " of each camera" if len(answer.parts) > 1 else ""
-    bars = (
-        "bars: the frames that the answer cites"
-        if own_model
-        else "bars: share of the model's attention, over all frames"
-    )
+    bars = bars_in_words(answer)
     said = [
         f"{bars}{each}" if frames else "",
         "; ".join(filter(None, [none, more, rest])),

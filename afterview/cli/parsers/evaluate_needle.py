@@ -21,6 +21,7 @@ def add_evaluate_needle(actions: Commands) -> None:
         "  afterview evaluate needle --model videochat-flash-7b --data needle_data --haystack film.mp4 --out needles",
     )  # fmt: skip
     strict(parser)
+    parser.set_defaults(module="afterview.cli.commands.evaluate_needle")
     parser.add_argument(
         "--out", required=True, metavar="DIR", help="for results, heat maps and encoded frames; a run continues there"
     )

@@ -60,6 +60,11 @@ def _add_search(commands: Commands) -> None:
     parser.add_argument("text", metavar="TEXT", help='in quotes, for example "a red ring"')
     add_question(parser, "search", at="only frames up to this moment")
     parser.add_argument("--top", type=int, default=10, metavar="N", help="how many frames (default: 10)")
+    parser.add_argument(
+        "--as-is",
+        action="store_true",
+        help="ask the index the text as it is; else models with a published index get a caption made of a question",
+    )
     add_pictures(parser, "the frames found")
 
 

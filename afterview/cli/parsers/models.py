@@ -33,11 +33,12 @@ def add_models_command(commands: Commands) -> None:
     add_json(models)
     add_verbosity(models)
     actions = models.add_subparsers(dest="action", metavar="ACTION", help="default: list")
-    _action(
+    listed = _action(
         actions, "list", "presets, with their sizes, what is here, and their speed as measured here",
         "Sizes are computed from the\npublished geometry until the model is here. Speeds are shown only if `models measure` found them on "
-        "this machine.\n\nexamples:\n  afterview models\n  afterview models list --json",
+        "this machine.\n\nexamples:\n  afterview models\n  afterview models list --json\n  afterview models list mine.yaml",
     )  # fmt: skip
+    listed.add_argument("name", nargs="?", metavar="NAME", help=f"only this one: {_NAME} (default: all presets)")
     pull = _action(
         actions, "pull", "fetch the weights of a model",
         "Shows what will be fetched, and asks at a terminal. An interrupted pull goes on\nwhere it stopped when it is run again. Every "

@@ -1,14 +1,14 @@
 """Arguments of the commands for worlds, evaluation and training. Loads only argparse."""
 
 from afterview.cli.parsers.common import MODEL, Commands, add_command, add_force, add_json, add_memory, add_verbosity
-from afterview.cli.parsers.evaluate_needle import add_evaluate_needle
+from afterview.cli.parsers.evaluate import add_evaluate_command
 from afterview.cli.parsers.strict import strict
 
 
 def add_training_commands(commands: Commands) -> None:
     """world, evaluate, extract and train."""
     _add_world(commands)
-    _add_evaluate(commands)
+    add_evaluate_command(commands)
     _add_extract(commands)
     _add_train(commands)
 
@@ -71,93 +71,6 @@ def _add_world(commands: Commands) -> None:
     add_force(make)
     add_json(make)
     add_verbosity(make)
-
-
-def _add_evaluate(commands: Commands) -> None:
-    parser = add_command(
-        commands, "evaluate", "measure a model's answers against known truth, or what a question costs",
-        "`evaluate world` asks about worlds that no model was trained on.\n`evaluate needle` looks for pictures in long videos.\n"
-        "`evaluate cost` computes tokens, FLOPs and bytes of both papers' recipes.", json=False,
-    )  # fmt: skip
-    actions = parser.add_subparsers(dest="benchmark", metavar="BENCHMARK", required=True)
-    _add_evaluate_world(actions)
-    _add_evaluate_cost(actions)
-    add_evaluate_needle(actions)
-
-
-def _add_evaluate_cost(actions: Commands) -> None:
-    text = "compute tokens, FLOPs and bytes of a question under both papers' recipes, without running them"
-    parser = actions.add_parser(
-        "cost", help=text, description=f"{text[0].upper()}{text[1:]}.\n\n"
-        "counted     matrix products to the first token of the answer, as torch counts them\n"
-        "by formula  4 P L + 6 d n L^2 of the decoder, as VideoChat-Flash's paper counts (about twice)\n"
-        "published   Table 1 of that paper\n\nexample:\n  afterview evaluate cost --frames 600,3600",
-    )  # fmt: skip
-    strict(parser)
-    parser.add_argument(
-        "--frames",
-        metavar="N,...",
-        help="lengths of the video, at 1 frame per second (default: 64,256,1000,3600,10000)",
-    )
-    add_json(parser)
-    add_verbosity(parser)
-
-
-def _add_evaluate_world(actions: Commands) -> None:
-    parser = actions.add_parser(
-        "world", help="ask about synthetic worlds whose truth is known",
-        description=
-        "Worlds of the given seeds are rendered, encoded\nas H.264, ingested like any recording, and asked about. Accuracies come with "
-        "95 % intervals (Wilson), chance and majority.\n\n"
-        "--world plain     one camera; objects, digits and words in front of scenes, as in the training of the built-in model\n"
-        "--world changing  one camera; objects that change colour or size in view or are partly hidden: what changed, what hid\n"
-        "                  what, and summaries. --kinds may also name kinds of plain worlds\n"
-        "--world cameras   three cameras that share a story: which saw a thing, which saw it first, where it went next. Each\n"
-        "                  camera answers separately: an answer other than 'not seen' counts as 'seen'. The times of their\n"
-        "                  evidence give first and next. A question about one camera is judged by its own answer\n\n"
-        "example:\n  afterview evaluate world --seeds 100..101 --frames 300 --questions 10",
-    )  # fmt: skip
-    strict(parser)
-    parser.add_argument(
-        "--seeds", default="100..119", metavar="A..B", help="worlds, both ends included (default: 100..119)"
-    )
-    parser.add_argument(
-        "--world",
-        default="plain",
-        choices=("plain", "changing", "cameras"),
-        help="type of world, see above (default: plain)",
-    )
-    parser.add_argument(
-        "--frames", type=int, default=2000, help="length of every video, at 1 frame per second (default: 2000)"
-    )
-    parser.add_argument("--questions", type=int, default=30, metavar="N", help="questions per world (default: 30)")
-    parser.add_argument(
-        "--kinds", metavar="KIND,...", help="only these kinds of questions (default: those of the world)"
-    )
-    parser.add_argument(
-        "--recall", default="bounded", metavar="MODE,...",
-        help="bounded (as the preset says), full, or decayed (only visible frames) (default: bounded)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--pairs", default="seen", choices=("seen", "held-out", "all"), help="colour-shape pairs (default: seen)"
-    )
-    parser.add_argument("--held-out-wordings", action="store_true", help="wordings that training never used")
-    parser.add_argument("--reworded", action="store_true", help="questions with synonyms: color, displayed, large")
-    parser.add_argument(
-        "--choices",
-        type=int,
-        default=0,
-        metavar="N",
-        help="ask as multiple choice with N lettered answers (default: open-ended)",
-    )
-    parser.add_argument("--model", default="tiny", metavar=MODEL, help="default: tiny")
-    parser.add_argument(
-        "--work",
-        metavar="DIR",
-        help="keep memories here, and reuse those that are there already (default: a temporary directory)",
-    )
-    add_json(parser)
-    add_verbosity(parser)
 
 
 def _add_extract(commands: Commands) -> None:

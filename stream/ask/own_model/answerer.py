@@ -27,6 +27,7 @@ from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.stream.ask.answerer import OnCameras, checked_question, titles, with_others
 from afterview.stream.ask.cameras import choose_cameras
 from afterview.stream.ask.covered import coverage_of
+from afterview.stream.ask.index_query import index_query, provenance_of
 from afterview.stream.ask.merging import OnText, OrderedMerger
 from afterview.stream.ask.own_model.chosen_frames import ChosenFrame, ChosenFrames, choose_frames
 from afterview.stream.ask.own_model.exchange import Exchange, Reply
@@ -145,7 +146,7 @@ class OwnModelAnswerer:
 
     def _embed(self, text: str) -> NDArray[np.float32]:
         with _EMBEDDING:
-            return self._encoders.index.encode_texts([text])[0]
+            return self._encoders.index.encode_texts([index_query(self._encoders.preset, text).text])[0]
 
     def _part(
         self, row: int, one: _Asked, question: Question, text: str, merger: OrderedMerger, began: float,
@@ -177,7 +178,7 @@ class OwnModelAnswerer:
         timing = {"recall_s": chosen_s, "first_token_s": min(total_s, chosen_s + reply.first_s), "total_s": total_s}
         tokens = None if reply.tokens is None else Tokens(*reply.tokens, bool(reply.cut))
         evidence = self._evidence(one.chosen, named, question.evidence)
-        part = CameraAnswer(reply.text, one.why, evidence, one.coverage, provenance, timing, tokens)
+        part = CameraAnswer(reply.text, one.why, evidence, one.coverage, provenance, timing, tokens, "index")
         return part, _notes(info.id, reply, unknown, one.chosen, self._not_sent(question))
 
     def _decoding(self, question: Question) -> dict[str, Any]:
@@ -223,6 +224,7 @@ class OwnModelAnswerer:
             "random_constant": chosen.snapshot.info.random_constant,
             "recall": chosen.mode,
             "search": chosen.search,
+            **provenance_of(self._encoders.preset, question.sought, searched=chosen.search != "none"),
             "cut": reply.cut or None,
         }
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from afterview.memory.base.errors import DamagedFrames, NothingRecorded, UnreachableFrames
 from afterview.memory.directory import Memory
-from afterview.memory.plans.recall import RecallConfig, plan_recall
+from afterview.memory.plans.recall import RecallConfig, apart, plan_recall
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.stream.ask.context import require_wanted
 from afterview.stream.ask.question import Question, Search
@@ -84,7 +84,7 @@ def _choose(
     ids = snapshot.ids[first:end]
     nearest, search = np.empty(0, dtype=np.int64), "none"
     if len(ids) > most:
-        nearest, search = _nearest(memory, snapshot, ids, embed(question.text.strip()), most)
+        nearest, search = _nearest(memory, snapshot, ids, embed(question.sought.strip()), most)
     config = RecallConfig(budget=most, window=min(1, most - 1), nearest=most - most // 2, neighbours=0)
     plan = plan_recall(len(ids), np.empty(0, dtype=np.int64), apart(nearest, len(ids), most), config)
     frames: list[ChosenFrame] = []
@@ -122,15 +122,6 @@ def _nearest(
     frames = np.array([hit.frame for hit in found.hits], dtype=np.int64)
     places = np.minimum(np.searchsorted(ids, frames), len(ids) - 1)
     return places[ids[places] == frames], "exact" if found.exact else "approximate"
-
-
-def apart(nearest: NDArray[np.int64], count: int, most: int) -> NDArray[np.int64]:
-    """Of span numbers, best first, those that do not lie beside a better one: few frames must show many moments. Pure."""
-    gap, kept = max(1, count // (4 * most)), list[int]()
-    for number in nearest.tolist():
-        if all(abs(number - other) >= gap for other in kept):
-            kept.append(number)
-    return np.array(kept, dtype=np.int64)
 
 
 def resized(jpeg: bytes, short_side: int) -> bytes:

@@ -4,7 +4,13 @@ from afterview.stream.errors import StreamError
 
 
 class ModelServerError(StreamError):
-    """The server does not answer, or not as it should. No part of its answer counts."""
+    """The server does not answer, or not as it should. No part of its answer counts.
+
+    status: of its HTTP response; None: there was none. what: the fault without a remedy, for callers whose settings have other names.
+    """
+
+    status: int | None = None
+    what: str = ""
 
 
 class ModelServerBusy(ModelServerError):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from afterview.stream.ask.own_model.errors import ModelServerBusy, ModelServerError
 from afterview.stream.ask.own_model.replies import MOST_BYTES, BadReply, Events, Said, message_of, quoted, said_in
-from afterview.stream.ask.own_model.server import SETTINGS, ModelServer
+from afterview.stream.ask.own_model.server import SETTINGS, THERE, ModelServer, unreachable
 from afterview.stream.ask.own_model.words import Words
 from afterview.stream.errors import Cancelled
 
@@ -58,6 +58,7 @@ class Exchange:
         self._server, self._on_sent, self._cancel = server, on_sent, cancel
         self._began = self._first = 0.0
         self._requests = 0
+        self._status: int | None = None  # of the last response
 
     def ask(self, body: Mapping[str, Any], on_text: Callable[[str], None] | None = None) -> Reply:
         """The answer to a chat. body: without `model` and `stream`. Raises ModelServerError, Cancelled."""
@@ -91,7 +92,9 @@ class Exchange:
         return self._began + self._server.timeout_s - time.monotonic()
 
     def _error(self, what: str, remedy: str) -> ModelServerError:
-        return ModelServerError(f"the model server {self._server.host} {what}; {remedy}")
+        error = ModelServerError(f"the model server {self._server.host} {what}; {remedy}")
+        error.status, error.what = self._status, f"{self._server.host} {what}"
+        return error
 
     async def _ask(self, body: Mapping[str, Any], words: Words) -> Reply:
         import httpx2  # late: only such questions need it
@@ -161,6 +164,7 @@ class Exchange:
         if content is not None:
             self._requests += 1
             self._on_sent(len(content))
+        self._status = None
         try:
             try:
                 response = await asyncio.wait_for(
@@ -168,14 +172,15 @@ class Exchange:
                 )
             except TimeoutError:
                 raise self._error(f"said nothing for {self._server.first_token_s:g} s", _SLOW) from None
+            self._status = response.status_code
             try:
                 yield response
             finally:
                 await response.aclose()
         except httpx2.ConnectTimeout:
-            raise self._error(f"took no connection within {self._server.connect_s:g} s", _THERE) from None
+            raise self._error(f"took no connection within {self._server.connect_s:g} s", THERE) from None
         except httpx2.ConnectError as error:
-            raise self._error(f"cannot be reached ({_short(error)})", _THERE) from None
+            raise self._error(*unreachable(_short(error))) from None
         except httpx2.TimeoutException:
             raise self._error("takes no data", _SLOW) from None
         except (httpx2.HTTPError, httpx2.StreamError, ValueError) as error:
@@ -206,7 +211,7 @@ class Exchange:
         """The answer of a server that took the question. Raises ModelServerError."""
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-            raise self._error("sends a compressed answer, which was not asked for", _THERE)
+            raise self._error("sends a compressed answer, which was not asked for", THERE)
         if kind not in (_EVENTS, _JSON):
             shown = "no content type" if not kind else quoted(kind)
             raise self._error(f"sends {shown} instead of a chat completion", _ADDRESS)
@@ -301,7 +306,6 @@ class Exchange:
 
 
 _SLOW = "see whether its model is loaded, or raise first_token_s or timeout_s of answer_with (--answer-timeout)"
-_THERE = f"check that it runs, and its address: {SETTINGS}"
 _ADDRESS = f"check that the address is that of an API and not of a web page (most end with /v1): {SETTINGS}"
 _LOG = "see its log, or ask again"
 _PARTIAL = "; what it said before is no answer"

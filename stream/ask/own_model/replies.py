@@ -10,6 +10,7 @@ from afterview.stream.source.address.redact import printable, redact, redact_val
 MOST_BYTES = 4_000_000  # of a whole reply: an answer with every token as a document of its own
 _LONGEST_LINE = 500_000  # bytes of one event
 _LONGEST_QUOTE = 200  # characters of what a server says
+_LONGEST_LOOK = 20 * _LONGEST_QUOTE  # characters that are looked at for it: secrets in them make it shorter
 
 
 class BadReply(Exception):
@@ -35,16 +36,20 @@ class Events:
 
     def __init__(self) -> None:
         self.done = False
-        self._rest, self._data, self._bytes = b"", list[bytes](), 0
+        self._rest, self._data, self._bytes = bytearray(), list[bytes](), 0
 
     def add(self, received: bytes) -> Iterator[Said]:
         """What further bytes say. Raises BadReply."""
         self._bytes += len(received)
         if self._bytes > MOST_BYTES:
             raise BadReply(f"sends more than {MOST_BYTES / 1e6:g} MB")
-        *lines, self._rest = (self._rest + received).split(b"\n")
-        if len(self._rest) > _LONGEST_LINE:
-            raise BadReply("sends an event without an end")
+        self._rest += received
+        if b"\n" not in received:  # looked for in what is new alone: a long line may come byte by byte
+            if len(self._rest) > _LONGEST_LINE:
+                raise BadReply("sends an event without an end")
+            return
+        *lines, rest = bytes(self._rest).split(b"\n")
+        self._rest = bytearray(rest)
         for line in lines:
             if self.done:
                 return
@@ -52,7 +57,7 @@ class Events:
 
     def end(self) -> Iterator[Said]:
         """The stream is over: some servers leave out the last line feed."""
-        rest, self._rest = self._rest, b""
+        rest, self._rest = bytes(self._rest), bytearray()
         for line in (rest, b""):
             if not self.done:
                 yield from self._line(line)
@@ -126,5 +131,5 @@ def message_of(document: Any) -> str:
 
 def quoted(text: str) -> str:
     """Foreign text on one line, short, printable and without secrets."""
-    line = printable(redact_values(redact(" ".join(text.split()))))
+    line = printable(redact_values(redact(" ".join(text[:_LONGEST_LOOK].split()))))
     return f"'{line[:_LONGEST_QUOTE]}{'...' if len(line) > _LONGEST_QUOTE else ''}'"

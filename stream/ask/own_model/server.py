@@ -9,6 +9,7 @@ from afterview.configs import UsageError
 
 _CHAT, _MODELS = "/chat/completions", "/models"
 SETTINGS = "answer_with of the service, or --answer-with"  # where a user sets all this
+THERE = f"check that it runs, and its address: {SETTINGS}"
 
 
 @dataclass(frozen=True)
@@ -87,3 +88,15 @@ def split_address(url: str) -> tuple[str, str]:
         raise UsageError(f"an address with a '#' is not taken; {example}")
     path = parts.path.rstrip("/").removesuffix(_CHAT).rstrip("/") or "/v1"
     return urlunsplit((parts.scheme, parts.netloc, path, "", "")), parts.query
+
+
+def unreachable(why: str) -> tuple[str, str]:
+    """What is wrong with a connection that was not made, and the remedy. why: the error's text. Pure."""
+    if "CERTIFICATE_VERIFY_FAILED" in why:
+        return (
+            f"cannot be trusted ({why})",
+            f"give its authorities with ca of answer_with, or in SSL_CERT_FILE: {SETTINGS}",
+        )
+    if "WRONG_VERSION_NUMBER" in why or "RECORD_LAYER_FAILURE" in why:
+        return f"speaks no TLS ({why})", f"write http:// in its address: {SETTINGS}"
+    return f"cannot be reached ({why})", THERE

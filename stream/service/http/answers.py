@@ -12,6 +12,7 @@ from afterview.memory.format.answer_files import delete_answer
 from afterview.stream.ask.saved_answers import changes_since, find_saved
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.http import schemas
+from afterview.stream.service.http.answer_schemas import AnswerDocument
 from afterview.stream.service.http.errors import Json, Responses, document_of
 from afterview.stream.service.http.parameters import Admin, Visitor, access_of, server_sent, unless_left
 from afterview.stream.service.people.audit import Audit
@@ -47,7 +48,7 @@ def answer_routes(engine: Engine, questions: Questions, audit: Audit) -> APIRout
         }
     }
 
-    @routes.post("/ask", response_model=schemas.AnswerDocument, summary="Ask a question",
+    @routes.post("/ask", response_model=AnswerDocument, summary="Ask a question",
                  responses={**streamed, **_NOTHING, **_GONE, **_OTHER_MODEL, **_FULL})  # fmt: skip
     async def ask(request: Request, body: schemas.AskRequest) -> Response:
         """The answer with its evidence and coverage; a client that leaves cancels it. `follows` asks on about the same cameras and span."""
@@ -65,7 +66,7 @@ def answer_routes(engine: Engine, questions: Questions, audit: Audit) -> APIRout
     async def search(request: Request, body: schemas.SearchRequest) -> JSONResponse:
         return Json(
             await questions.search(
-                body.text, body.cameras, body.start, body.at, body.last, body.top, access_of(request)
+                body.text, body.cameras, body.start, body.at, body.last, body.top, access_of(request), body.as_is
             )
         )
 
@@ -82,7 +83,7 @@ def _add_saved(routes: APIRouter, engine: Engine, questions: Questions, audit: A
         found = await engine.read(lambda: visible_answers(engine.path, access))
         return Json({"answers": [{"id": one.id, "saved": one.saved, "bytes": one.bytes} for one in found[:limit]]})
 
-    @routes.get("/answers/{answer}", response_model=schemas.AnswerDocument | schemas.SearchDocument, responses=_NOTHING,
+    @routes.get("/answers/{answer}", response_model=AnswerDocument | schemas.SearchDocument, responses=_NOTHING,
                 summary="An answer again")  # fmt: skip
     async def saved_answer(access: Visitor, answer: AnswerId) -> JSONResponse:
         """The answer as it was given, with what became of its frames in `notes`."""

@@ -90,6 +90,7 @@ class SearchRequest(Request):
     at: TimeValue | None = None
     last: DurationValue | None = None
     top: int = Field(default=10, ge=1, le=1000, description="Hits, at most.")
+    as_is: bool = Field(default=False, description="Ask the index the text itself, not a caption made of a question.")
 
 
 class SpanRequest(Request):
@@ -197,31 +198,6 @@ class CameraList(Response):
 
     cameras: list[CameraDocument]
     skipped: dict[str, str]
-
-
-class EvidenceDocument(Response):
-    """A frame that the answer rests on. weight: its share of the model's attention."""
-
-    camera: str
-    frame: int
-    time: float
-    weight: float
-    image: str | None = Field(description="Path of its picture in this API.")
-
-
-class AnswerDocument(Response):
-    """An answer with its evidence, coverage and provenance, as `afterview ask --json` prints it."""
-
-    id: str
-    question: str
-    answer: str
-    declined: bool
-    evidence: list[EvidenceDocument]
-    coverage: dict[str, Any] | None = Field(description="What the first camera's answer could know.")
-    cameras: list[dict[str, Any]] = Field(description="Answer, coverage, provenance and timing of each camera.")
-    skipped: dict[str, str]
-    timing: dict[str, float]
-    notes: list[str] = Field(description="What does not work as it should: a camera that is down, dropped frames.")
 
 
 class HitDocument(Response):

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from afterview.stream.ask.evidence_words import evidence_in_words
+
 SHOWN_FRAMES = 5  # in the text, with links: all of it goes into the prompt of the assistant
 _MOST_LINES = 20  # about cameras, and of each kind of remark
 _LONGEST_TEXT = 12_000  # characters
@@ -36,7 +38,18 @@ class Result:
 
 def answered(document: Document, base: str | None) -> Result:
     """An answer as `/api/v1/ask` gives it. base: the address of the HTTP API; None where there is none, so that pictures have no links."""
-    keys = ("id", "question", "answer", "declined", "notice", "coverage", "skipped", "notes")
+    keys = (
+        "id",
+        "question",
+        "answer",
+        "declined",
+        "finds_only",
+        "evidence_kind",
+        "notice",
+        "coverage",
+        "skipped",
+        "notes",
+    )
     data: dict[str, Any] = {"status": "answered", **{key: document[key] for key in keys if key in document}}
     data["evidence"] = [_linked(item, base) for item in document["evidence"]]
     data["cameras"] = [
@@ -54,8 +67,12 @@ def answered(document: Document, base: str | None) -> Result:
     if len(covered) > _MOST_LINES:
         lines.append(f"- {len(covered) - _MOST_LINES} more cameras: see the data")
     if shown:
-        lines += ["", _title("Evidence, strongest first", shown, data["evidence"], base)]
-        lines += [_line(item, f"weight {item['weight']:.2f}") for item in shown]
+        own_model = any("answered_by" in one for one in data["cameras"])
+        words = evidence_in_words(document.get("evidence_kind"), own_model=own_model)
+        title = f"Evidence{f' ({words})' if words else ''}, strongest first"
+        lines += ["", _title(title, shown, data["evidence"], base)]
+        number = "score" if document.get("finds_only") else "weight"
+        lines += [_line(item, f"{number} {item['weight']:.2f}") for item in shown]
     lines += _remarks(document)
     return bounded(Result("\n".join(lines), data, _links(shown)))
 
@@ -68,12 +85,14 @@ def _own_model(part: Document) -> Document:
 
 def found(document: Document, base: str | None) -> Result:
     """A search as `/api/v1/search` gives it."""
-    keys = ("id", "text", "exact", "skipped", "stale", "notice", "notes")
+    keys = ("id", "text", "exact", "skipped", "stale", "notice", "notes", "asked_index")
     data: dict[str, Any] = {"status": "answered", **{key: document[key] for key in keys if key in document}}
     data["hits"] = [_linked(hit, base) for hit in document["hits"]]
     shown = data["hits"][: 2 * SHOWN_FRAMES]
     count = f"{len(data['hits'])} frame{'s' if len(data['hits']) != 1 else ''}"
     lines = [f"{count} most similar to '{_shortened(document['text'])}'; similar does not mean that it is there."]
+    if (asked := document.get("asked_index")) and asked != document["text"].strip():
+        lines.append(f"The index was asked for '{_shortened(asked)}', a caption made of the question.")
     if shown:
         lines += ["", _title("Frames, best first", shown, data["hits"], base)]
         lines += [_line(hit, f"score {hit['score']:.2f}") for hit in shown]

@@ -149,7 +149,8 @@ def last_answer(document: Mapping[str, Any]) -> dict[str, Any]:
         for item in document.get("evidence", [])[:_MOST_EVIDENCE]
     ]
     text, notes = str(document.get("answer", "")), list(document.get("notes", []))
-    if (document.get("provenance") or {}).get("answered_by"):  # who answered, and what left this machine
+    # who answered and what left this machine; or that nothing answers
+    if (document.get("provenance") or {}).get("answered_by") or document.get("finds_only"):
         notes.insert(0, document.get("notice"))
     return {
         "state": shortened(" ".join(text.split()) or "(no text)", LONGEST_STATE),
@@ -159,6 +160,8 @@ def last_answer(document: Mapping[str, Any]) -> dict[str, Any]:
         "declined": document.get("declined"),
         "asked": document.get("asked"),
         "cameras": [part.get("camera") for part in document.get("cameras", [])][:64],
+        "finds_only": document.get("finds_only"),
+        "evidence_kind": document.get("evidence_kind"),
         "evidence": evidence,
         "notes": [shortened(str(note), LONGEST_STATE) for note in notes[:8]],
     }

@@ -20,11 +20,13 @@ _SECRET_ENDS = "key|keyid|key-pair-id|pass|sig|hmac|jwt|user|username|login|usr"
 _USER_KEY = re.compile(r"(?:user|username|login|usr)$", re.IGNORECASE)
 _SECRET_KEY = re.compile(rf"(?:{_SECRET_PARTS})|(?:{_SECRET_ENDS})$", re.IGNORECASE)
 
-_URL = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*:/{1,2})(?P<rest>[^\s\"'<>]+)")
-_PAIR = re.compile(r"(?P<key>[\w.%-]+)=(?P<value>[^\s&;\"'<>#]+)")
+# The patterns take a time in proportion to the text, which may come from a server that means harm: no start is tried inside a word, and
+# of a scheme only its end is looked for.
+_URL = re.compile(r"(?P<scheme>(?<=[\w+.-]):/{1,2})(?P<rest>[^\s\"'<>]+)")
+_PAIR = re.compile(r"(?<![\w.%-])(?P<key>[\w.%-]+)=(?P<value>[^\s&;\"'<>#]+)")
 # For a text that is one address as a whole: only its own syntax ends a part, since passwords may contain blanks and quotes.
 _ADDRESS = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*:/{1,2})?(?P<rest>.*)", re.DOTALL)
-_ADDRESS_PAIR = re.compile(r"(?P<key>[\w.%-]+)=(?P<value>[^&;#]+)")
+_ADDRESS_PAIR = re.compile(r"(?<![\w.%-])(?P<key>[\w.%-]+)=(?P<value>[^&;#]+)")
 
 
 def redact(text: str) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from afterview.cli import here
 from afterview.cli.main import main
+from afterview.stream.ask import finding
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Question
 from afterview.stream.errors import Cancelled
@@ -162,7 +162,7 @@ class Interrupted:
 
     times = 1
 
-    def __init__(self, memory: Any, model: Any) -> None:
+    def __init__(self, memory: Any, model: Any, **options: Any) -> None:
         self.memory = memory
 
     def ask(self, question: Question, *, cancel: threading.Event, **options: Any) -> None:
@@ -187,7 +187,7 @@ def test_ctrl_c_cancels_an_answer_and_a_second_one_ends(
     times: int, lines: tuple[str | type[BaseException], ...], status: int,
     memory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(here, "Answerer", Interrupted)
+    monkeypatch.setattr(finding, "Answerer", Interrupted)
     monkeypatch.setattr(Interrupted, "times", times)
     before = signal.getsignal(signal.SIGINT)
     assert typed(monkeypatch, memory, *lines) == status

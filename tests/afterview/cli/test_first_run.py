@@ -23,8 +23,9 @@ def said(memory: Path, caplog: pytest.LogCaptureFixture, model: str = "tiny") ->
 @pytest.mark.parametrize(
     ("gpu", "memory_bytes", "words"),
     [
-        (None, 8 * 10**9, "no preset for real footage fits the memory of this machine (4 cores, 8 GB memory, no GPU)"),
-        (None, 64 * 10**9, "hour-llava-3b fits the memory of this machine (4 cores, 64 GB memory, no GPU), but is slow without a GPU"),
+        (None, 10**9, "no preset for real footage fits the memory of this machine (4 cores, 1 GB memory, no GPU)"),
+        (None, 64 * 10**9, "search fits this machine (4 cores, 64 GB memory, no GPU): it finds frames and does not answer: afterview "
+         "models pull search; then --model search; hour-llava-3b answers, but is slow without a GPU"),
         (24 * 10**9, 64 * 10**9, "hour-llava-7b fits this machine (4 cores, 64 GB memory, T (24 GB)): afterview models pull hour-llava-7b"),
     ],
 )  # fmt: skip
@@ -46,3 +47,14 @@ def test_a_new_memory_is_told_once(
     with open_camera(tmp_path, "hall", make_spec()) as repository:
         repository.append(make_frame(0, make_spec()))
     assert said(tmp_path, caplog) == []
+
+
+def test_a_new_memory_of_a_model_that_finds_only_is_told_how_to_get_answers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (line,) = said(tmp_path, caplog, "search")
+    assert "'search' finds frames and does not answer" in line
+    assert "--answer-with URL" in line
+    with open_camera(tmp_path, "hall", make_spec()) as repository:
+        repository.append(make_frame(0, make_spec()))
+    assert said(tmp_path, caplog, "search") == []

@@ -12,6 +12,7 @@ from afterview.model.catalogue.catalogue import catalogue, fitting, sizes
 from afterview.model.catalogue.measured import Speed, keep_speed, measured_path, read_speeds
 from tests.support.hub_model import INDEX, OWN, SHARDS, cache, hub
 from tests.support.hub_server import HubServer
+from tests.support.siglip2 import write_siglip2
 
 __all__ = ["cache", "hub"]
 
@@ -42,9 +43,10 @@ def test_every_preset_is_in_the_catalogue_with_sizes_that_its_geometry_gives() -
 def test_which_preset_fits_a_machine() -> None:
     assert fitting(141 * 10**9, 10**12)[0] == "hour-llava-7b"
     assert fitting(16 * 10**9, 10**12)[0] == "hour-llava-3b"
-    assert fitting(4 * 10**9, 10**12) == (None, None)
-    assert fitting(None, 32 * 10**9) == (None, "hour-llava-3b")
-    assert fitting(None, 4 * 10**9) == (None, None)
+    assert fitting(4 * 10**9, 10**12) == ("search", None)
+    assert fitting(None, 32 * 10**9) == ("search", "hour-llava-3b")
+    assert fitting(None, 4 * 10**9) == ("search", None)
+    assert fitting(None, 10**9) == (None, None)
 
 
 def test_the_list_says_what_is_here_and_invents_no_speed(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,6 +88,17 @@ def test_measuring_the_built_in_model_keeps_a_figure(capsys: pytest.CaptureFixtu
     assert "did you mean 'tiny'" in capsys.readouterr().err
     kept, _ = read_speeds(this_machine())
     assert kept["tiny"].encode_s_per_frame == speed["encode_s_per_frame"]
+
+
+def test_measuring_an_encoder_without_a_decoder_gives_a_pace_and_nothing_else() -> None:
+    from afterview.model.catalogue.measure import measure
+
+    entry = catalogue()["search"]
+    assert entry.encoder is not None
+    small = entry.encoder.model_copy(update={"width": 64, "layers": 1, "mlp_width": 64, "resolution": 32})
+    speed = measure("search", entry.model_copy(update={"encoder": small}), device="cpu")
+    assert 0 < speed.encode_s_per_frame < 10
+    assert (speed.read_tokens_per_s, speed.answer_tokens_per_s, speed.decoder_layers) == (None, None, 0)
 
 
 def test_pull_check_and_remove(hub: HubServer, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,3 +181,23 @@ def test_an_address_that_is_no_hub(
     monkeypatch.setenv("HF_ENDPOINT", address)
     assert main(["models", "pull", "own/model"]) == 2
     assert "which is no address of a hub; give https://HOST" in capsys.readouterr().err
+
+
+def test_search_is_pulled_alone_and_loaded_by_its_name(
+    hub: HubServer, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from afterview.model.checkpoint.for_questions import load_for_questions
+
+    name = "google/siglip2-base-patch16-224"
+    hub.models[name] = {path.name: path.read_bytes() for path in write_siglip2(tmp_path / "siglip2").iterdir()}
+    hub.commits[name] = hub.commits["own/model"]
+    pulled = document(capsys, "models", "pull", "search")
+    assert [one["repo"] for one in pulled["models"]] == [name]  # type: ignore[attr-defined]
+    assert [path.name for path in cache.glob("models--*")] == ["models--google--siglip2-base-patch16-224"]
+    found = {one["preset"]: one for one in document(capsys, "models")["presets"]}  # type: ignore[attr-defined]
+    assert (found["search"]["state"], found["search"]["disk_bytes_per_hour"]) == ("here", 11_066_400)
+    spec = load_for_questions("search", device="cpu").encoders.feature_spec
+    assert (spec.model, spec.index.encoder) == ("search", name)
+    assert document(capsys, "models", "check", "search")["whole"] is True
+    removed = document(capsys, "models", "remove", "search", "--yes")["removed"]
+    assert [one["repo"] for one in removed] == [name]  # type: ignore[attr-defined]

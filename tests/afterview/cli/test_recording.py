@@ -18,6 +18,7 @@ from afterview.stream.media import decode_jpeg
 from afterview.stream.source.decoding.lazy_decoder import LazyDecoder
 from tests.support.clips import make_clip
 from tests.support.memory_world import make_frame, make_spec
+from tests.support.presets import write_preset
 from tests.support.servers import RtspServer, need_rtsp
 from tests.support.several_streams import Track, write_tracks
 
@@ -298,3 +299,14 @@ def test_the_rate_of_a_camera_need_not_be_given_again(tmp_path: Path, capsys: py
         document = replay(capsys, clip, "--memory", tmp_path / "m", "--camera", "a", "--start", start, *options)
         assert document["recorded"] == 10
         assert datetime.fromisoformat(document["last_time_iso"]).timestamp() == document["last_time"]
+
+
+def test_the_end_says_how_long_a_short_recording_lasts_however_dense_its_frames_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A recording of a few seconds is sampled more densely than one frame a second if the model was trained so."""
+    clip = make_clip(tmp_path / "clip.mp4", frames=60, rate=20, width=64, height=48)
+    preset = write_preset(tmp_path, short_videos="published")
+    status, out, _ = run(capsys, "replay", clip, "--memory", tmp_path / "m", "--camera", "gate", "--model", preset)
+    assert status == 0
+    assert "gate: 60 frames recorded, 60 in memory (3.0 s) at" in out

@@ -176,7 +176,7 @@ def test_a_watch_ends_when_it_is_told_to_though_its_store_hangs(
     assert CameraReader(memory / "yard").snapshot().frames > 64
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_kill_9_of_a_watch_in_mid_upload_loses_nothing(
     tmp_path: Path, server: ObjectServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

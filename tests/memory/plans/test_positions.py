@@ -130,3 +130,12 @@ def test_the_smallest_repository_is_the_decayed_tokens() -> None:
     layout = plan_layout(400, config=config)
     np.testing.assert_array_equal(layout.key_position_ids(), layout.query_position_ids())
     assert layout.key_tokens_per_frame == 17
+
+
+def test_a_small_repository_that_holds_more_than_the_visible_frames_has_all_their_tokens() -> None:
+    """With few visible frames (the built-in preset, or hours of video) even a fifth is more than they are."""
+    config = ForgettingConfig(spatial="uniform", spatial_ratio=16, max_frames=8, min_frames=2, repository_scale=0.2)
+    layout = plan_layout(500, config=config)
+    assert (len(layout.key_rows), layout.key_tokens_per_frame) == (100, 65)
+    assert len(layout.key_tokens()) == len(layout.key_position_ids()) == 100 * 65
+    assert np.isin(layout.query_position_ids(), layout.key_position_ids()).all()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afterview.configs import ConfigError
-from afterview.memory.plans.recall import RecallConfig, plan_recall
+from afterview.memory.plans.recall import RecallConfig, apart, plan_recall
 
 
 @st.composite
@@ -55,3 +55,18 @@ def test_classes_come_in_their_order() -> None:
 def test_a_budget_below_the_visible_frames_is_refused() -> None:
     with pytest.raises(ConfigError, match="10 frames cannot hold the 20 visible"):
         plan_recall(1000, np.arange(20), np.empty(0, dtype=np.int64), RecallConfig(budget=10))
+
+
+@given(st.permutations(range(60)), st.integers(1, 20))
+@settings(deadline=None, max_examples=30)
+def test_frames_beside_a_better_one_are_left_out(order: list[int], most: int) -> None:
+    kept = apart(np.array(order, dtype=np.int64), 60, most).tolist()
+    gap = max(1, 60 // (4 * most))
+    for number in order:
+        better = [other for other in kept if order.index(other) < order.index(number)]
+        beside = any(abs(number - other) < gap for other in better)
+        assert (number in kept) == (not beside)
+
+
+def test_very_many_frames_are_parted_in_a_moment() -> None:
+    assert len(apart(np.arange(200_000), 200_000, 200_000)) == 200_000

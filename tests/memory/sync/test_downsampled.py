@@ -202,7 +202,7 @@ def test_no_object_is_deleted_whose_coarse_chunk_was_lost(tmp_path: Path, server
     assert [finding.where for finding in fsck(camera).damage] == [camera / "generation-1/coarse/c.0.0.0"]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_it_can_stop_at_any_step(tmp_path: Path, server: ObjectServer) -> None:
     """Whatever was done, readers see every frame, whole or coarse, and the next ones to come finish."""
 

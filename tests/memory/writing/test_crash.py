@@ -247,7 +247,7 @@ def test_a_kill_of_a_running_watch_breaks_no_promise() -> None:
     assert tally.answers == 2
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_kill_at_each_step_of_an_upload_breaks_no_promise() -> None:
     need_object_store()
     tally = Tally()
@@ -277,6 +277,7 @@ def whole_segments(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(f"{module}.{name}", getattr(sys.modules["afterview.memory.index.segments"], name))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_no_promise_is_broken_by_a_power_cut(tmp_path: Path, whole_segments: None, spec: FeatureSpec) -> None:
     steps = power.record(tmp_path / "m", spec, frames=150, seed=1)

@@ -209,7 +209,7 @@ def test_forget_works_from_whichever_step_on_the_disk_is_full(
     assert after > 6
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(("first", "last"), [(100, 104), (290, 292)])
 def test_an_overwrite_that_is_cut_off_is_finished_by_the_next_writer(
     tmp_path: Path, recorded: Path, first: int, last: int

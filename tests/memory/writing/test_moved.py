@@ -33,6 +33,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return Prepared(tmp_path_factory.mktemp("moved"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_happens_to_the_directory_no_promise_is_broken_and_no_other_file_is_touched(
     kind: Kind, prepared: Prepared
@@ -42,7 +43,7 @@ def test_whatever_happens_to_the_directory_no_promise_is_broken_and_no_other_fil
     assert found == {}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_second_watch_in_the_place_of_the_first_and_every_frame_that_both_acknowledged(tmp_path: Path) -> None:
     assert move_watch(tmp_path, "moved", 0.5) == []
 

@@ -302,9 +302,8 @@ def decoder_alone(place: Path) -> Path:
     tensors = {n: t for n, t in stored(TIED).items() if "vision_tower" not in n and "mm_projector" not in n}
     save_file(tensors, place / "model.safetensors")
     raw = json.loads((TIED / "config.json").read_text())
-    return write_config(
-        place, {key: value for key, value in raw.items() if not key.startswith(("mm_", "image_", "frame_"))}
-    )
+    kept = {key: value for key, value in raw.items() if not key.startswith(("mm_", "image_", "frame_"))}
+    return write_config(place, kept | {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]})
 
 
 def write_pair(directory: Path, **keys: str) -> Path:
@@ -320,7 +319,8 @@ def test_a_tower_alone_and_a_qwen_make_an_untrained_model(memaug: bool, tmp_path
     path = write_pair(tmp_path, **({"init_memaug": "true"} if memaug else {}))
     model, whole = load_pretrained(path, device="cpu"), load_pretrained(TIED, device="cpu")
     assert not model.trained
-    assert str(model.notice).startswith("MemAug is newly" if memaug else "The projector is newly initialised")
+    assert model.preset.new_parts == (("projector", "memaug") if memaug else ("projector",))
+    assert str(model.notice).startswith(f"untrained: the projector {'and MemAug ' if memaug else ''}of pair")
     assert (model.preset.use_memaug, model.preset.sees_clips) == (memaug, not memaug)
     frames = np.random.default_rng(0).integers(0, 256, (4, 224, 224, 3), dtype=np.uint8)
     np.testing.assert_array_equal(model.vision.encode(frames), whole.vision.encode(frames))

@@ -11,15 +11,6 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
-from transformers import (
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-    SiglipConfig,
-    SiglipModel,
-    SiglipVisionConfig,
-)
 
 from afterview.configs import ConfigError
 from afterview.memory.base.durable import unfinished_files
@@ -41,10 +32,10 @@ from afterview.model.checkpoint.published import parse_config
 from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.checkpoint.sources import Sources
 from afterview.model.language.prompt import Prompt
-from afterview.model.language.tokenizer import byte_tokenizer
 from afterview.model.vision.tower import KNOWN_TOWERS
 from tests.support.checkpoints import TIED, UNTIED, copied, rewrite
 from tests.support.loading import make_checkpoint, measure_loading
+from tests.support.pairs import qwen, siglip
 from tests.support.presets import write_preset
 
 
@@ -369,51 +360,9 @@ def test_a_model_survives_saving_with_its_index_and_tokenizer(drawn: bool, tmp_p
 # --- a SigLIP and a Qwen with a new MemAug ---
 
 
-def siglip(place: Path) -> Path:
-    geometry = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 2}
-    config = SiglipConfig(
-        vision_config=SiglipVisionConfig(**geometry, image_size=48, patch_size=4).to_dict(),
-        text_config={
-            **geometry,
-            "vocab_size": 259,
-            "projection_size": 32,
-            "max_position_embeddings": 16,
-            "bos_token_id": None,
-            "eos_token_id": None,
-        },
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        SiglipModel(config).save_pretrained(place)
-    byte_tokenizer().save_pretrained(place)
-    return place
-
-
-def qwen(place: Path, *, qwen3: bool) -> Path:
-    geometry: dict[str, Any] = {
-        "vocab_size": 259,
-        "hidden_size": 64,
-        "intermediate_size": 96,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "tie_word_embeddings": qwen3,
-    }
-    with torch.random.fork_rng():
-        torch.manual_seed(2)
-        decoder = (
-            Qwen3ForCausalLM(Qwen3Config(**geometry, head_dim=32))
-            if qwen3
-            else Qwen2ForCausalLM(Qwen2Config(**geometry))
-        )
-        decoder.save_pretrained(place)
-    byte_tokenizer().save_pretrained(place)
-    return place
-
-
 @pytest.mark.parametrize("qwen3", [False, True])
 def test_any_siglip_and_qwen_pair(tmp_path: Path, qwen3: bool) -> None:
-    siglip(tmp_path / "siglip"), qwen(tmp_path / "qwen", qwen3=qwen3)
+    siglip(tmp_path / "siglip"), qwen(tmp_path / "qwen", qwen3=qwen3, tied=qwen3)
     values = {"name": "pair", "vision": "siglip", "language": "qwen", "index_encoder": "siglip", "init_memaug": True}
     (tmp_path / "pair.yaml").write_text(yaml.safe_dump(values))
     model = load_pretrained(tmp_path / "pair.yaml", device="cpu", dtype="float32")
@@ -435,7 +384,7 @@ def test_any_siglip_and_qwen_pair(tmp_path: Path, qwen3: bool) -> None:
 
 def test_half_a_pair_is_refused(tmp_path: Path) -> None:
     (tmp_path / "half.yaml").write_text(yaml.safe_dump({"name": "half", "vision": "siglip"}))
-    with pytest.raises(ConfigError, match="vision and language come together"):
+    with pytest.raises(ConfigError, match="encoder and decoder come together"):
         load_pretrained(tmp_path / "half.yaml")
 
 

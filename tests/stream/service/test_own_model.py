@@ -198,9 +198,86 @@ def test_the_section_is_read_strictly(tmp_path: Path, text: str, said: str) -> N
     assert said in str(failure.value)
 
 
-def test_a_change_counts_after_a_restart_and_it_is_off_by_default() -> None:
+def test_it_is_off_by_default_and_a_change_needs_no_restart() -> None:
     before = ServiceConfig()
     assert before.answer_with is None
     after = ServiceConfig.model_validate({"answer_with": {"url": "http://box"}})
-    assert needs_restart(before, after) == ["answer_with"]
+    assert needs_restart(before, after) == []
     assert json.loads(after.model_dump_json())["answer_with"]["questions"] == "all"
+
+
+def said_by_reload(caplog: pytest.LogCaptureFixture) -> str:
+    """What the newest SIGHUP said."""
+    return [record.getMessage() for record in caplog.records if record.getMessage().startswith("SIGHUP")][-1]
+
+
+def test_a_reload_adds_changes_and_removes_it_and_says_what_changed(
+    tiny: Any, recorded: Path, server: ModelServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO", "afterview")
+    with ServiceHere(recorded, tiny) as service, running_server() as other:
+        assert "afterview_answer_with" not in service.client.get("/metrics").text
+        service.reload(answer_with=config_of(server))
+        goes = f"questions go to {server.host}: up to 4 frames of each camera are sent to that address of this machine"
+        assert f"no camera changed, answer_with: added, {goes}" in said_by_reload(caplog)
+        assert metric(service, "answer_with_requests_total") == 0
+        answered_by(service, server)
+        service.reload(answer_with=config_of(server))
+        assert "answer_with" not in said_by_reload(caplog)
+        service.reload(answer_with=config_of(server, frames=2, at_once=1))
+        assert "answer_with: changed (frames, at_once), questions go to" in said_by_reload(caplog)
+        assert answered_by(service, server)["sent"]["frames"] == 2
+        monkeypatch.setenv("AFTERVIEW_ANSWER_KEY", "a-new-key-of-mine")
+        service.reload(answer_with=config_of(server, key="{AFTERVIEW_ANSWER_KEY}"))
+        monkeypatch.setenv("AFTERVIEW_ANSWER_KEY", "a-newer-key-of-mine")
+        service.reload(answer_with=config_of(server, key="{AFTERVIEW_ANSWER_KEY}"))
+        assert "answer_with: changed (key), " in said_by_reload(caplog)
+        answered_by(service, server)
+        assert server.chats[-1].headers["Authorization"] == "Bearer a-newer-key-of-mine"
+        service.reload(answer_with=config_of(server, key="{AFTERVIEW_MISSING}"))
+        assert "nothing changed: answer_with.key: the variable AFTERVIEW_MISSING is not set" in said_by_reload(caplog)
+        service.reload(answer_with=config_of(other))
+        assert "answer_with: changed (url, key), " in said_by_reload(caplog)
+        answered_by(service, other)
+        service.reload(answer_with=None)
+        assert "answer_with: removed, the model of the service is asked" in said_by_reload(caplog)
+        assert "answered_by" not in service.json("POST", "/ask", {"question": "Did you see a red ring?"})["provenance"]
+        assert metric(service, f'answer_with_requests_total{{host="{server.host}"}}') == 3
+        assert metric(service, f'answer_with_requests_total{{host="{other.host}"}}') == 1
+    assert "key-of-mine" not in caplog.text
+
+
+def answered_by(service: ServiceHere, server: ModelServer) -> dict[str, Any]:
+    """The provenance of an answer, which this server gave."""
+    provenance: dict[str, Any] = service.json("POST", "/ask", {"question": QUESTION})["provenance"]
+    assert provenance["answered_by"]["host"] == server.host
+    return provenance
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_server_that_a_reload_took_away_gets_nothing_more_and_one_that_stays_answers(
+    tiny: Any, recorded: Path, server: ModelServer, gone: bool
+) -> None:
+    server.wrong = Misdeeds(stall_s=30.0 if gone else 1.0)
+    wanted = config_of(server, at_once=1, first_token_s=20.0, timeout_s=20.0)
+    with ServiceHere(recorded, tiny, answer_with=wanted) as service:
+        answers: list[httpx2.Response] = []
+        asking = [threading.Thread(target=_ask_into, args=(service, answers)) for _ in range(2)]
+        for thread in asking:
+            thread.start()
+        assert wait_until(lambda: len(server.chats) == 1 and metric(service, "answer_with_waiting") == 1, 5)
+        service.reload(answer_with=None if gone else {**wanted, "frames": 1})
+        for thread in asking:
+            thread.join(10)
+        if not gone:
+            assert [answer.json()["provenance"]["sent"]["frames"] for answer in answers] == [4, 4]
+            return
+        assert [(answer.status_code, answer.headers["Retry-After"]) for answer in answers] == [(503, "1")] * 2
+        why = f"answer_with was removed while the model server {server.host} was asked; nothing more is sent to it"
+        assert all(why in answer.json()["error"]["message"] for answer in answers)
+        assert len(server.chats) == 1
+
+
+def _ask_into(service: ServiceHere, answers: list[httpx2.Response]) -> None:
+    address = f"{service.url}/api/v1/ask"
+    answers.append(httpx2.post(address, json={"question": QUESTION}, timeout=30, trust_env=False))

@@ -172,7 +172,7 @@ def test_a_sample_is_cut_at_its_end_as_published_if_that_is_allowed(toy: Path, t
     assert trained.items == {"truncated": 1}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("most", [0.5, 0.0])
 def test_two_processes_agree_on_what_is_skipped(toy: Path, tmp_path: Path, most: float) -> None:
     """In the last steps one process has nothing but a broken picture. Neither waits for the other for ever."""

@@ -49,7 +49,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     raw_tower(root / "umt.pt")
     for file in TOKENIZER.iterdir():
         shutil.copy(file, decoder_alone(root / "qwen") if not (root / "qwen").exists() else root / "qwen")
-    pair = {"name": "pair", "vision": "umt.pt", "tower": "umt-large", "language": "qwen"}
+    pair = {"name": "pair", "encoder": "umt.pt", "tower": "umt-large", "decoder": "qwen"}
     (root / "pair.yaml").write_text(json.dumps(pair))
     (root / "pair-memaug.yaml").write_text(json.dumps(pair | {"init_memaug": True, "memaug_depth": 1}))
     model = load_pretrained(root / "pair.yaml", device="cpu", dtype="float32")
@@ -126,7 +126,7 @@ def test_the_papers_stages_are_configured(number: int) -> None:
 
 def test_the_initial_model_is_a_tower_a_decoder_and_a_new_projector() -> None:
     preset = load(CONFIGS / "videochat-flash-7b-initial.yaml", ModelPreset)
-    assert (preset.tower, preset.language, preset.trained) == ("umt-large", "Qwen/Qwen2-7B-Instruct", False)
+    assert (preset.tower, preset.decoder, preset.new_parts) == ("umt-large", "Qwen/Qwen2-7B-Instruct", ("projector",))
 
 
 @pytest.mark.parametrize(
@@ -218,6 +218,7 @@ def test_items_that_are_too_long_are_found_before_the_first_step(toy: Path) -> N
     assert 0 < len(kept) < len(lengths)
 
 
+@pytest.mark.thorough
 def test_an_epoch_of_the_four_stages_at_toy_size(toy: Path, tmp_path: Path) -> None:
     """Each stage starts from what the one before saved. Frozen parts stay, and what is saved loads as it was published."""
     pair = str(toy / "pair.yaml")

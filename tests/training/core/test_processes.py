@@ -39,7 +39,7 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_two_processes_train_as_one_that_accumulates_their_batches(data: Path, tmp_path: Path) -> None:  # noqa: F811
     def config(accumulate: int) -> StageConfig:
         return stage(data, every_stream(data, "frames"), ALL, trainer={"steps": 3, "accumulate": accumulate})
@@ -56,7 +56,7 @@ def test_two_processes_train_as_one_that_accumulates_their_batches(data: Path, t
     assert load_pretrained(tmp_path / "two" / "model", device="cpu").trained
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "dropout", [None, {"kind": "attention", "layers": [1], "ratios": [1, 0.5]}], ids=["plain", "dropout"]
 )

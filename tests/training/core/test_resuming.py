@@ -35,7 +35,7 @@ def losses_of(out: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (out / LOG).read_text().splitlines()]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_one_process_becomes_two(
     toy: Path, losses: list[float], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -51,7 +51,7 @@ def test_one_process_becomes_two(
     assert json.loads((out / STATE / "progress.json").read_text())["global_batch"] == 4
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_two_processes_become_one(
     toy: Path, losses: list[float], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

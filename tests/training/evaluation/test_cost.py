@@ -1,12 +1,22 @@
 """`evaluate cost`: figures of both papers' recipes from one function. tests/bench/test_cost.py compares the count with torch's."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from afterview.cli.main import main
 from afterview.model.base.settings import VisualDropoutConfig
-from afterview.training.evaluation.cost import DROPOUT, FRAMES, RECIPES, RecipeCost, flash_tokens, recipe_costs
+from afterview.training.evaluation.cost import (
+    DROPOUT,
+    FRAMES,
+    GEOMETRIES,
+    RECIPES,
+    RecipeCost,
+    flash_tokens,
+    parameters,
+    recipe_costs,
+)
 
 
 def of(name: str, frames: int) -> RecipeCost:
@@ -33,6 +43,29 @@ def test_the_papers_formula_is_near_its_table(frames: int, published: float) -> 
     assert cost.published_tflop == published
     assert 1.0 < cost.formula_tflop / published < 1.3
     assert 1.5 < cost.formula_tflop / cost.decoder_tflop < 2.2
+
+
+def test_parameters_are_those_of_the_published_models() -> None:
+    three, seven = GEOMETRIES
+    assert parameters(seven) == pytest.approx(8.676e9, rel=2e-3)
+    memaug = parameters(seven) - parameters(replace(seven, blocks=0))
+    assert memaug == pytest.approx(646.1e6, rel=2e-3)
+    assert parameters(three) - parameters(replace(three, blocks=0)) == pytest.approx(209.8e6, rel=2e-3)
+
+
+@pytest.mark.parametrize(("frames", "published"), [(64, 15.5), (256, 16.1), (1000, 18.5), (10_000, 47.4)])
+def test_the_memory_of_an_answer_is_near_the_papers_table(frames: int, published: float) -> None:
+    cost = of("VideoChat-Flash 7B, every frame", frames)
+    assert cost.published_gb == published
+    assert 0.95 < cost.inference_bytes / 1e9 / published < 1.05
+    dropped = of("VideoChat-Flash 7B, every frame, dropout of its table", frames)
+    assert dropped.cache_bytes < 0.7 * cost.cache_bytes
+    assert dropped.published_gb is None
+
+
+def test_keys_and_values_of_a_memory_count() -> None:
+    hour = of("Hour-LLaVA 7B", 3600)
+    assert hour.cache_bytes == 2 * 512 * 2 * (4 * hour.memory_tokens + 28 * hour.decoder_tokens)
 
 
 def test_bytes_of_an_hour() -> None:

@@ -31,7 +31,7 @@ with ResultsWriter(Path(sys.argv[1]), own, command=["x"]) as results:
 
 def writer(directory: Path, **changes: object) -> ResultsWriter:
     """A writer of the run OWN, or of one that differs."""
-    return ResultsWriter(directory, RunIdentity(**{**OWN.__dict__, **changes}), command=["afterview", "evaluate"])  # type: ignore[arg-type]
+    return ResultsWriter(directory, RunIdentity(**{**OWN.__dict__, **changes}), command=["afterview", "evaluate"])
 
 
 def test_a_row_that_was_added_survives_kill_9_and_the_run_resumes(tmp_path: Path) -> None:
@@ -100,6 +100,8 @@ def test_what_is_no_score_or_comes_twice_is_refused(tmp_path: Path) -> None:
         for wrong in (1.5, -0.1, math.nan, "1"):
             with pytest.raises(ResultsError, match="a score is a number from 0 to 1"):
                 results.add(Row("a", {"strict": wrong}))  # type: ignore[dict-item]
+        with pytest.raises(ResultsError, match="no JSON"):
+            results.add(Row("a", {"strict": 1}, details={"likelihood": math.nan}))
         results.add(Row("a", {"strict": 1}))
         with pytest.raises(ResultsError, match="answered already"):
             results.add(Row("a", {"strict": 1}))
@@ -146,6 +148,12 @@ def test_a_comparison_is_paired_and_names_what_only_one_has(tmp_path: Path) -> N
     assert (found.only_a, found.only_b) == (("1",), ("4",))
     assert found.warnings == ("weights is a in A, b in B",)
     assert "Only A has 1 items, which count nowhere: 1" in comparison_markdown(found)
+    with writer(tmp_path / "d") as results:
+        results.add(Row("2", {"likelihood": 1}))
+    assert (
+        "no score is in both: A has strict; B has likelihood"
+        in compare(read_results(tmp_path / "a"), read_results(tmp_path / "d")).warnings
+    )
     with writer(tmp_path / "c", task="other"):
         pass
     with pytest.raises(ResultsError, match="two runs of one task"):

@@ -98,6 +98,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("evaluated")
 
 
+@pytest.mark.thorough
 def test_evaluate_changing_worlds_and_stories_on_several_cameras_from_pixels_to_figures(
     evaluated: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

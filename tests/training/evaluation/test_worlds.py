@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from afterview.cli.commands.evaluate import parse_seeds
+from afterview.cli.commands.evaluate_world import parse_seeds
 from afterview.cli.main import main
 from afterview.configs import UsageError
 from afterview.model.checkpoint.loading import load_pretrained

@@ -40,6 +40,7 @@ from afterview.training.tiny.bank import (
     plan_bank,
 )
 from afterview.training.tiny.data_loader import DataLoader
+from afterview.training.tiny.device_batch import to_device
 from afterview.training.tiny.lessons import LessonPlan, Progress
 from afterview.training.tiny.naming import NamingConfig
 from afterview.training.tiny.recipe import Recipe
@@ -54,7 +55,7 @@ from afterview.training.tiny.sight import (
     make_texts,
 )
 from afterview.training.tiny.stories import Shelf, make_batch, shelf_of, use_clips
-from afterview.training.tiny.study import StudyObjective, _drawn, to_device
+from afterview.training.tiny.study import StudyObjective, _drawn
 from afterview.training.tiny.texts import Words
 from afterview.training.tiny.word_noise import add_word_noise
 from afterview.training.world import WorldConfig, split_of
@@ -271,7 +272,7 @@ def test_the_study_runs_what_answers_run(number: int, shelf: Shelf) -> None:
     batch = make_batch(plan, shelf, words, FORGETTING, seed=1, number=number)
     table = torch.randn(400, 64, 128, generator=torch.Generator().manual_seed(number)).half()
     batch.rows[:] %= len(table)
-    objective = StudyObjective(model.video_language, words.head, spatial_ratio=16).eval()
+    objective = StudyObjective(model.video_language, words.head, forgetting=FORGETTING).eval()
     with torch.no_grad():
         embeds, mass, _ = objective._embeds(to_device(batch, table))
     for row in range(len(batch.after)):
@@ -310,7 +311,7 @@ def test_evidence_over_a_part_of_each_frame_still_sums_to_one(shelf: Shelf) -> N
     batch = make_batch(plan, shelf, words, FORGETTING, seed=1, number=0)
     table = torch.randn(400, 64, 128, generator=torch.Generator().manual_seed(0)).half()
     batch.rows[:] %= len(table)
-    objective = StudyObjective(model.video_language, words.head, spatial_ratio=16).eval()
+    objective = StudyObjective(model.video_language, words.head, forgetting=FORGETTING).eval()
     with torch.no_grad():
         _, mass, _ = objective._embeds(to_device(batch, table, tokens_read=9))
         _, again, _ = objective._embeds(to_device(batch, table, tokens_read=9))
@@ -324,7 +325,7 @@ def test_loss_falls_and_figures_name_the_kinds(shelf: Shelf) -> None:
     model = load_pretrained("tiny", device="cpu", dtype="float32")
     assert model.tokenizer is not None
     words = Words(model.tokenizer)
-    objective = StudyObjective(model.video_language, words.head, spatial_ratio=16)
+    objective = StudyObjective(model.video_language, words.head, forgetting=FORGETTING)
     plan = everything(
         kinds={"colour": 1.0},
         frames=16,
@@ -411,6 +412,7 @@ def short(monkeypatch: pytest.MonkeyPatch, tokenizer: PreTrainedTokenizerFast) -
     )  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_the_whole_making_goes_on_wherever_it_was_killed_and_ends_with_the_same_bits(
     short: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -458,11 +460,11 @@ def test_a_making_stops_at_its_deadline_and_refuses_another_recipe(short: Recipe
 def test_a_bank_that_was_cut_short_is_made_anew(tmp_path: Path) -> None:
     config = BankConfig(seeds=1, clips=2, backgrounds=1, image_size=32, encoded=0.0, workers=1)
     recipe = load(RECIPE, Recipe).model_copy(update={"bank": config})
-    made = making._bank(recipe, tmp_path).pixels.copy()
+    made = making.rendered_bank(recipe.bank, tmp_path).pixels.copy()
     pixels = tmp_path / "bank.pixels"
     for damage in (lambda: None, lambda: os.truncate(pixels, 1000), pixels.unlink):
         damage()
-        assert np.array_equal(making._bank(recipe, tmp_path).pixels, made)
+        assert np.array_equal(making.rendered_bank(recipe.bank, tmp_path).pixels, made)
     assert made.reshape(len(made), -1).any(1).all()
 
 

@@ -19,12 +19,12 @@ from afterview.model.memaug.attention import split_heads
 from afterview.model.memaug.evidence import frame_attention
 from afterview.model.memaug.rope import rotation
 from afterview.training.tiny.bank import CODE, LABELS, VALUES, Bank, BankConfig, index_bank, plan_bank
+from afterview.training.tiny.device_batch import to_device
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.naming import NamingConfig, learn_names, words_of_frames
 from afterview.training.tiny.sentences import SentenceObjective, SentencesConfig, learn_sentences
 from afterview.training.tiny.stage import StageContext
 from afterview.training.tiny.stories import Shelf, StoryBatch, make_batch
-from afterview.training.tiny.study import to_device
 from afterview.training.tiny.texts import Words
 from afterview.training.world.vocabulary import COLOURS
 
@@ -162,6 +162,7 @@ def test_what_is_told_is_what_the_proof_shows(
     assert proven >= 4
 
 
+@pytest.mark.thorough
 def test_sentences_are_learnt_from_words_that_stay_as_they_were_named(
     untrained: AfterviewModel, words_shown: Named, shelf: Shelf, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:

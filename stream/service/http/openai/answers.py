@@ -11,7 +11,8 @@ from afterview.stream.service.http.openai.errors import NoText
 from afterview.stream.service.questions import Piece
 
 _ADDED = (
-    "id", "declined", "notice", "evidence", "coverage", "provenance", "timing", "cameras", "skipped", "notes",
+    "id", "declined", "finds_only", "notice", "evidence_kind", "evidence", "coverage", "provenance", "timing", "cameras", "skipped",
+    "notes",
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """A model server that stalls, lies, sends HTML, redirects, repeats itself or dies costs one clear line, and no part of its words counts."""
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -14,11 +15,14 @@ from afterview.configs import UsageError
 from afterview.memory.directory import Memory
 from afterview.stream.ask.own_model.answerer import OwnModelAnswerer
 from afterview.stream.ask.own_model.errors import ModelServerBusy, ModelServerError
+from afterview.stream.ask.own_model.replies import BadReply, Events
 from afterview.stream.ask.own_model.server import ModelServer as Server
 from afterview.stream.ask.own_model.server import split_address
 from afterview.stream.ask.own_model.words import LONGEST, Words, without_loop
 from afterview.stream.ask.question import Answer, Question
 from afterview.stream.source.address.redact import hide_values
+from tests.support.certificates import make_certificates
+from tests.support.model_failures import FAILURES
 from tests.support.model_server import MODEL, Misdeeds, ModelServer, model_server
 from tests.support.pictured import MadeEncoders, record_pictured
 
@@ -51,44 +55,6 @@ def ask(
     return answerer.ask(Question("What is there?"), on_text=(said if said is not None else []).append)
 
 
-PAGE = b"<!DOCTYPE html><html><title>Router login</title></html>"
-SSE = "text/event-stream"
-_WORD = b'data: {"choices": [{"delta": {"content": "A bird"}}]}\n\n'
-FAILURES = {
-    "a page": (Misdeeds(body=PAGE, content_type="text/html"), "sends 'text/html' instead of a chat completion; check that the address"),
-    "no type": (Misdeeds(body=b"{}", content_type=" "), "sends no content type instead"),
-    "no JSON": (Misdeeds(body=b"Hello!"), "sends what is no JSON: 'Hello!'"),
-    "other JSON": (Misdeeds(body=b'{"ok": true}'), "it has no choices"),
-    "a list": (Misdeeds(body=b"[1]"), "sends JSON that is no chat completion"),
-    "deep JSON": (Misdeeds(body=b"[" * 100_000), "sends what is no JSON"),
-    "odd content": (Misdeeds(body=b'{"choices": [{"message": {"content": 5}}]}'), "its content is no text"),
-    "an error in 200": (Misdeeds(body=b'{"error": {"message": "out of memory"}}'), "reports an error: 'out of memory'"),
-    "a refusal": (Misdeeds(body=b'{"choices": [{"message": {"refusal": "I must not."}}]}'), "refuses to answer: 'I must not.'"),
-    "a filter": (Misdeeds(pieces=[], finish="content_filter"), r"refuses to answer \(content_filter\)"),
-    "nothing": (Misdeeds(pieces=[]), r"answered with no words \(finish_reason 'stop'\); raise max_tokens"),
-    "only thoughts": (Misdeeds(pieces=["<think>hmm, ", "a bird?"], finish="length"), "ended without a word of answer"),
-    "401": (Misdeeds(status=401, body=b'{"error": {"message": "bad"}}'), r"wants a key \(401: 'bad'\); set AFTERVIEW_ANSWER_KEY"),
-    "404": (Misdeeds(status=404, body=PAGE), r"has nothing there or no model 'looker-7b' \(404: a web page\)"),
-    "413": (Misdeeds(status=413), "takes no question of this size .*; lower frames or image_size"),
-    "400": (Misdeeds(status=400, body=b'{"detail": "no images"}'), r"does not take the question \(400: 'no images'\); check"),
-    "500": (Misdeeds(status=500, body=b"Traceback\x1b[2J\nboom"), r"failed \(500: 'Traceback\\x1b\[2J boom'\); see its log"),
-    "a redirect": (Misdeeds(status=307, headers={"Location": "http://elsewhere.example/v1"}), "redirects to 'http://elsewhere.example/v1'"),
-    "no head": (Misdeeds(stall_s=9.0), r"said nothing for 0.4 s; see whether its model is loaded"),
-    "a stall": (Misdeeds(pieces=["A ", "bird ", "is"], stall_after=2), "stopped in the middle: it said nothing for 0.4 s"),
-    "comments": (Misdeeds(comments_only=True), "said no word for 0.4 s"),
-    "a death": (Misdeeds(pieces=["A ", "bird ", "is"], die_after=2), "broke off in the middle, after 7 characters .* is no answer"),
-    "no end": (Misdeeds(pieces=["A bird"], finish=None, done=False), "broke off in the middle"),
-    "broken events": (Misdeeds(raw=[_WORD, b"data: {broken\n\n"]), "'{broken'; .*; what it said before is no answer"),
-    "no events": (Misdeeds(raw=[PAGE + b"\n\n"]), "breaks the protocol of server-sent events"),
-    "an error event": (Misdeeds(raw=[_WORD, b'data: {"error": {"message": "CUDA error"}}\n\n']), "reports an error: 'CUDA error'"),
-    "an endless line": (Misdeeds(raw=[b"data: " + b"x" * 600_000]), "sends an event without an end"),
-    "a lie": (Misdeeds(whole=True, lie_about_length=50), "broke off the connection"),
-    "compressed": (Misdeeds(body=b"\x1f\x8b", headers={"Content-Encoding": "gzip"}), "compressed"),
-    "busy for ever": (Misdeeds(busy=[(429, "60")]), r"is busy \(429: 'too many requests'\), and asks to wait 60 s"),
-    "busy, odd date": (Misdeeds(busy=[(503, "Fri, 31 Dec 9999 23:59:59 GMT")]), "asks to wait 86400 s"),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_failure_is_one_line_that_names_the_server_and_the_remedy(
     memory: Memory, server: ModelServer, name: str
@@ -113,6 +79,30 @@ def test_nobody_listens(memory: Memory) -> None:
         port = free.getsockname()[1]
     with pytest.raises(ModelServerError, match=rf"127.0.0.1:{port} cannot be reached .*; check that it runs"):
         ask(memory, f"http://127.0.0.1:{port}")
+
+
+def test_a_server_that_speaks_no_tls(memory: Memory, server: ModelServer) -> None:
+    with pytest.raises(
+        ModelServerError, match=r"speaks no TLS \(.*\); write http:// in its address: answer_with"
+    ) as failure:
+        ask(memory, server.url.replace("http:", "https:"))
+    assert f"the model server {server.host} " in str(failure.value)
+
+
+def test_a_certificate_that_nobody_vouches_for(memory: Memory, tmp_path: Path) -> None:
+    made = make_certificates(tmp_path)
+    secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    secure.load_cert_chain(made / "server.pem", made / "server.key")
+    with model_server(secure) as server:
+        with pytest.raises(
+            ModelServerError, match=r"cannot be trusted .*certificate.*; give its authorities with ca of answer_with"
+        ):
+            ask(memory, server.url.replace("http:", "https:"))
+        assert server.chats == []
+        trusting = ssl.create_default_context(cafile=made / "ca.pem")
+        assert (
+            "brightest in [3]" in ask(memory, server.url.replace("http:", "https:"), tls=trusting, connect_s=5.0).text
+        )
 
 
 def test_a_server_that_speaks_no_http(memory: Memory) -> None:
@@ -313,3 +303,15 @@ def test_a_damaged_picture_is_left_out_and_that_is_said(tmp_path: Path, server: 
     answer = ask(Memory(tmp_path), server.url)
     assert [one.number for one in server.chats[0].frames] == [1, 2]
     assert "door: 1 chosen frame could not be read and left out" in str(answer.notice)
+
+
+def test_a_long_event_that_comes_in_small_pieces_costs_little() -> None:
+    events, began = Events(), time.process_time()
+
+    def take_all() -> None:
+        for _ in range(600_000):
+            list(events.add(b"x"))
+
+    with pytest.raises(BadReply, match="an event without an end"):
+        take_all()
+    assert time.process_time() - began < 10.0  # copied with every piece it would be minutes

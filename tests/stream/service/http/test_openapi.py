@@ -73,13 +73,14 @@ def test_every_operation_says_what_it_does_and_how_it_fails(document: dict[str, 
     assert json.dumps(document).count("lavfi") == 0
 
 
+@pytest.mark.thorough
 def test_nothing_contradicts_it(service: ServiceHere, document: dict[str, Any]) -> None:
     """Made-up requests of the right form and of wrong ones; half of the right ones about a camera that exists."""
     statuses = _fuzz(service, document, {}, EXAMPLES)
     assert {"200", "202", "400", "404", "422"} <= statuses.keys(), statuses
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_nothing_contradicts_it_for_a_viewer_of_one_camera(
     service: ServiceHere, document: dict[str, Any], tiny: Any, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import re
 import string
 import threading
+import time
 import traceback
 
 import pytest
@@ -145,3 +146,18 @@ def test_malformed_addresses_do_not_tell_their_credentials(text: str) -> None:
 @pytest.mark.parametrize("text", ["rtsp://host:554/live?channel=1", "clips/me@home.mp4", "12:30.mp4"])
 def test_addresses_without_credentials_stay_as_they_are(text: str) -> None:
     assert redact_address(text) == text
+
+
+@pytest.mark.parametrize("text", ["1" * 400_000, "a." * 200_000, "a:" * 200_000, "a:/" * 130_000, "a:b@" * 100_000])
+def test_a_long_text_of_a_hostile_server_takes_no_long_time(text: str) -> None:
+    began = time.process_time()
+    for hide in (redact, redact_address):
+        assert hide(text)
+    assert (
+        time.process_time() - began < 3.0
+    )  # in proportion to its square it would be minutes, in which nothing else runs
+
+
+@pytest.mark.parametrize("before", ["", "1", "_", "see:", "x-"])
+def test_whatever_stands_before_an_address(before: str) -> None:
+    assert "pass-word" not in redact(f"it said {before}rtsp://me:pass-word@host/1 and ended")

@@ -1,4 +1,4 @@
-"""`afterview evaluate`: a model's answers on worlds that it was never trained on, and what a question costs."""
+"""`afterview evaluate world`: a model's answers on worlds that it was never trained on."""
 
 import argparse
 import tempfile
@@ -6,30 +6,22 @@ from pathlib import Path
 from typing import Any, get_args
 
 from afterview.cli.arguments import names_in, require_count, require_directory, require_model
-from afterview.cli.commands import evaluate_needle
 from afterview.cli.models import require_weights
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import announced, progress
 from afterview.configs import ExitStatus, UsageError
-from afterview.training.evaluation.cost import FRAMES, TEXT, recipe_costs
-from afterview.training.evaluation.cost import markdown as costs_markdown
 from afterview.training.evaluation.plan import VARIANTS, RecallMode, WorldTest
 from afterview.training.evaluation.tables import Evaluation, markdown
 from afterview.training.world.questions import MOST_CHOICES
 
-MOST_FRAMES = 10_000_000  # of a video whose cost is asked for: four months
 MOST_SEEDS = 10_000  # worlds of one evaluation; each takes seconds at least
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ingest the worlds, ask, and print the tables; or print the costs."""
-    if arguments.benchmark == "cost":
-        return _print_costs(arguments)
-    if arguments.benchmark == "needle":
-        return evaluate_needle.run(arguments)
+    """Ingest the worlds, ask, and print the tables."""
     test = _test(arguments)
     require_model(arguments.model)
-    require_weights(arguments.model)
+    require_weights(arguments.model, whole_for="an evaluation of answers")
     if arguments.work:
         require_directory("--work", arguments.work)
         work = Path(arguments.work)
@@ -48,21 +40,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(markdown(table))
         _print_mistakes(table)
     return ExitStatus.OK
-
-
-def _print_costs(arguments: argparse.Namespace) -> int:
-    costs = recipe_costs(FRAMES if arguments.frames is None else [_frames(one) for one in arguments.frames.split(",")])
-    if arguments.json:
-        dump({"text_tokens": TEXT, "costs": [cost.to_dict() for cost in costs]})
-    else:
-        print(f"One question with {TEXT} text tokens, to the first token of the answer\n\n{costs_markdown(costs)}")
-    return ExitStatus.OK
-
-
-def _frames(text: str) -> int:
-    if text.strip().isascii() and text.strip().isdecimal() and 0 < int(text) <= MOST_FRAMES:
-        return int(text)
-    raise UsageError(f"--frames {text}: give numbers of frames from 1 to {MOST_FRAMES}, such as 600,3600")
 
 
 def _evaluate(model: str, test: WorldTest, directory: Path) -> Evaluation:

@@ -1,0 +1,96 @@
+"""`afterview evaluate ablations`: the queue of ablations, or its state."""
+
+import argparse
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from afterview.cli.arguments import names_in, positive_duration, require_directory
+from afterview.cli.output.documents import dump
+from afterview.cli.progress import announced, progress
+from afterview.configs import ExitStatus, UsageError
+
+if TYPE_CHECKING:
+    from afterview.training.ablations.plan import Ablations, RowPlan
+
+LOG = "queue.log"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the queue, start it in the background, or list it."""
+    require_directory("--work", arguments.work)
+    work = Path(arguments.work)
+    results = Path(arguments.results) if arguments.results else work / "ablations.json"
+    if results.suffix != ".json":
+        raise UsageError(f"--results {results}: give a file that ends in .json; the tables go beside it, as .md")
+    if results.is_dir() or not (results.parent.is_dir() or results.parent == work):
+        raise UsageError(f"--results {results}: its directory does not exist, or it is a directory; give a file")
+    minutes = math.inf if arguments.limit is None else positive_duration("--for", arguments.limit) / 60
+    with announced("starting"):
+        from afterview.training.ablations.plan import SHIPPED, read_ablations  # late: loads torch
+    ablations = read_ablations(Path(arguments.config) if arguments.config else SHIPPED)
+    rows = ablations.rows(names_in("--rows", arguments.rows))
+    if arguments.list:
+        return _list(ablations, work, rows, as_json=arguments.json)
+    if arguments.background:
+        return _in_background(work, as_json=arguments.json)
+    from afterview.training.ablations.queue import run_queue
+
+    done = run_queue(ablations, work, results, rows, command=sys.argv, minutes=minutes, progress=progress)
+    if arguments.json:
+        dump({"done": done, "results": str(results), "runs": _states(ablations, work, rows)})
+    else:
+        print(results.with_suffix(".md").read_text(encoding="utf-8"))
+        if not done:
+            print(f"The time is over. The same command continues; {results.with_suffix('.md')} has what is done.")
+    return ExitStatus.OK
+
+
+def _list(ablations: "Ablations", work: Path, rows: "list[RowPlan]", *, as_json: bool) -> int:
+    states = _states(ablations, work, rows)
+    if as_json:
+        dump({"work": str(work), "runs": states})
+        return ExitStatus.OK
+    width = max(len(one["row"]) for one in states)
+    for one in states:
+        shown = f"{one['steps_done']} of {one['steps']} steps" if one["state"] == "begun" else one["state"]
+        print(f"{one['row']:{width}}  seed {one['seed']}  {shown:20}  {one['label']}")
+    return ExitStatus.OK
+
+
+def _states(ablations: "Ablations", work: Path, rows: "list[RowPlan]") -> list[dict[str, Any]]:
+    from afterview.training.ablations.queue import planned_runs
+
+    return [
+        {
+            "row": run.row.name, "seed": run.seed, "state": run.state, "label": run.row.label, "group": run.row.group,
+            "steps_done": run.steps_done, "steps": ablations.recipe(run.row).study.trainer.length,
+        }
+        for run in planned_runs(ablations, work, rows)
+    ]  # fmt: skip
+
+
+def _in_background(work: Path, *, as_json: bool) -> int:
+    """The same command in a session of its own, so that it outlives the terminal."""
+    from afterview.training.ablations.queue import alone
+
+    work.mkdir(parents=True, exist_ok=True)
+    with alone(work):
+        pass  # said here if another process runs it, and not only in the log
+    command = [
+        sys.executable,
+        "-m",
+        "afterview",
+        *(part for part in sys.argv[1:] if part not in ("--background", "--json")),
+    ]
+    with (work / LOG).open("ab") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    if as_json:
+        dump({"pid": process.pid, "log": str(work / LOG)})
+    else:
+        print(f"started process {process.pid}; its log is {work / LOG}, and --list shows how far it is")
+    return ExitStatus.OK

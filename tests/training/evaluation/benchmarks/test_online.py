@@ -1,0 +1,260 @@
+"""Online benchmarks: their formats, and a protocol that stops where a harness would cheat."""
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from afterview.memory.base.errors import NothingRecorded
+from afterview.model.checkpoint.models import AfterviewModel
+from afterview.training.base.errors import BenchmarkError
+from afterview.training.evaluation.benchmarks.asking import Asked, MemoryAsker, Reply
+from afterview.training.evaluation.benchmarks.base import Item, Options, Problems, Reading
+from afterview.training.evaluation.benchmarks.features import VideoMemories
+from afterview.training.evaluation.benchmarks.online import Watched, moments, run_online
+from afterview.training.evaluation.benchmarks.registry import find_benchmark
+from afterview.training.evaluation.benchmarks.running import Work
+from afterview.training.evaluation.results import ResultsWriter, RunIdentity, read_rows
+from tests.support.benchmark_data import COLOURS, MADE_ONLINE, QUESTION
+from tests.support.clips import make_clip
+from tests.support.presets import small_model
+
+SECONDS = 12
+
+
+@pytest.fixture(scope="module")
+def model() -> AfterviewModel:
+    return small_model()
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clip(tmp_path_factory.mktemp("clip") / "clip.mp4", frames=SECONDS * 2, rate=2)
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory: pytest.TempPathFactory, model: AfterviewModel, clip: Path) -> Path:
+    return VideoMemories(tmp_path_factory.mktemp("memories"), model.encoders, dense=False).memory(clip)
+
+
+@dataclass
+class Honest:
+    """Sees what was shown by the moment asked. yes_at: from then on it says yes to polls."""
+
+    yes_at: float = 5.0
+    output: str = "ring"
+    vague_at: float | None = None
+    asked: list[Asked] = field(default_factory=list)
+
+    def ask(self, asked: Asked) -> Reply:
+        self.asked.append(asked)
+        assert asked.end_s is not None
+        if "Is it the right time" in asked.prompt:
+            vague = self.vague_at is not None and asked.end_s >= self.vague_at
+            text = "Yes" if asked.end_s >= self.yes_at else "No, not yet. Later yes" if vague else "No"
+        else:
+            text = self.output if "output" in asked.prompt else "A"
+        return Reply(text, 0.1, 0.05, newest_s=float(int(asked.end_s)))
+
+    def weigh(self, asked: Asked, choices: Any) -> dict[str, float]:
+        raise AssertionError("nothing is weighed online")
+
+
+def read(name: str, directory: Path, **options: Any) -> Reading:
+    return find_benchmark(name).read(MADE_ONLINE[name](directory), Options(**options))
+
+
+def run(out: Path, name: str, reading: Reading, asker: Any, memory: Path, **work: Any) -> dict[str, Any]:
+    own = Work(find_benchmark(name), reading.items, lambda video: memory, lambda place: asker, **work)
+    with ResultsWriter(out, RunIdentity("benchmark", name, "", "", ""), command=[]) as results:
+        return run_online(own, results, reading)
+
+
+def test_streamingbench_in_four_sets(tmp_path: Path) -> None:
+    reading = read("streamingbench", tmp_path)
+    by_set = {
+        name: [item for item in reading.items if item.groups["set"] == name]
+        for name in ("real", "omni", "sqa", "proactive")
+    }
+    assert {name: len(items) for name, items in by_set.items()} == {"real": 2, "omni": 1, "sqa": 2, "proactive": 1}
+    assert reading.problems["time unreadable"] == 1
+    first, bare = by_set["real"]
+    assert (first.at_s, first.truth, bare.at_s) == (6.0, "A", 3.0)
+    assert bare.options == dict(zip("ABCD", COLOURS, strict=True))
+    assert bare.prompt.endswith(
+        f"Question: {QUESTION}\n\nOptions:\nA. red\nB. blue\nC. green\nD. orange\n\nThe best option is:"
+    )
+    one, two = by_set["sqa"]
+    assert "At timestamp" not in one.prompt
+    assert f"At timestamp 00:00:02, the following question and answer occurred: Question: {QUESTION};" in two.prompt
+    assert two.question == QUESTION  # frames are not recalled by the conversation
+    (proactive,) = by_set["proactive"]
+    assert proactive.polls == (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)  # one second after it is set, to four after the truth
+    assert (proactive.truth, proactive.truth_s) == ("ring", (5.0, 5.0))
+    assert [item.groups["set"] for item in read("streamingbench", tmp_path, split="omni").items] == ["omni"]
+
+
+def test_streamingbench_as_csv_files(tmp_path: Path) -> None:
+    row = "Real-Time Visual Understanding_sample_3_2,Counting,How many?,00:01:05,B"
+    text = f"question_id,task_type,question,time_stamp,answer,options\n{row},\"['A. 1', 'B. 2']\"\n"
+    (tmp_path / "Real_Time_Visual_Understanding.csv").write_text(text)
+    place = tmp_path / "videos" / "real" / "sample_3"
+    place.mkdir(parents=True)
+    (place / "video.mp4").touch()
+    (item,) = find_benchmark("streamingbench").read(tmp_path, Options(split="real")).items
+    assert (item.at_s, item.options, item.truth, item.video) == (65.0, {"A": "1", "B": "2"}, "B", place / "video.mp4")
+
+
+def test_ovobench_in_three_modes(tmp_path: Path) -> None:
+    reading = read("ovo-bench", tmp_path)
+    assert [(item.id, item.at_s, item.truth, item.groups["mode"]) for item in reading.items] == [
+        ("0", 9.5, "A", "backward"), ("1", 4.0, "A", "realtime"), ("3_0", 3.0, "0", "forward"), ("3_1", 7.5, "2", "forward"),
+        ("4_0", 5.0, "Yes", "forward"), ("5_0", 2.0, "No", "forward"), ("5_1", 6.0, "Yes", "forward"),
+    ]  # fmt: skip
+    assert reading.problems["answer is no option"] == 1  # gt 7 of four
+    assert "How many times did they jump?" in reading.items[2].prompt
+    assert len(read("ovo-bench", tmp_path, split="backward").items) == 1
+
+
+def test_ovobench_takes_clips_that_end_at_the_moment(tmp_path: Path) -> None:
+    directory = MADE_ONLINE["ovo-bench"](tmp_path)
+    (directory / "src_videos" / "x" / "a.mp4").unlink()
+    (directory / "chunked_videos").mkdir()
+    for name in ("0", "3_1"):
+        (directory / "chunked_videos" / f"{name}.mp4").touch()
+    reading = find_benchmark("ovo-bench").read(directory, Options())
+    assert [(item.id, item.video.name) for item in reading.items] == [("0", "0.mp4"), ("3_1", "3_1.mp4")]
+    assert reading.missing
+
+
+@pytest.mark.parametrize(
+    ("truth", "task", "answer", "strict", "official"),
+    [
+        ("2", "REC", "2", 1, 1), ("2", "REC", "Two times.", 1, 0), ("23", "REC", "2 or 3", 0, 1), ("2", "REC", "", 0, 0),
+        ("Yes", "SSR", "Y", 0, 1), ("Yes", "SSR", "Yes", 1, 1), ("No", "CRR", "Not yet", 0, 1), ("No", "CRR", "no", 1, 0),
+        ("Yes", "CRR", "Yes or No", 0, 1),
+    ],
+)  # fmt: skip
+def test_ovobench_scores(truth: str, task: str, answer: str, strict: float, official: float) -> None:
+    item = Item("1", Path("v"), "?", "?", truth=truth, groups={"task": task})
+    assert find_benchmark("ovo-bench").score(item, answer) == {"strict": strict, "official": official}
+
+
+@pytest.mark.parametrize("name", MADE_ONLINE)
+def test_one_pass_in_order_and_both_contexts(name: str, tmp_path: Path, memory: Path) -> None:
+    reading, asker = read(name, tmp_path), Honest()
+    document = run(tmp_path / "out", name, reading, asker, memory)
+    assert document["complete"]
+    ends = [asked.end_s for asked in asker.asked]
+    assert ends == sorted(ends)  # type: ignore[type-var]
+    assert any(name.endswith("last 60 s") for name in document["scores"])
+    assert document["online"]["lag_s"]["p50"] is not None
+    assert document["online"]["first_token_s"]["p99"] == 0.05
+    row = read_rows(tmp_path / "out")[0]
+    log = row.details["log"]["all"]
+    assert log["memory_frames"] == int(log["at_s"]) + 1
+    assert log["newest_frame_s"] <= log["at_s"]
+    assert log["memory_bytes"] > 0
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["online"]["answers"] >= len(reading.items)
+
+
+def test_the_last_minute_begins_sixty_seconds_before(tmp_path: Path, memory: Path) -> None:
+    item = Item("1", tmp_path / "v", "?", "?", {"A": "x", "B": "y"}, "A", at_s=70.5)
+    asker = Honest()
+    run(tmp_path / "out", "ovo-bench", Reading((item,), Problems(), ()), asker, memory)
+    assert [(asked.start_s, asked.end_s) for asked in asker.asked] == [(None, 70.5), (10.5, 70.5)]
+
+
+@pytest.mark.parametrize(
+    ("asker", "scores", "polls"),
+    [
+        (Honest(yes_at=5.0), {"strict time": 1, "strict": 1, "official time": 1, "official": 1}, 3),
+        (Honest(yes_at=7.0, output="a ring"), {"strict time": 1, "strict": 0, "official time": 1, "official": 1}, 5),
+        (Honest(yes_at=8.0), {"strict time": 0, "strict": 0, "official time": 0, "official": 0}, 6),
+        (Honest(yes_at=99.0), {"strict time": 0, "strict": 0, "official time": 0, "official": 0}, 7),
+        # Any `yes` ends the official polls: `No, not yet. Later yes` at 4 s.
+        (Honest(yes_at=8.0, vague_at=4.0), {"strict time": 0, "strict": 0, "official time": 1, "official": 1}, 6),
+    ],
+)
+def test_proactive_output_is_polled_until_the_answer_is_yes(
+    asker: Honest, scores: dict[str, float], polls: int, tmp_path: Path, memory: Path
+) -> None:
+    reading, own = read("streamingbench", tmp_path, split="proactive"), replace(asker, asked=[])
+    run(tmp_path / "out", "streamingbench", reading, own, memory)
+    (row,) = read_rows(tmp_path / "out")
+    assert row.scores == scores
+    assert len(row.details["polls"]) == polls
+
+
+def test_polls_of_several_items_interleave_in_time() -> None:
+    items = [
+        Item("a", Path("v"), "?", "?", polls=(1.0, 3.0)),
+        Item("b", Path("v"), "?", "?", polls=(2.0, 4.0)),
+        Item("c", Path("v"), "?", "?", at_s=2.5),
+    ]
+    assert [(time, run.item.id) for time, run in moments(items)] == [
+        (1.0, "a"),
+        (2.0, "b"),
+        (2.5, "c"),
+        (3.0, "a"),
+        (4.0, "b"),
+    ]
+
+
+def test_seeing_the_next_second_is_caught(tmp_path: Path, memory: Path) -> None:
+    class Ahead(Honest):
+        def ask(self, asked: Asked) -> Reply:
+            assert asked.end_s is not None
+            return replace(super().ask(asked), newest_s=float(int(asked.end_s) + 1))
+
+    with pytest.raises(BenchmarkError, match=r"a question at 2.0 s saw a frame of 3.0 s"):
+        run(tmp_path / "out", "ovo-bench", read("ovo-bench", tmp_path), Ahead(), memory)
+
+
+def test_questions_out_of_order_are_caught(memory: Path) -> None:
+    watched = Watched(Honest(), memory)
+    watched.ask(Asked("?", "?", None, 5.0))
+    with pytest.raises(BenchmarkError, match="asked in order"):
+        watched.ask(Asked("?", "?", None, 4.0))
+    with pytest.raises(BenchmarkError, match="asked in order"):
+        Watched(Honest(), memory).ask(Asked("?", "?"))  # of all time
+
+
+def test_an_answer_that_changes_the_memory_is_caught(tmp_path: Path, model: AfterviewModel, clip: Path) -> None:
+    place = VideoMemories(tmp_path, model.encoders, dense=False).memory(clip)
+
+    class Writing(Honest):
+        def ask(self, asked: Asked) -> Reply:
+            (place / "video" / "note").write_text(asked.prompt)
+            return super().ask(asked)
+
+    with pytest.raises(BenchmarkError, match=r"a question changed the memory \(video/note\)"):
+        Watched(Writing(), place).ask(Asked("?", "?", None, 5.0))
+
+
+def test_a_real_answer_sees_nothing_later_and_leaves_the_memory(memory: Path, model: AfterviewModel) -> None:
+    watched = Watched(MemoryAsker(memory, model), memory)
+    for time, newest in ((0.0, 0.0), (2.999, 2.0), (3.0, 3.0), (9.5, 9.0)):
+        reply = watched.ask(Asked(QUESTION, QUESTION, None, time, max_new_tokens=1))
+        assert (reply.newest_s, reply.frames) == (newest, int(newest) + 1)
+    last = watched.ask(Asked(QUESTION, QUESTION, 6.0, 11.0, max_new_tokens=1))
+    assert last.frames == 6
+
+
+def test_a_question_before_the_first_frame_has_an_empty_answer(memory: Path) -> None:
+    class Nothing(Honest):
+        def ask(self, asked: Asked) -> Reply:
+            raise NothingRecorded("nothing yet")
+
+    assert Watched(Nothing(), memory).ask(Asked("?", "?", None, 0.0)).text == ""
+
+
+def test_online_memories_hold_one_frame_a_second(memory: Path, tmp_path: Path, model: AfterviewModel) -> None:
+    published = replace(model.encoders, preset=model.encoders.preset.model_copy(update={"short_videos": "published"}))
+    offline, online = (VideoMemories(tmp_path, published, dense=dense) for dense in (True, False))
+    clip = make_clip(tmp_path / "c.mp4", frames=SECONDS * 2, rate=2)
+    assert offline.place(clip) != online.place(clip)
+    assert len(Watched(Honest(), online.memory(clip))._times) == SECONDS
+    assert len(Watched(Honest(), offline.memory(clip))._times) == 2 * SECONDS  # densely, as published

@@ -1,0 +1,108 @@
+"""The worker that answers other environments: one JSON object a line, errors answered and never fatal."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from afterview.training.evaluation import worker
+from afterview.training.evaluation.benchmarks.asking import Reply
+from afterview.training.evaluation.worker import Worker, recall_text, serve
+
+
+class Spy(Worker):
+    """Answers without a model."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def _of(self, request: Any) -> Any:
+        worker._text(request, "video")
+        return self
+
+    def ask(self, asked: Any) -> Reply:
+        """As MemoryAsker does."""
+        self.asked.append(asked)
+        if asked.prompt == "bug":
+            raise KeyError("a bug")
+        return Reply("red", 0.5, frames=9)
+
+    def continuation(self, asked: Any, text: str) -> tuple[float, bool]:
+        """As the worker's asker does."""
+        return -1.5, text == "red"
+
+
+def answers(*lines: Any) -> list[dict[str, Any]]:
+    said = io.StringIO()
+    serve(Spy(), [line if isinstance(line, str) else json.dumps(line) for line in lines], said)
+    return [json.loads(line) for line in said.getvalue().splitlines()]
+
+
+def ask(**more: Any) -> dict[str, Any]:
+    return {"id": 1, "do": "generate", "video": "a.mp4", "prompt": "What?", **more}
+
+
+def test_requests_are_answered_in_order() -> None:
+    spy, said = Spy(), io.StringIO()
+    asked = [ask(start=1, end=2.5, max_new_tokens=4), ask(id="b", do="likelihood", continuation="red")]
+    serve(spy, [json.dumps(one) for one in asked], said)
+    assert [json.loads(line) for line in said.getvalue().splitlines()] == [
+        {"id": 1, "text": "red", "frames": 9, "seconds": 0.5}, {"id": "b", "log_likelihood": -1.5, "greedy": True}
+    ]  # fmt: skip
+    (first,) = spy.asked
+    assert (first.start_s, first.end_s, first.max_new_tokens, first.recall) == (1.0, 2.5, 4, "What?")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "no JSON"),
+        ("[1]", "no JSON object"),
+        ("[" * 100_000, "no JSON"),
+        ({"id": 1}, "send hello, generate or likelihood"),
+        (ask(prompt=""), "prompt"),
+        (ask(prompt=["What?"]), "prompt"),
+        (ask(prompt="x" * 100_001), "at most 100000"),
+        (ask(video=None), "video"),
+        (ask(video="a\0.mp4"), "video"),
+        (ask(max_new_tokens=0), "max_new_tokens"),
+        (ask(max_new_tokens=True), "max_new_tokens"),
+        (ask(start=-1), "start"),
+        (ask(end="noon"), "end"),
+        (ask(do="likelihood"), "continuation"),
+        ("x" * 4_000_001, "4000001 characters"),
+    ],
+)
+def test_a_wrong_request_is_answered_with_its_error_and_the_next_is_read(line: Any, message: str) -> None:
+    wrong, right = answers(line, ask())
+    assert message in wrong["error"]
+    assert wrong["kind"] == "usage"
+    assert right["text"] == "red"
+
+
+def test_a_bug_costs_one_answer() -> None:
+    wrong, right = answers(ask(prompt="bug"), ask())
+    assert (wrong["kind"], right["text"]) == ("bug", "red")
+
+
+def test_a_missing_video_is_named(tmp_path: Path) -> None:
+    plain = Worker.__new__(Worker)
+    said = io.StringIO()
+    serve(plain, [json.dumps(ask(video=str(tmp_path / "none.mp4")))], said)
+    assert "none.mp4: no such file" in json.loads(said.getvalue())["error"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "recall"),
+    [
+        ("What colour was it?\nA. red\nB. blue", "What colour was it?"),
+        ("What colour was it?\n(A) red\n(B) blue\nBest option: (", "What colour was it?"),
+        ("What?\nOptions:\nA) red", "What?"),
+        ("Was an apple there?", "Was an apple there?"),
+        ("A. red\nB. blue", "A. red\nB. blue"),
+    ],
+)
+def test_frames_are_recalled_by_the_question_without_its_options(prompt: str, recall: str) -> None:
+    assert recall_text(prompt) == recall

@@ -1,0 +1,219 @@
+"""The queue of ablations: one run after another in one process, resumable after a kill at any moment.
+
+DIR/features.safetensors   of the bank                       DIR/rows/NAME-SEED/   a run: its study, then its weights and answers
+DIR/start.safetensors      weights after "sentences", if     DIR/worlds/           the memories that all runs are asked about
+                           none are committed                DIR/.lock             held while the queue runs
+"""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Final
+
+from afterview.configs import UsageError
+from afterview.memory.base.durable import make_directory, write_file
+from afterview.memory.base.lock import file_lock
+from afterview.memory.base.typed_times import spell_duration
+from afterview.training.ablations.ask import ANSWERS, ask
+from afterview.training.ablations.plan import Ablations, RowPlan
+from afterview.training.ablations.report import Run, comparisons, document, markdown
+from afterview.training.ablations.start import Start, prepare
+from afterview.training.ablations.train import STUDY, WEIGHTS, recipe_of, train
+from afterview.training.base.errors import ResultsError
+from afterview.training.base.progress import ShowProgress, unseen
+from afterview.training.core.trainer import LOG
+from afterview.training.evaluation.fingerprint import values_fingerprint
+from afterview.training.evaluation.results import DOCUMENT, read_rows
+
+_LOGGER = logging.getLogger(__name__)
+
+ROWS, WORLDS, LOCK, MADE_OF = "rows", "worlds", ".lock", "run.json"
+_UNMEASURED_S: Final = 900.0  # of a run, before one was measured
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run that is to be made."""
+
+    row: RowPlan
+    seed: int
+    directory: Path
+
+    @property
+    def name(self) -> str:
+        """Of its directory."""
+        return self.directory.name
+
+    @property
+    def state(self) -> str:
+        """done, trained (it is being asked), begun or waiting."""
+        if (self.directory / ANSWERS / DOCUMENT).exists():
+            return "done"
+        if (self.directory / WEIGHTS).exists():
+            return "trained"
+        return "begun" if self.directory.exists() else "waiting"
+
+    @property
+    def steps_done(self) -> int:
+        """As of the last line of the log; 0 before it."""
+        try:
+            lines = (self.directory / STUDY / LOG).read_text(encoding="utf-8").split("\n")[:-1]
+            return int(json.loads(lines[-1])["step"])
+        except (OSError, ValueError, LookupError, TypeError):
+            return 0
+
+
+def planned_runs(ablations: Ablations, directory: Path, rows: Sequence[RowPlan]) -> list[Planned]:
+    """All runs of the rows, in order: one seed for every row first, then more for those that are within `close` of another.
+
+    Only rows that were compared already can be close, so the list grows while the queue runs.
+    """
+    config = ablations.config
+
+    def of(row: RowPlan, seed: int) -> Planned:
+        return Planned(row, seed, directory / ROWS / f"{row.name}-{seed}")
+
+    first = [of(row, config.seeds[0]) for row in rows]
+    compared = comparisons(
+        ablations, [run for run in finished_runs(ablations, directory) if run.seed == config.seeds[0]]
+    )
+    again: dict[str, RowPlan] = {}
+    for row in rows:
+        found = compared.get(row.name)
+        if found is not None and abs(found.needles.value) <= config.close:
+            again |= {one.name: one for one in ablations.rows([found.against, row.name])}
+    return [*first, *(of(row, seed) for seed in config.seeds[1:] for row in again.values())]
+
+
+def finished_runs(ablations: Ablations, directory: Path) -> list[Run]:
+    """Every run in the directory that is done, in the order of rows and seeds. Raises ResultsError for a damaged one."""
+    found = []
+    for row in ablations.config.rows:
+        for seed in ablations.config.seeds:
+            path = directory / ROWS / f"{row.name}-{seed}" / ANSWERS / DOCUMENT
+            if path.exists():
+                try:
+                    found.append(Run(row.name, seed, json.loads(path.read_bytes()), read_rows(path.parent)))
+                except ValueError as error:
+                    raise ResultsError(f"{path}: is damaged; delete it, and it is written again") from error
+    return found
+
+
+def run_queue(
+    ablations: Ablations, directory: Path, results: Path, rows: Sequence[RowPlan], *, command: Sequence[str],
+    minutes: float = math.inf, progress: ShowProgress = unseen,
+) -> bool:  # fmt: skip
+    """Make all runs of the rows that are not done, and write `results` (.json, and .md beside it) after each.
+
+    Returns whether all are done; if `minutes` came first, call it again. Raises UsageError if another process works in the directory,
+    and for a run that was begun with other settings.
+    """
+    deadline = time.monotonic() + 60 * minutes
+    make_directory(directory)
+    with alone(directory):
+        require_no_loss(directory, results)
+        start = prepare(ablations, directory, progress=progress)
+        took: list[float] = []
+        write_results(ablations, directory, results, start)
+        while waiting := [run for run in planned_runs(ablations, directory, rows) if run.state != "done"]:
+            began, run = time.monotonic(), waiting[0]
+            left = len(waiting) * (fmean(took) if took else _UNMEASURED_S)
+            _LOGGER.info("%s: %d runs left, about %s", run.name, len(waiting), spell_duration(left))
+            if not _make(run, ablations, start, directory, command, deadline, progress):
+                return False
+            took.append(time.monotonic() - began)
+            write_results(ablations, directory, results, start)
+            if time.monotonic() >= deadline:
+                return len(waiting) == 1 and all(
+                    one.state == "done" for one in planned_runs(ablations, directory, rows)
+                )
+    return True
+
+
+def write_results(ablations: Ablations, directory: Path, results: Path, start: Start | None = None) -> list[Run]:
+    """Write what is done: the document, and the tables beside it. Returns the runs."""
+    runs = finished_runs(ablations, directory)
+    shared = {"steps": ablations.recipe().study.trainer.length, "start": None if start is None else start.fingerprint}
+    write_file(results, _encoded(document(ablations, runs, shared)))
+    write_file(results.with_suffix(".md"), markdown(ablations, runs, shared).encode())
+    return runs
+
+
+def require_no_loss(directory: Path, results: Path) -> None:
+    """Raise UsageError if the results hold runs that the directory lacks: they would be lost."""
+    try:
+        held = json.loads(results.read_bytes())["runs"] if results.exists() else []
+        there = {(run["row"], run["seed"]) for run in held}
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{results}: is no file of ablations; give another --results") from None
+    lacking = {(row, seed) for row, seed in there if not (directory / ROWS / f"{row}-{seed}").is_dir()}
+    if lacking:
+        row, seed = min(lacking)
+        raise UsageError(
+            f"{results}: holds {len(lacking)} runs that {directory} lacks (such as {row} with seed {seed}), and would lose them; give "
+            "another --results, or the --work that made them"
+        )
+
+
+def _make(
+    run: Planned, ablations: Ablations, start: Start, directory: Path, command: Sequence[str], deadline: float,
+    progress: ShowProgress,
+) -> bool:  # fmt: skip
+    recipe = recipe_of(ablations, run.row, run.seed)
+    made_of = {
+        "recipe": values_fingerprint(recipe.model_dump(mode="json")), "start": start.fingerprint,
+        "rotary": run.row.rotary, "use_memaug": run.row.use_memaug,
+    }  # fmt: skip
+    _keep(run.directory, made_of)
+    trained = train(run.row, recipe, start, run.directory, deadline=deadline, progress=progress)
+    if trained is None:
+        return False
+    places = (run.directory, directory / WORLDS)
+    found = ask(run.row, run.seed, trained, ablations, places, command=command, progress=progress)
+    needles = found["scores"]["needles"]
+    _LOGGER.info(
+        "%s: needles %.3f of %d, after %.1f minutes of one core",
+        run.name,
+        needles["value"],
+        needles["n"],
+        trained.cpu_s / 60,
+    )
+    return True
+
+
+def _keep(directory: Path, made_of: Mapping[str, Any]) -> None:
+    """Note what a run is made of. Raises UsageError if it was begun with something else."""
+    path = directory / MADE_OF
+    try:
+        there = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        make_directory(directory)
+        return write_file(path, _encoded(made_of))
+    except ValueError:
+        there = None
+    if there != made_of:
+        raise UsageError(
+            f"{directory}: was begun with another recipe or start; delete it to make this run again, or give another --work"
+        )
+    return None
+
+
+def _encoded(value: Mapping[str, Any]) -> bytes:
+    """JSON that people read, too."""
+    return (json.dumps(dict(value), indent=1, allow_nan=False) + "\n").encode()
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Hold the queue's directory. Raises UsageError if another process does."""
+    try:
+        with file_lock(directory / LOCK, patience_s=0.0):
+            yield
+    except TimeoutError:
+        raise UsageError(f"{directory}: another process runs this queue; wait for it, or give another --work") from None

@@ -1,0 +1,59 @@
+"""Results as Markdown: for people, and for a model card. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_HASH = 19  # characters of a hash that are shown: sha256: and twelve digits
+
+
+def results_markdown(document: Mapping[str, Any]) -> str:
+    """What was run, all scores side by side with 95 % intervals, tables of the groups, and what was wrong with the data."""
+    title = (document.get("benchmark") or {}).get("title", document["task"])
+    lines = [
+        f"**{title}**, model {document['model']} ({_short(document['weights'])}), data {_short(document['data'])}",
+        "",
+    ]
+    config = ", ".join(
+        f"{name} {value}"
+        for name, value in document["config"].items()
+        if name in _SHOWN and value not in (None, "", False)
+    )
+    lines += [
+        f"{document['answered']} of {document['items']} items{', ' + config if config else ''}, {document['finished']}. "
+        f"Command: `{' '.join(document['runs'][0]['command'])}`", "",
+    ]  # fmt: skip
+    lines += _table("", {"all": document["scores"]})
+    for name, values in document["groups"].items():
+        if len(values) > 1:
+            lines += ["", *_table(name, values)]
+    if "units" in document:
+        units = document["units"]
+        lines += ["", "Right only if all of a unit are right:", "", *_table("", {"all": units["scores"]})]
+        for name, values in units["groups"].items():
+            lines += ["", *_table(name, values)]
+    if document["problems"]:
+        lines += ["", "Not asked, or odd:"]
+        lines += [f"- {one['count']} x {one['kind']}: {'; '.join(one['examples'][:2])}" for one in document["problems"]]
+    return "\n".join(lines)
+
+
+_SHOWN = ("score", "subtitles", "split", "limit")
+
+
+def _table(group: str, values: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    names: Sequence[str] = list(dict.fromkeys(name for scores in values.values() for name in scores))
+    lines = [f"| {group} | n | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}"]
+    for value, scores in values.items():
+        n = max((row["n"] for row in scores.values()), default=0)
+        lines.append(f"| {value} | {n} | {' | '.join(_cell(scores.get(name)) for name in names)} |")
+    return lines
+
+
+def _cell(row: Mapping[str, Any] | None) -> str:
+    if row is None or row["value"] is None:
+        return "-"
+    return f"{100 * row['value']:.1f} ({100 * row['low']:.1f}-{100 * row['high']:.1f})"
+
+
+def _short(text: str) -> str:
+    return text[:_HASH]

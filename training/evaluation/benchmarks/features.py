@@ -1,0 +1,89 @@
+"""A video's memory, made once by the same ingest as any recording, and kept for every question, run and model with the same encoders.
+
+    WORK/<key>/memory/    one camera, `video`, whose first frame is at START        WORK/<key>/done.json    written last
+
+The key is of the video's content and of the encoders, so a video of another name or another benchmark is not read again. What a crash left
+without done.json is made anew. Short videos are read densely, as published, where the model's preset says so; online they never are: how
+many frames of them are read would depend on how long they will be.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from afterview.memory.base.durable import make_directory, remove_tree, write_file
+from afterview.memory.base.lock import file_lock
+from afterview.memory.directory import Memory
+from afterview.stream.ingest.config import IngestConfig
+from afterview.stream.session import Session
+from afterview.stream.session import run as run_loop
+from afterview.stream.source.address.address import parse_source
+from afterview.training.evaluation.fingerprint import file_fingerprint, values_fingerprint
+
+if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
+    from afterview.model.checkpoint.models import Encoders
+
+CAMERA: Final = "video"
+START: Final = 1_767_225_600.0  # Unix time of a video's first frame: 2026-01-01, midnight UTC
+_KEY: Final = 24  # hexadecimal digits
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class VideoMemories:
+    """The memories of a benchmark's videos in one directory. dense: short videos may be read densely."""
+
+    directory: Path
+    encoders: "Encoders"
+    dense: bool = True
+
+    def place(self, video: Path) -> Path:
+        """The directory of a video's memory, whether or not it is there."""
+        preset, spec = self.encoders.preset, self.encoders.feature_spec.document()
+        spec.pop("model")  # its name says nothing of the features
+        sampled = preset.short_videos if self.dense else "per-second"
+        values = {"video": file_fingerprint(video), "spec": spec, "short_videos": sampled}
+        return self.directory / values_fingerprint(values).removeprefix("sha256:")[:_KEY]
+
+    def memory(self, video: Path) -> Path:
+        """The memory of a video, recorded now if it is not there. Raises the errors of a source, of the store and of the disk."""
+        place = self.place(video)
+        make_directory(self.directory)
+        with file_lock(self.directory / f".{place.name}.lock"):
+            if not _is_done(place):
+                remove_tree(place)
+                make_directory(place)
+                self._record(video, place / "memory")
+                frames = len(Memory(place / "memory").camera(CAMERA).snapshot().times)
+                write_file(place / "done.json", json.dumps({"video": video.name, "frames": frames}).encode())
+                _LOGGER.debug("%s: %d frames recorded into %s", video, frames, place)
+        return place / "memory"
+
+    def discard(self, video: Path) -> None:
+        """Remove a video's memory."""
+        place = self.place(video)
+        with file_lock(self.directory / f".{place.name}.lock"):
+            remove_tree(place)
+
+    def _record(self, video: Path, memory: Path) -> None:
+        config = IngestConfig(
+            parse_source(str(video)), live=False, start=START, short_videos=None if self.dense else "per-second"
+        )
+
+        async def replay() -> None:
+            async with Session(memory, self.encoders) as session:
+                session.add(CAMERA, config)
+                await session.run()
+
+        run_loop(replay())
+
+
+def _is_done(place: Path) -> bool:
+    return (place / "done.json").is_file() and (place / "memory").is_dir()
+
+
+Recorded = Callable[[Path], Path]  # a video's file -> its memory

@@ -1,0 +1,83 @@
+"""LongVideoBench: questions about moments of videos of up to an hour, with subtitles.
+
+Format: longvideobench/LongVideoBench as lmms-eval (lmms_eval/tasks/longvideobench/utils.py) and VLMEvalKit read it: lvb_val.json with id,
+video_path, question, candidates (or option0 ... option4, "N/A" for none), correct_choice (0-based), duration, duration_group,
+question_category, subtitle_path, starting_timestamp_for_subtitles; videos/, subtitles/*.json.
+
+The published prompt puts each subtitle between the frames it was spoken at. A video has one place in our prompts, so the subtitles stand
+before the question, in order of time.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+from afterview.configs import UsageError
+from afterview.stream.ask.subtitles import Subtitle, clock_seconds, read_subtitles
+from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading
+from afterview.training.evaluation.benchmarks.files import (
+    Data,
+    as_list,
+    groups_of,
+    is_file,
+    letter_of,
+    lettered,
+    listing,
+)
+from afterview.training.evaluation.benchmarks.scoring import choice_score, first_capital_or_chance
+
+_PROMPT: Final = "{question}\n{options}\nAnswer with the option's letter from the given choices directly."
+
+
+def _read(directory: Path, options: Options) -> Reading:
+    data = Data(directory, options)
+    for _, row in data.table("lvb_val.json", "*val*.parquet", "*.parquet", "*.json", "*.jsonl", "*.csv"):
+        question, key = data.text(row, "question"), data.text(row, "id", "video_path")
+        candidates = as_list(row.get("candidates")) or [row.get(f"option{number}") for number in range(5)]
+        own = lettered([text for text in candidates if text not in (None, "N/A")])
+        if not own:
+            data.problems.add("no options", key)
+            continue
+        video = data.video(row.get("video_path"), "videos", "video", where=key)
+        if video is None:
+            continue
+        answer = row.get("correct_choice", row.get("answer"))
+        data.add(
+            Item(
+                key, video, question, _PROMPT.format(question=question, options=listing(own)), own,
+                letter_of(answer, own),
+                groups_of(
+                    duration=data.text(row, "duration_group"), category=data.text(row, "question_category"),
+                    topic=data.text(row, "topic_category"),
+                ),
+                subtitles=_subtitles(data, row, key) if options.subtitles else (),
+            )
+        )  # fmt: skip
+    return data.reading()
+
+
+def _subtitles(data: Data, row: dict[str, Any], key: str) -> tuple[Subtitle, ...]:
+    """A clip's own: published are those of the whole video that it was cut from."""
+    name = data.text(row, "subtitle_path")
+    path = data.directory / "subtitles" / Path(name).name
+    if not name or not is_file(path):
+        data.problems.add("subtitles missing", f"{key}: {name or 'none named'}")
+        return ()
+    begins, lasts = (clock_seconds(row.get(field)) for field in ("starting_timestamp_for_subtitles", "duration"))
+    try:
+        read = read_subtitles(path, begins_s=begins or 0.0, ends_s=1e9 if lasts is None else lasts)
+    except UsageError as error:
+        data.problems.add("unreadable subtitles", str(error))
+        return ()
+    data.files.append(path)
+    if read.unreadable:
+        data.problems.add("unreadable subtitle", path.name)
+    return tuple(line for line in read.lines if lasts is None or line.start <= lasts)
+
+
+LONG_VIDEO_BENCH: Final = Benchmark(
+    name="longvideobench", title="LongVideoBench", kind="offline",
+    needs=("lvb_val.json", "videos/", "subtitles/*.json"),
+    download="huggingface.co/datasets/longvideobench/LongVideoBench",
+    source="lmms-eval, lmms_eval/tasks/longvideobench/utils.py; VLMEvalKit, vlmeval/dataset/longvideobench.py",
+    read=_read, score=choice_score(first_capital_or_chance), subtitles=True,
+)  # fmt: skip

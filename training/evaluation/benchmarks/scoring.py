@@ -1,0 +1,185 @@
+"""Scores of one answer: `strict` as training.evaluation.choices judges, `official` as the harness of the benchmark's authors counts. Pure.
+
+An official rule is often lenient: it takes the first capital letter, or finds the right letter anywhere. It is kept beside the strict one
+because published figures were counted by it.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from afterview.training.evaluation.benchmarks.base import Item
+from afterview.training.evaluation.choices import chosen
+
+Official = Callable[[Item, str], float]
+
+_OPENINGS: Final = (
+    "The best answer is", "The correct answer is", "The answer is", "The answer", "The best option is", "The correct option is",
+    "Best answer:", "Best option:",
+)  # fmt: skip
+_LONG: Final = 10  # words: a longer answer without a capital letter counts as none, as published
+_NUMBERS: Final = (
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
+_NUMBER = re.compile(rf"\b(?:\d{{1,18}}|{'|'.join(_NUMBERS)})\b", re.IGNORECASE)
+_YES_NO = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
+_WORD = re.compile(r"[\w']+")
+
+
+def choice_score(official: Official) -> Callable[[Item, str], Mapping[str, float]]:
+    """Scores of multiple choice."""
+
+    def score(item: Item, answer: str) -> Mapping[str, float]:
+        return {"strict": float(chosen(answer, item.options) == item.truth), "official": official(item, answer)}
+
+    return score
+
+
+def first_capital(item: Item, answer: str) -> float:
+    """Video-MME: the first of the letters in the answer, after openings such as `The best answer is` are taken off."""
+    return float(_first_capital(item, answer) == item.truth)
+
+
+def first_capital_or_chance(item: Item, answer: str) -> float:
+    """LongVideoBench: the same, but an answer without a letter is replaced by a random one. Here it counts by its chance."""
+    found = _first_capital(item, answer)
+    return 1 / len(item.options) if found is None else float(found == item.truth)
+
+
+def before_bracket(item: Item, answer: str) -> float:
+    """MLVU: what stands before the first closing bracket is the letter."""
+    return float(answer.split(")")[0].strip().removeprefix("(") == item.truth)
+
+
+def polished(item: Item, answer: str) -> float:
+    """LVBench: the first character of the first word, inside the first brackets if there are any."""
+    text = answer.strip().split(")")[0].strip()
+    text = text.split("(")[1].strip() if "(" in text else text
+    return float(text.split(" ")[0][:1] == item.truth)
+
+
+def any_of_four(item: Item, answer: str) -> float:
+    """VNBench: A if there is an A before the first full stop, otherwise B if there is a B, and so on."""
+    head = answer.split(".")[0]
+    return float(next((letter for letter in "ABCD" if letter in head), head) == item.truth)
+
+
+def contains(item: Item, answer: str) -> float:
+    """OVO-Bench: the right letter anywhere in the answer."""
+    return float(item.truth in answer)
+
+
+def first_character(item: Item, answer: str) -> float:
+    """StreamingBench: the first character of the answer is the letter."""
+    return float(answer.strip()[:1] == item.truth)
+
+
+def lone_letter(item: Item, answer: str) -> float:
+    """MVBench, as lmms-eval counts: the first letter that stands alone, of either case."""
+    found = re.search(r"(?<![A-Za-z0-9])([A-Ea-e])(?![A-Za-z0-9])", answer)
+    return float(found is not None and found[1].upper() == item.truth)
+
+
+def exact_option(item: Item, answer: str) -> float:
+    """EgoSchema, as lmms-eval counts: the whole answer is an option, its text, or its letter."""
+    text = item.options[item.truth]
+    forms = {f"{item.truth}. {text}", text, item.truth, f"{item.truth}."}
+    return float(answer.strip() in forms | {f"{form}." for form in forms})
+
+
+def _first_capital(item: Item, answer: str) -> str | None:
+    text = answer.strip()
+    for opening in _OPENINGS:
+        text = text.replace(opening, "")
+    return next((letter for letter in text if letter in item.options), None)
+
+
+def yes_or_no(answer: str) -> str | None:
+    """`yes` or `no`, if an answer says one of them and not the other. It must begin with it or be it, apart from `Answer:` and the like."""
+    said = {word.lower() for word in _YES_NO.findall(answer)}
+    if len(said) != 1:
+        return None
+    head = re.sub(r"^\W*(?:(?:the\s+)?answer(?:\s+is)?\s*:?\s*)?", "", answer, flags=re.IGNORECASE)
+    (word,) = said
+    return word if head.lower().startswith(word) else None
+
+
+def yes_no_score(item: Item, answer: str) -> Mapping[str, float]:
+    """TempCompass: officially what the answer begins with."""
+    opening = answer.strip().lower()
+    official = "yes" if opening.startswith("yes") else "no" if opening.startswith("no") else None
+    return {"strict": float(yes_or_no(answer) == item.truth), "official": float(official == item.truth)}
+
+
+def one_number(answer: str) -> int | None:
+    """The number that an answer says, in digits or as a word. None if it says none or two different ones."""
+    said = {_value(word) for word in _NUMBER.findall(answer)}
+    return said.pop() if len(said) == 1 else None
+
+
+def joined_digits(answer: str) -> str:
+    """OVO-Bench: all digits of an answer, one after the other: `2 or 3` is 23."""
+    return "".join(re.findall(r"\d+", answer))
+
+
+def _value(word: str) -> int:
+    return int(word) if word.isdigit() else _NUMBERS.index(word.lower())
+
+
+def named_option(answer: str, options: Mapping[str, str]) -> str | None:
+    """Which of options such as `Option 1`, `Sentence B` an answer names, by its name, its mark, or its text. None: none, or two."""
+    said = _squeezed(answer)
+    if not said:
+        return None
+    found = set()
+    for name, text in options.items():
+        mark, own = name.split()[-1].lower(), _squeezed(text)
+        if said in (mark, _squeezed(name), own, _squeezed(f"{name} {text}"), _squeezed(f"{mark} {text}")):
+            return name
+        if re.search(rf"\b{re.escape(_squeezed(name))}\b", said) or (own and own in said):
+            found.add(name)
+    return found.pop() if len(found) == 1 else None
+
+
+def caption_score(item: Item, answer: str) -> Mapping[str, float]:
+    """TempCompass' caption matching: officially the whole answer is an option, its sentence, or its name or mark."""
+    name, text = item.truth, item.options[item.truth]
+    forms = {f"{name}: {text}", text, name, name.split()[-1]}
+    bare = answer.strip()
+    official = bare in forms or bare.replace(".", "") in forms or (") " in bare and bare.split(") ", 1)[1] == text)
+    return {"strict": float(named_option(answer, item.options) == name), "official": float(official)}
+
+
+def captioning_score(item: Item, answer: str) -> Mapping[str, float]:
+    """TempCompass' captioning is judged by a language model. Here: the caption has all words of the right information, and of no other."""
+    said = set(_WORD.findall(answer.lower()))
+    fits = {name for name, text in item.options.items() if said.issuperset(_WORD.findall(text.lower()))}
+    return {"words": float(fits == {item.truth})}
+
+
+def open_score(item: Item, answer: str) -> Mapping[str, float]:
+    """Open answers are judged by a language model. Here: the same words, and the F1 score of the words."""
+    said, truth = _WORD.findall(answer.lower()), _WORD.findall(item.truth.lower())
+    rest, both = list(said), 0
+    for word in truth:
+        if word in rest:
+            rest.remove(word)
+            both += 1
+    f1 = 2 * both / (len(said) + len(truth)) if said or truth else 0.0
+    return {"exact": float(said == truth), "words F1": f1}
+
+
+def _squeezed(text: str) -> str:
+    return " ".join(_WORD.findall(text.lower()))

@@ -1,0 +1,142 @@
+"""The configuration of a run: `afterview marathon run CONFIG`. Unknown keys are fatal."""
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from afterview.configs import Schema
+
+SHARE = Annotated[float, Field(ge=0, le=1)]
+MINUTE_S: Final = 60.0
+
+
+class VideosConfig(Schema):
+    """Which videos are taken, and how they are divided."""
+
+    least_s: float = Field(default=3 * MINUTE_S, ge=0)  # the paper's shortest
+    most_s: float = Field(default=60 * MINUTE_S, gt=0)  # the paper's longest
+    least_events: int = Field(default=3, ge=1)  # the paper's fewest
+    validation: SHARE = 0.0  # share of the videos, drawn by their names
+    test: SHARE = 0.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> "VideosConfig":
+        if self.validation + self.test > 1:
+            raise ValueError("validation and test are more than all videos")
+        if self.least_s > self.most_s:
+            raise ValueError(f"least_s is {self.least_s:g}, more than most_s, {self.most_s:g}")
+        return self
+
+
+class ClipsConfig(Schema):
+    """Into which clips a video is cut, and what a captioner sees of each."""
+
+    seconds: float = Field(default=30.0, ge=2, le=600)
+    frames: int = Field(default=8, ge=1, le=64)  # pictures of a clip, at equal distances
+    image_size: int = Field(default=384, ge=64, le=2048)  # short side, pixels
+
+
+class WorldModelConfig(Schema):
+    """Answers from the truth beside synthetic video, or from it with mistakes at known rates."""
+
+    kind: Literal["world"]
+    drop: SHARE = 0.0  # share of things that a captioner leaves out
+    swap: SHARE = 0.0  # share of things of which it takes one attribute from elsewhere
+    hallucinate: SHARE = 0.0  # chance per clip of a thing that is not there
+    spoil: SHARE = 0.0  # share of questions to which a writer gives a fault
+    seed: int = Field(default=0, ge=0)  # of the mistakes; each captioner needs its own
+
+
+class Prices(Schema):
+    """What a million tokens cost, in any currency."""
+
+    prompt: float = Field(default=0.0, ge=0)
+    answer: float = Field(default=0.0, ge=0)
+
+
+class EndpointConfig(Schema):
+    """A server that speaks OpenAI's protocol: vLLM, llama.cpp, Ollama, a hosted service."""
+
+    kind: Literal["openai"]
+    url: str = Field(min_length=1)
+    model: str = Field(min_length=1)  # as the server calls it; answers are kept by it
+    key_variable: str | None = None  # the environment variable that holds the key
+    timeout_s: float = Field(default=180.0, gt=0, le=86_400)  # of one request, waits for a busy server included
+    answers: Literal["schema", "object", "text"] = (
+        "schema"  # how JSON is asked for: by JSON schema, as an object, in words
+    )
+    max_tokens: int = Field(default=4096, ge=16, le=131_072)  # of one answer
+    temperature: float | None = Field(default=None, ge=0, le=2)  # None: the server's
+    at_once: int = Field(default=8, ge=1, le=1024)  # requests that wait for an answer at the same time
+    tries: int = Field(default=5, ge=1, le=100)  # of a request that the server fails to answer
+    label_requests: bool = False  # send the item's name (with the video's file name) in `user`
+    prices: Prices = Prices()
+
+
+ModelConfig = Annotated[WorldModelConfig | EndpointConfig, Field(discriminator="kind")]
+
+
+class ModelsConfig(Schema):
+    """Who captions, writes and checks."""
+
+    captioner: ModelConfig
+    writer: ModelConfig
+    looks: tuple[ModelConfig, ...] = Field(default=(), max_length=4)  # further captioners, which see shifted clips
+    checker: ModelConfig | None = None  # None: the writer
+    blind: ModelConfig | None = None  # answers without the video; None: nobody does
+
+
+class QuestionsConfig(Schema):
+    """How many questions are asked for, per video and topic."""
+
+    open: int = Field(default=4, ge=0, le=20)
+    choice: int = Field(default=4, ge=0, le=20)
+    options: int = Field(default=4, ge=2, le=8)  # of a multiple-choice question
+    samples: int = Field(default=5, ge=1, le=5)  # questions of one sample; the paper's most
+
+    @model_validator(mode="after")
+    def _some(self) -> "QuestionsConfig":
+        if not self.open + self.choice:
+            raise ValueError("open and choice are both 0; ask for at least one")
+        return self
+
+
+class ChecksConfig(Schema):
+    """What is rejected."""
+
+    duplicates: float = Field(
+        default=0.97, gt=0, le=1
+    )  # cosine of two questions of a video from which the later one is dropped
+    option_length: float = Field(default=3.0, ge=1)  # longest option to shortest, in characters
+    time_tolerance_s: float = Field(default=2.0, ge=0)
+    blind: Literal["flag", "reject"] = "flag"  # what happens to questions that need no video
+
+
+class MarathonConfig(Schema):
+    """A run of the pipeline."""
+
+    name: str = Field(default="afterview marathon", min_length=1, max_length=100)  # data_source of the annotations
+    seed: int = Field(default=0, ge=0)
+    videos: VideosConfig = VideosConfig()
+    clips: ClipsConfig = ClipsConfig()
+    models: ModelsConfig
+    questions: QuestionsConfig = QuestionsConfig()
+    checks: ChecksConfig = ChecksConfig()
+    features: str | None = None  # the model whose features are extracted for training; None: none
+    videos_per_file: int = Field(default=16, ge=1, le=10_000)  # what a crash may cost, besides answers, which are kept
+    repairs: int = Field(default=2, ge=0, le=10)  # further tries of an answer that is not as asked for
+
+    @field_validator("name")
+    @classmethod
+    def _no_path(cls, name: str) -> str:
+        if "/" in name or not name.isprintable():
+            raise ValueError("is also the name of a folder for `train`: write it without '/' and control characters")
+        return name
+
+
+def prompts_directory() -> Path:
+    """Where the shipped prompts lie."""
+    import afterview.configs as configs
+
+    return Path(configs.__file__).parent / "marathon" / "prompts"

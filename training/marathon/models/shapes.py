@@ -1,0 +1,111 @@
+"""The shapes of answers. Their JSON schemas go to the model; what comes back is validated against them.
+
+What a model says beside them is ignored. Lengths are bounded, so that no answer fills a disk.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=400)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+Note = Annotated[str, StringConstraints(strip_whitespace=True, max_length=4000)]
+Seconds = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
+
+
+class Answer(BaseModel):
+    """Base of all answers."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class SaidMoment(Answer):
+    """Something that is seen, in seconds since the start of the video."""
+
+    start_s: Seconds
+    end_s: Seconds
+    aspect: Literal["object", "action", "scene"]
+    text: Line
+
+
+class ClipCaptionAnswer(Answer):
+    """A clip in six aspects, and what is seen in it with times as numbers."""
+
+    temporality: Note
+    spatiality: Note
+    object: Note
+    action: Note
+    scene: Note
+    summary: Text
+    moments: Annotated[tuple[SaidMoment, ...], Field(max_length=100)]
+
+
+class SaidEvent(Answer):
+    """An event, in seconds since the start of the video."""
+
+    start_s: Seconds
+    end_s: Seconds
+    title: Line
+
+
+class EventsAnswer(Answer):
+    """The events of a video, in order, without gaps."""
+
+    events: Annotated[tuple[SaidEvent, ...], Field(min_length=1, max_length=500)]
+
+
+class CaptionAnswer(Answer):
+    """A caption of an event or of a whole video."""
+
+    caption: Text
+
+
+class SaidSpan(Answer):
+    """A part of the video."""
+
+    start_s: Seconds
+    end_s: Seconds
+
+
+class SaidQuestion(Answer):
+    """A question. wrong: wrong options, for multiple choice. spans: what proves it. answer_s: the answer in seconds, if it is a time."""
+
+    task: Line
+    question: Line
+    answer: Text
+    wrong: Annotated[tuple[Text, ...], Field(max_length=10)] = ()
+    spans: Annotated[tuple[SaidSpan, ...], Field(max_length=50)] = ()
+    answer_s: Seconds | None = None
+
+
+class QuestionsAnswer(Answer):
+    """Questions about a topic."""
+
+    questions: Annotated[tuple[SaidQuestion, ...], Field(max_length=40)]
+
+
+class SaidAnswer(Answer):
+    """The answer to a numbered question. answerable: whether what was given is enough to answer it."""
+
+    number: int
+    answerable: bool
+    answer: Note = ""
+
+
+class AnswersAnswer(Answer):
+    """Answers to numbered questions."""
+
+    answers: Annotated[tuple[SaidAnswer, ...], Field(max_length=100)]
+
+
+class SaidComparison(Answer):
+    """Whether two answers to a numbered question say the same."""
+
+    number: int
+    same: bool
+
+
+class CompareAnswer(Answer):
+    """Comparisons of numbered pairs."""
+
+    pairs: Annotated[tuple[SaidComparison, ...], Field(max_length=100)]

@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import torch
-from afterview.training.tiny.device_batch import DeviceBatch, to_device
 from torch import Tensor, nn
 
 from afterview.configs import Schema
 from afterview.model.language.decoder import LanguageModel
 from afterview.training.core.trainer import StepOutput
 from afterview.training.core.trainer_config import TrainerConfig
+from afterview.training.tiny.device_batch import DeviceBatch, to_device
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.stage import StageContext, attention_to_train_with, learn_stage
 from afterview.training.tiny.stories import StoryBatch

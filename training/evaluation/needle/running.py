@@ -59,6 +59,8 @@ def search(
         {**test.settings(), **model_settings(model)},
     )  # fmt: skip
     questions = list(_questions(test, items))
+    if test.left_out:
+        _LOGGER.info("full recall reads every frame; it is not asked at %s frames", ", ".join(map(str, test.left_out)))
     with ResultsWriter(directory, identity, command=command) as results:
         left = [question for question in questions if question.id not in results.done]
         if results.resumed:

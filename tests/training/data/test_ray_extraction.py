@@ -36,8 +36,7 @@ def test_the_files_are_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[st
         document = json.loads(capsys.readouterr().out.splitlines()[-1])
         assert list(document["failed"]) == [sources[-1]]
         assert sorted(document["made"]) == ["a.mp4", "b.mp4", "more/a.mp4"]
-        found[name] = {
-            path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.safetensors")
-        }
+        bank = tmp_path / name
+        found[name] = {str(path.relative_to(bank)): content(path) for path in bank.rglob("*.safetensors")}
     assert len(found["ray"]) == 3
     assert found["ray"] == found["serial"]

@@ -205,7 +205,7 @@ def test_wrong_use_is_told_and_creates_nothing(
     assert not work.exists()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_queue_that_was_stopped_ends_as_one_that_was_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -176,7 +176,7 @@ def test_a_file_that_holds_no_answers(tmp_path: Path) -> None:
         KeptAnswers(tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.integration
 @pytest.mark.parametrize(
     ("point", "step"), [("marathon.after-answer", 37), ("marathon.before-file", 5), ("marathon.before-done", 4)]

@@ -12,7 +12,7 @@ from tests.training.marathon.test_run import contents
 pytest.importorskip("ray", reason="the extra 'marathon' is not installed")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.integration
 @pytest.mark.timeout(600)
 def test_ray_makes_the_same_rows(worlds: Path, tmp_path: Path) -> None:

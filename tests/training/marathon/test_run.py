@@ -225,7 +225,7 @@ def test_two_runs_in_one_directory(done: Path, worlds: Path, tmp_path: Path) -> 
             run(configured(tmp_path), worlds, done)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_checks_catch_what_a_faulty_captioner_leads_to(worlds: Path, tmp_path: Path) -> None:
     """Few videos: the figures are in training/marathon/RESULTS.md."""
     found = measure(worlds, tmp_path, rates=[0.2])
@@ -262,7 +262,7 @@ def test_stages_of_a_run_in_the_middle(worlds: Path, tmp_path: Path) -> None:
     assert states == ["done"] * 4 + ["waiting"] * 5
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_features_lie_beside_the_annotations(worlds: Path, tmp_path: Path) -> None:
     ran = run(configured(tmp_path, features="tiny"), worlds, tmp_path / "out")
     assert ran.exported is not None

@@ -43,7 +43,7 @@ def test_too_few_pictures_are_refused() -> None:
         Albums.of(plan_gallery(few, 0))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_lessons_change_the_reader_and_leave_the_encoders(tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert not teach_needles(miniature(), out, deadline=0.0), "the time is up, and the features are kept"

@@ -115,7 +115,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, AfterviewModel
     return {"Hour-LLaVA": load_pretrained(place / "hour", device="cpu", dtype="float32"), "VideoChat-Flash": flash}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("layout", ["Hour-LLaVA", "VideoChat-Flash"])
 def test_every_benchmark_runs_through_published_layouts(
     story: tuple[Path, list[dict[str, Any]]], models: dict[str, AfterviewModel], layout: str, tmp_path: Path
@@ -212,7 +212,7 @@ def test_a_span_is_asked_from_text_and_from_evidence(tmp_path: Path) -> None:
     assert [asked.prompt == asked.recall for asked in asker.asked] == [False, True]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_evidence_grounds_sentences_in_the_worlds_truth(tmp_path: Path) -> None:
     lines = []
     (tmp_path / "Charades_v1_480").mkdir()

@@ -168,7 +168,7 @@ def test_wrong_use_is_told(arguments: list[str], message: str, capsys: pytest.Ca
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_both_protocols_from_videos_to_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     worlds = ["evaluate", "retrieval", "--seeds", "100", "--frames", "70", "--questions", "12", "--json"]
     worlds += ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from afterview.training.base.number_words import NUMBER_WORDS
 from afterview.training.evaluation.benchmarks.base import Item
 from afterview.training.evaluation.choices import chosen
 
@@ -18,22 +19,7 @@ _OPENINGS: Final = (
     "Best answer:", "Best option:",
 )  # fmt: skip
 _LONG: Final = 10  # words: a longer answer without a capital letter counts as none, as published
-_NUMBERS: Final = (
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
-_NUMBER = re.compile(rf"\b(?:\d{{1,18}}|{'|'.join(_NUMBERS)})\b", re.IGNORECASE)
+_NUMBER = re.compile(rf"\b(?:\d{{1,18}}|{'|'.join(NUMBER_WORDS)})\b", re.IGNORECASE)
 _YES_NO = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
 _WORD = re.compile(r"[\w']+")
 
@@ -135,7 +121,7 @@ def joined_digits(answer: str) -> str:
 
 
 def _value(word: str) -> int:
-    return int(word) if word.isdigit() else _NUMBERS.index(word.lower())
+    return int(word) if word.isdigit() else NUMBER_WORDS.index(word.lower())
 
 
 def named_option(answer: str, options: Mapping[str, str]) -> str | None:

@@ -3,31 +3,18 @@
 import re
 from typing import Final
 
+from afterview.training.base.number_words import NUMBER_WORDS
+
 _CLOCK: Final = re.compile(r"(?:(\d{1,3}):)?(\d{1,2}):(\d{2})(?:\.\d+)?")
 _LENGTH: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(hours?|h|minutes?|mins?|m|seconds?|secs?|s)\b")
 _UNITS: Final = {"h": 3600.0, "m": 60.0, "s": 1.0}
-_NUMBERS: Final = (
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
 _FILLERS: Final = frozenset({"a", "an", "the", "it", "is", "was", "about", "at", "around", "approximately"})
 _WORD: Final = re.compile(r"[^\W_]+(?:\.\d+)?")
 
 
 def words_of(text: str) -> list[str]:
     """The words that count: lower case, without articles, numbers as digits."""
-    words = (str(_NUMBERS.index(word)) if word in _NUMBERS else word for word in _WORD.findall(text.casefold()))
+    words = (str(NUMBER_WORDS.index(word)) if word in NUMBER_WORDS else word for word in _WORD.findall(text.casefold()))
     return [word for word in words if word not in _FILLERS]
 
 

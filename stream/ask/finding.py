@@ -96,6 +96,8 @@ class FindingAnswerer:
         """The best frames of the span. Arguments and errors as of Answerer.ask."""
         began, now = time.perf_counter(), time.time()
         text = checked_question(question, self.model.preset.suggestion)
+        if question.subtitles:
+            raise UsageError("subtitles: this model finds frames and reads no subtitles; name a model that answers")
         asked, skipped = self._choose(question, now, cancel)
         if on_cameras is not None:
             on_cameras(list(asked), skipped)

@@ -64,11 +64,11 @@ def run() -> list[Table]:
 
 
 def _one_a_second(path: Path) -> list[NDArray[np.uint8]]:
-    pictures, due = [], 0.0
+    pictures, due = list[NDArray[np.uint8]](), 0.0
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             if frame.time is not None and frame.time >= due:
-                pictures.append(frame.to_ndarray(format="rgb24"))
+                pictures.append(frame.to_ndarray(format="rgb24").astype(np.uint8))
                 due += 1.0
     return pictures
 

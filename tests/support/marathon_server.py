@@ -83,6 +83,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if len(body) < int(self.headers["Content-Length"]):  # the client was killed
+            self.close_connection = True
+            return
         try:
             self._answer(body)
         except OSError:

@@ -144,13 +144,15 @@ class ResultsWriter:
     ) -> dict[str, Any]:
         """Write results.json and return it. order: ids of all items that were to be answered. problems: of the data, as the reader counted
         them. more: further keys of the document, JSON-able. Rows of several processes are read again."""
-        rows = {row.id: row for row in read_rows(self.directory)}
-        asked = [rows[one] for one in order if one in rows]
-        document = {
-            **self.run, "finished": _now(), "complete": len(asked) == len(order), "items": len(order),
-            "answered": len(asked), "problems": [dict(problem) for problem in problems], **tables(asked), **more,
-        }  # fmt: skip
-        write_file(self.directory / DOCUMENT, encode_json(document))
+        with file_lock(self.directory / ".run.lock"):  # of two that end together, the later sees the rows of both
+            rows = {row.id: row for row in read_rows(self.directory)}
+            asked = [rows[one] for one in order if one in rows]
+            document = {
+                **(_read_run(self.directory) or self.run), "finished": _now(), "complete": len(asked) == len(order),
+                "items": len(order), "answered": len(asked), "problems": [dict(problem) for problem in problems],
+                **tables(asked), **more,
+            }  # fmt: skip
+            write_file(self.directory / DOCUMENT, encode_json(document))
         return document
 
     def _opened(self) -> IO[bytes]:
@@ -243,7 +245,10 @@ def _encoded(row: Row) -> bytes:
         if isinstance(score, str) or not 0 <= score <= 1:  # NaN too
             raise ResultsError(f"item {row.id!r}: its score {name} is {score!r}; a score is a number from 0 to 1")
     value = {**row.to_dict(), "scores": {name: float(score) for name, score in row.scores.items()}}
-    line = json.dumps(value, ensure_ascii=True, allow_nan=False).encode() + b"\n"
+    try:
+        line = json.dumps(value, ensure_ascii=True, allow_nan=False).encode() + b"\n"
+    except (ValueError, TypeError) as error:  # NaN of a broken model, for example
+        raise ResultsError(f"item {row.id!r}: what is to be kept of it is no JSON ({error})") from None
     if len(line) > LONGEST_LINE:
         raise ResultsError(f"item {row.id!r} takes {len(line)} bytes; at most {LONGEST_LINE} are kept")
     return line
@@ -273,6 +278,7 @@ def _read_run(directory: Path) -> dict[str, Any] | None:
         value = None
     if not isinstance(value, dict) or value.get("format") != FORMAT or not isinstance(value.get("runs"), list):
         raise ResultsError(f"{path}: is not of the format '{FORMAT}'; choose another directory")
+    value.pop("checksum", None)
     return value
 
 

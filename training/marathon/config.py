@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from afterview.configs import Schema
 
@@ -44,6 +44,7 @@ class WorldModelConfig(Schema):
     drop: SHARE = 0.0  # share of things that a captioner leaves out
     swap: SHARE = 0.0  # share of things of which it takes one attribute from elsewhere
     hallucinate: SHARE = 0.0  # chance per clip of a thing that is not there
+    spoil: SHARE = 0.0  # share of questions to which a writer gives a fault
     seed: int = Field(default=0, ge=0)  # of the mistakes; each captioner needs its own
 
 
@@ -110,13 +111,12 @@ class ChecksConfig(Schema):
     option_length: float = Field(default=3.0, ge=1)  # longest option to shortest, in characters
     time_tolerance_s: float = Field(default=2.0, ge=0)
     blind: Literal["flag", "reject"] = "flag"  # what happens to questions that need no video
-    least_agreement: float = Field(default=0.85, ge=0, le=1)  # of the words of two long answers that say the same
 
 
 class MarathonConfig(Schema):
     """A run of the pipeline."""
 
-    name: str = Field(default="afterview marathon", min_length=1)  # data_source of the annotations
+    name: str = Field(default="afterview marathon", min_length=1, max_length=100)  # data_source of the annotations
     seed: int = Field(default=0, ge=0)
     videos: VideosConfig = VideosConfig()
     clips: ClipsConfig = ClipsConfig()
@@ -126,6 +126,13 @@ class MarathonConfig(Schema):
     features: str | None = None  # the model whose features are extracted for training; None: none
     videos_per_file: int = Field(default=16, ge=1, le=10_000)  # what a crash may cost, besides answers, which are kept
     repairs: int = Field(default=2, ge=0, le=10)  # further tries of an answer that is not as asked for
+
+    @field_validator("name")
+    @classmethod
+    def _no_path(cls, name: str) -> str:
+        if "/" in name or not name.isprintable():
+            raise ValueError("is also the name of a folder for `train`: write it without '/' and control characters")
+        return name
 
 
 def prompts_directory() -> Path:

@@ -144,7 +144,7 @@ def _label_samples(video: str, questions: list[LabelQuestion], config: MarathonC
             asked = ("" if place else "<image>\n") + _plain(one.question)
             turns += [{"from": "human", "value": asked}, {"from": "gpt", "value": one.answer}]
         yield {
-            "id": f"{video}-longvid-{number}", "data_source": f"{config.name}, longvid", "video": video,
+            "id": f"{video}-longvid-{number}", "data_source": config.name, "video": video,
             "tasks": [one.kind for one in group], "conversations": turns,
         }  # fmt: skip
 

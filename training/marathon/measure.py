@@ -23,9 +23,11 @@ from afterview.training.marathon.rows import Checked
 from afterview.training.marathon.run import run
 from afterview.training.marathon.stages.files import DataSet
 from afterview.training.marathon.worlds.exact import Truths
+from afterview.training.marathon.worlds.faulty_writer import FAULTS, fault_of
 from afterview.training.marathon.worlds.judge import judge
 
 RATES: Final = (0.05, 0.1, 0.2)
+WRITER_RATE: Final = 0.3
 KINDS: Final = ("drop", "swap", "hallucinate")
 _NOT_CAPTIONS: Final = frozenset({"looks", "unchecked"})
 _NOT_WRONG: Final = frozenset({"duplicate"})  # rejected, but not for being wrong
@@ -98,8 +100,9 @@ def measure(
     looks: int = 2,
     seed: int = 0,
     progress: ShowProgress = unseen,
-) -> list[Measured]:
+) -> dict[str, Any]:
     """Run the pipeline for each kind of mistake and each rate, each in a directory of its own below `out`; what is there is continued.
+    Then with a writer's faults. Returns what measured.json holds.
 
     Raises UsageError for videos without truth.
     """
@@ -112,9 +115,57 @@ def measure(
         run(config, videos, place, progress=progress)
         found.append(_judged(name, mistakes, DataSet(place), videos))
     lines = [one.to_dict() for one in found]
-    write_file(out / "measured.json", json.dumps({"looks": looks, "seed": seed, "runs": lines}, indent=1).encode())
-    write_file(out / "measured.md", table(lines).encode())
-    return found
+    writer = measure_writer(videos, out, rate=WRITER_RATE, looks=looks, seed=seed, progress=progress).to_dict()
+    document = {"looks": looks, "seed": seed, "runs": lines, "writer": writer}
+    write_file(out / "measured.json", json.dumps(document, indent=1).encode())
+    write_file(out / "measured.md", (table(lines) + "\n" + writer_table(writer)).encode())
+    return document
+
+
+@dataclass
+class Spoiled:
+    """Faults of a writer, by kind, and how many of them the checks reject. other: sound questions that are rejected."""
+
+    rate: float
+    made: Counter[str] = field(default_factory=Counter)
+    caught: Counter[str] = field(default_factory=Counter)
+    sound: int = 0
+    lost: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        faults = {
+            fault: {"made": self.made[fault], "caught": _share(self.caught[fault], self.made[fault])}
+            for fault in FAULTS
+        }
+        return {"rate": self.rate, "faults": faults, "sound": self.sound, "lost": _share(self.lost, self.sound)}
+
+
+def measure_writer(
+    videos: Path, out: Path, *, rate: float, looks: int = 2, seed: int = 0, progress: ShowProgress = unseen
+) -> Spoiled:
+    """Run the pipeline with exact captions and a writer that gives faults to a share of its questions. Continues what is there."""
+    made, rows = Spoiled(rate), dict[str, dict[str, Checked]]()
+    for name, share in (("writer-exact", 0.0), ("writer-spoiled", rate)):
+        place = out / name
+        make_directory(place)
+        config = _config({}, looks, seed)
+        # One round: what a later round avoids depends on what an earlier one asked.
+        config["models"]["writer"] = {"kind": "world", "spoil": share}
+        config["models"]["checker"] = {"kind": "world"}
+        config["questions"] = {"open": 0, "choice": 12}
+        write_file(place / "run.yaml", json.dumps(config).encode())
+        run(place / "run.yaml", videos, place, progress=progress)
+        rows[name] = {row.key: row for row in DataSet(place).rows("checks") if isinstance(row, Checked)}
+    for key, row in rows["writer-spoiled"].items():
+        fault = fault_of(rows["writer-exact"][key].model_dump(), row.model_dump())
+        if fault is None:
+            made.sound += 1
+            made.lost += not row.kept and not rows["writer-exact"][key].reasons
+        else:
+            made.made[fault] += 1
+            made.caught[fault] += not row.kept
+    return made
 
 
 def _runs(rates: Sequence[float]) -> list[tuple[str, dict[str, float]]]:
@@ -158,19 +209,28 @@ def _judged(name: str, mistakes: dict[str, float], data: DataSet, videos: Path) 
     return made
 
 
+def writer_table(writer: dict[str, Any]) -> str:
+    """The writer's faults as Markdown."""
+    rows = ["| fault of the writer | made | caught |", "|---|--:|--:|"]
+    rows += [f"| {fault} | {one['made']} | {_percent(one['caught'])} |" for fault, one in writer["faults"].items()]
+    return "\n".join([*rows, f"| none: lost | {writer['sound']} | {_percent(writer['lost'])} |"]) + "\n"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
 def table(lines: Sequence[dict[str, Any]]) -> str:
     """The results as Markdown."""
-
-    def percent(share: float | None) -> str:
-        return "-" if share is None else f"{share:.1%}"
-
     rows = [
         "| captioner | questions | wrong | caught | captions alone | right ones lost | captions alone | kept | of them right | tasks |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     rows += [
-        f"| {one['name']} | {one['questions']} | {one['wrong']} | {percent(one['caught'])} | {percent(one['caught_by_captions'])} "
-        f"| {percent(one['lost'])} | {percent(one['lost_by_captions'])} | {one['kept']} | {percent(one['kept_right'])} | {one['tasks']} |"
+        f"| {one['name']} | {one['questions']} | {one['wrong']} "
+        f"| {_percent(one['caught'])} | {_percent(one['caught_by_captions'])} "
+        f"| {_percent(one['lost'])} | {_percent(one['lost_by_captions'])} "
+        f"| {one['kept']} | {_percent(one['kept_right'])} | {one['tasks']} |"
         for one in lines
     ]
     return "\n".join(rows) + "\n"

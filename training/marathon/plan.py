@@ -22,6 +22,7 @@ _PICTURE_PIXELS: Final = 28 * 28  # of one token
 _WIDE: Final = 16 / 9
 _CAPTION: Final = 450  # tokens of a clip's caption in six aspects, with its moments
 _ASPECT: Final = 190  # of one aspect with the moments
+_SUMMARY: Final = 60
 _EVENT_S: Final = 120.0  # seconds of an event
 _EVENT, _WHOLE, _QUESTION, _ANSWER = 90, 250, 110, 30  # tokens
 _BYTES_PER_TOKEN: Final = 4.2  # of a row on disk, and as much again of the kept answer
@@ -139,7 +140,7 @@ def _asked(config: MarathonConfig, seconds: float) -> Iterator[_Asked]:
     for look in range(1, looks + 1):
         yield "further-captions", f"looks.{look}", "clip_caption", clips + 1, pictures, _CAPTION, clips + 1
     per_topic = asked / len(TOPICS)
-    given = clips * _CAPTION + _WHOLE + per_topic * _QUESTION
+    given = clips * (_ASPECT + _SUMMARY) + _WHOLE + per_topic * _QUESTION
     yield "checks", "checker", "answers", len(TOPICS) * (1 + looks), given, per_topic * _ANSWER, asked
     yield "checks", "checker", "compare", 1, _DISAGREE * asked * _QUESTION, _DISAGREE * asked * _ANSWER, 0
     if config.models.blind is not None:

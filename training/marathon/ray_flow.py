@@ -6,33 +6,20 @@ models. A worker that dies is replaced by Ray, and its file made anew; what was 
 """
 
 import json
-import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from afterview.configs import missing_extra
 from afterview.training.base.errors import MarathonError
+from afterview.training.base.ray_session import blocks, ray, session
 from afterview.training.marathon.config import EndpointConfig, MarathonConfig
 from afterview.training.marathon.models.answers import KeptAnswers
 from afterview.training.marathon.models.request import Said
 from afterview.training.marathon.stages.files import DataSet
 from afterview.training.marathon.stages.tools import opened_tools
 from afterview.training.marathon.stages.work import make_files
-
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves this machine that was not configured
-os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-try:
-    import ray
-    import ray.data
-except ImportError:
-    raise missing_extra("marathon", "--ray") from None
-
-_BLOCKS: Final = 16  # of numbers, for each worker: a thousand small ones would cost Ray more than the work
-_STORE_BYTES: Final = 200_000_000  # of Ray's object store on this machine; only numbers go through it
 
 
 class RemoteAnswers:
@@ -97,8 +84,9 @@ class RayFlow:
     def make(self, names: Sequence[str], numbers: Sequence[int], done: Callable[[int], None]) -> None:
         """Make the files of these numbers. Raises MarathonError if one cannot be made; the others are kept."""
         arguments = (list(names), self._config.model_dump(mode="json"), str(self._videos), str(self._out), self._actor)
-        blocks = min(len(numbers), _BLOCKS * self._workers)
-        files = ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=blocks)
+        files = ray.data.from_items(
+            [{"number": number} for number in numbers], override_num_blocks=blocks(len(numbers), self._workers)
+        )
         workers = ray.data.ActorPoolStrategy(size=min(self._workers, len(numbers)))
         made = files.map(_Worker, fn_constructor_args=arguments, compute=workers, num_cpus=0.5)
         for count, row in enumerate(made.iter_rows(), 1):
@@ -112,37 +100,19 @@ class RayFlow:
 
 @contextmanager
 def opened_ray(config: MarathonConfig, videos: Path, out: Path, kept: KeptAnswers, workers: int) -> Iterator[RayFlow]:
-    """A session of Ray, and the flow on it. One that is running is used and stays; otherwise one is started here and ended."""
-    own = not ray.is_initialized()
-    if own:
-        begin(workers)
-    kept.close()  # the actor is the one process that writes
-    actor = (
-        ray.remote(KeptAnswers).options(max_concurrency=_requests(config, workers), num_cpus=0).remote(out.absolute())
-    )
-    try:
-        yield RayFlow(config, videos.absolute(), out.absolute(), actor, workers)
-        ray.get(actor.close.remote())
-    finally:
-        ray.kill(actor)
-        if own:
-            ray.shutdown()
-
-
-def begin(workers: int) -> None:
-    """Start Ray here, or join the cluster that RAY_ADDRESS names."""
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # the progress shown is ours
-    environment = {
-        "env_vars": {name: os.environ[name] for name in ("PYTHONPATH", "OMP_NUM_THREADS") if name in os.environ}
-    }
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, runtime_env=environment)
-    else:
-        ray.init(
-            num_cpus=max(1, workers), object_store_memory=_STORE_BYTES, include_dashboard=False, log_to_driver=False,
-            configure_logging=False, runtime_env=environment,
-        )  # fmt: skip
+    """A session of Ray, and the flow on it."""
+    with session(workers):
+        kept.close()  # the actor is the one process that writes
+        actor = (
+            ray.remote(KeptAnswers)
+            .options(max_concurrency=_requests(config, workers), num_cpus=0)
+            .remote(out.absolute())
+        )
+        try:
+            yield RayFlow(config, videos.absolute(), out.absolute(), actor, workers)
+            ray.get(actor.close.remote())
+        finally:
+            ray.kill(actor)
 
 
 def _requests(config: MarathonConfig, workers: int) -> int:

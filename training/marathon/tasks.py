@@ -9,7 +9,6 @@ Form = Literal["open", "choice"]
 
 TOPICS: Final[tuple[Topic, ...]] = ("temporality", "spatiality", "object", "action", "scene", "event")
 FORMS: Final[tuple[Form, ...]] = ("open", "choice")
-ASPECTS: Final = ("temporality", "spatiality", "object", "action", "scene", "summary")
 
 
 @dataclass(frozen=True)
@@ -53,3 +52,8 @@ SUMMARY: Final = "overall summarization"  # its answer is the global caption
 def tasks_of(topic: Topic) -> tuple[Task, ...]:
     """The tasks of a topic, in the paper's order."""
     return tuple(task for task in TASKS if task.topic == topic)
+
+
+def aspect_of(topic: Topic) -> str:
+    """The aspect of a clip's caption from which a topic's questions come."""
+    return "summary" if topic == "event" else topic

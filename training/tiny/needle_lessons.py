@@ -1,10 +1,10 @@
-"""Further lessons of the built-in model: clues in pictures, options with letters, what comes before and after. Its encoders stay.
+"""Further lessons of the built-in model: clues in pictures, and a little of what comes before and after. Its encoders stay as they are.
 
 `afterview train configs/training/tiny-needles.yaml --out DIR`, on the CPU; one thread is enough. Memories, their specs and
 other files of the model stay valid, because tower and index do not change. Each step has one batch of the stories that the
 model already knows, part of them with options, and one batch of needles. Resumable.
 
-DIR/bank/        features of frames and pictures        DIR/sentences/, DIR/study/   training        DIR/model/   the model
+DIR/bank/   features of frames and pictures      DIR/study/   training      DIR/model/   the model
 """
 
 import logging
@@ -36,8 +36,7 @@ from afterview.training.tiny.lettered import LetteredWords, make_mixed_batch
 from afterview.training.tiny.naming import words_of_frames
 from afterview.training.tiny.needle_bank import PicturesConfig, encode
 from afterview.training.tiny.needle_stories import LESSON_KINDS, Albums, NeedlePlan, joined_fields, make_needle_batch
-from afterview.training.tiny.sentences import SentenceObjective
-from afterview.training.tiny.stage import StageContext, attention_to_train_with, learn_stage
+from afterview.training.tiny.stage import StageContext, attention_to_train_with
 from afterview.training.tiny.stories import Shelf, shelf_of
 from afterview.training.tiny.study import StudyObjective
 
@@ -58,13 +57,12 @@ class NeedleLesson(Schema):
 
 
 class NeedleStage(Schema):
-    """Lessons in order. loudness: see training.tiny.sentences; of the first stage only."""
+    """Lessons in order."""
 
     trainer: TrainerConfig
     lessons: tuple[NeedleLesson, ...] = Field(min_length=1)
     evidence_weight: float = 0.6
     telling_weight: float = 0.3
-    loudness: tuple[float, float] = (0.3, 1.5)
 
     @model_validator(mode="after")
     def _whole(self) -> "NeedleStage":
@@ -87,7 +85,6 @@ class NeedleRecipe(Schema):
     starts_from: str = "tiny"  # preset
     needle_bank: BankConfig
     pictures: PicturesConfig
-    sentences: NeedleStage | None = None  # null: without this stage, which teaches letters
     study: NeedleStage
 
 
@@ -141,24 +138,11 @@ def teach_needles(
         features, names, shown,
     )  # fmt: skip
     context = StageContext(directory, recipe.seed, features.device, deadline, progress)
-    if recipe.sentences and not _speak(recipe.sentences, school, replace(context, directory=directory / "sentences")):
-        return False
     if not _study(school, replace(context, directory=directory / "study")):
         return False
     with progress("model"):
         _save(model, recipe, directory / "model")
     return True
-
-
-def _speak(stage: NeedleStage, school: _School, context: StageContext) -> bool:
-    """The decoder learns to answer by letters, from words alone. Its embeddings stay."""
-    language = school.model.video_language.language
-    language.requires_grad_(True)
-    embedded = language.decoder.model.embed_tokens.weight.requires_grad_(False)
-    parts = {"language": [part for part in language.parameters() if part is not embedded]}
-    objective = SentenceObjective(language, school.words.head, school.names, stage.loudness, LESSON_KINDS)
-    with attention_to_train_with(context.device, language.decoder):
-        return learn_stage(objective, parts, language, stage.trainer, context, lambda: school.batches(stage))
 
 
 def _study(school: _School, context: StageContext) -> bool:

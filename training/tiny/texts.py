@@ -28,18 +28,20 @@ class Text:
 
 
 class Words:
-    """Turns questions and answers into token ids like model.language.prompt, but without its cost per call."""
+    """Turns questions and answers into token ids like model.language.prompt, but without its cost per call.
+
+    tail: what follows a question. end: what ends an answer.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._core = tokenizer.backend_tokenizer
-        self._tail = self._ids("<|im_end|>\n<|im_start|>assistant\n")
-        self._end = self._ids("<|im_end|>")
-        self._newline = self._ids("\n")
+        self.tail = self.ids("<|im_end|>\n<|im_start|>assistant\n")
+        self.end = self.ids("<|im_end|>")
 
     @property
     def head(self) -> list[int]:
         """The prompt before the video."""
-        return self._ids(f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n")
+        return self.ids(f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n")
 
     def read(self, question: WorldQuestion, span: int, rng: Random, noisy: float, reword: float = 0.0) -> Text:
         """A question about a span of `span` frames at 1 FPS.
@@ -58,10 +60,11 @@ class Words:
 
     def _put(self, text: str, answer: str, span: int) -> Text:
         sentence = HOUR_LLAVA_TIME.form.format(seconds=float(span), frames=span)
-        lead, asked = self._ids(f"\n{sentence}\n"), self._ids(text)
-        return Text(lead + asked + self._tail, (len(lead), len(lead) + len(asked)), self._ids(answer) + self._end)
+        lead, asked = self.ids(f"\n{sentence}\n"), self.ids(text)
+        return Text(lead + asked + self.tail, (len(lead), len(lead) + len(asked)), self.ids(answer) + self.end)
 
-    def _ids(self, text: str) -> list[int]:
+    def ids(self, text: str) -> list[int]:
+        """Token ids of a text."""
         return self._core.encode(text, add_special_tokens=False).ids
 
 

@@ -63,6 +63,10 @@ def _run(arguments: argparse.Namespace) -> int:
         if value is not None:
             require_count(option, value, 1)
     require_directory("--out", arguments.out)
+    if Path(arguments.out).resolve() == data.resolve():
+        raise UsageError(
+            f"--out {arguments.out}: is the directory of the data, whose tables are read; give another one"
+        )
     if arguments.work:
         require_directory("--work", arguments.work)
     require_model(arguments.model)
@@ -70,7 +74,7 @@ def _run(arguments: argparse.Namespace) -> int:
     reading = read_checked(benchmark, data, options, partial=arguments.partial)
     with announced("starting"):
         from afterview.training.evaluation.benchmarks.evaluation import Run, run_benchmark  # late: loads torch
-    document = run_benchmark(
+    document, answered = run_benchmark(
         Run(
             benchmark, data, arguments.model, Path(arguments.out), options, arguments.score, arguments.limit,
             arguments.max_tokens, Path(arguments.work) if arguments.work else None, arguments.discard, arguments.partial,
@@ -78,13 +82,15 @@ def _run(arguments: argparse.Namespace) -> int:
         reading,
         command=["afterview", *sys.argv[1:]], progress=progress,
     )  # fmt: skip
+    if answered and not document["complete"]:  # of several processes, the last to end prints the results
+        return ExitStatus.OK
     if arguments.json:
         dump(document)
     else:
         print(printable(results_markdown(document)))
         if not arguments.markdown:
             print(f"\n{arguments.out}/results.json  and items.jsonl beside it")
-    return ExitStatus.OK if document["complete"] else ExitStatus.FAILURE
+    return ExitStatus.OK if answered else ExitStatus.FAILURE
 
 
 def _check(benchmark: Benchmark, data: Path, options: Options, arguments: argparse.Namespace) -> int:

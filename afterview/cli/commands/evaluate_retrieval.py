@@ -8,7 +8,7 @@ from typing import Any
 
 from afterview.cli.arguments import names_in, positive_duration, require_count, require_directory, require_model
 from afterview.cli.commands.evaluate_world import parse_seeds
-from afterview.cli.models import load_model_encoders
+from afterview.cli.models import load_model_encoders, require_weights
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import announced, progress
 from afterview.configs import ExitStatus, UsageError
@@ -55,6 +55,7 @@ def _worlds(arguments: argparse.Namespace, work: Path, out: Path) -> dict[str, A
         raise UsageError(f"--clip {arguments.clip}: give 1s to 1h, in whole seconds")
     ways = names_in("--queries", arguments.queries)
     test = WorldTest(seeds=parse_seeds(arguments.seeds), frames=arguments.frames, questions=arguments.questions)
+    require_weights(arguments.model)
     with announced("starting"):
         from afterview.training.evaluation.retrieval.queries import QUERIES  # late: loads torch
         from afterview.training.evaluation.retrieval.worlds import Timing, retrieve, row_ids
@@ -87,6 +88,7 @@ def _worlds(arguments: argparse.Namespace, work: Path, out: Path) -> dict[str, A
 
 
 def _moments(arguments: argparse.Namespace, work: Path, out: Path) -> dict[str, Any]:
+    require_weights(arguments.model)
     with announced("starting"):
         from afterview.training.evaluation.fingerprint import files_fingerprint
         from afterview.training.evaluation.retrieval.momentseeker import rank, read_momentseeker, row_ids

@@ -14,7 +14,7 @@ from afterview.configs import ExitStatus
 def run(arguments: argparse.Namespace) -> int:
     """Answer until standard input ends."""
     require_model(arguments.model)
-    require_weights(arguments.model)
+    require_weights(arguments.model, whole_for="an evaluation of answers")
     require_directory("--work", arguments.work)
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answers:
         os.dup2(2, 1)  # whatever a library prints must not stand between the answers

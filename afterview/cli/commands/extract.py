@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from afterview.cli.arguments import memory_path, require_directory, require_model
+from afterview.cli.arguments import memory_path, require_count, require_directory, require_model
 from afterview.cli.models import require_weights
 from afterview.cli.output.documents import dump, print_skipped
 from afterview.cli.progress import announced, progress
@@ -25,6 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Extract every source; skip those that are in the bank already."""
     failed = {text: why for text in arguments.sources if (why := _fault(text, alone=len(arguments.sources) == 1))}
     _require_bank(arguments.out)
+    require_count("--ray", arguments.ray, 0)
     if arguments.root is not None and not os.path.isdir(arguments.root):
         raise UsageError(f"--root {arguments.root}: is not a directory")
     require_model(arguments.model)
@@ -38,10 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
         from afterview.training.data.extraction import extract  # late: loads torch
 
     root = None if arguments.root is None else Path(arguments.root)
-    extracted = extract(
-        sources, arguments.model, Path(arguments.out), root=root, frames=arguments.frames, damaged=arguments.damaged,
-        progress=progress,
-    )  # fmt: skip
+    options = {"root": root, "frames": arguments.frames, "damaged": arguments.damaged, "progress": progress}
+    if arguments.ray:
+        from afterview.training.data.ray_extraction import extract_with_ray  # late: it loads Ray
+
+        extracted = extract_with_ray(sources, arguments.model, Path(arguments.out), workers=arguments.ray, **options)
+    else:
+        extracted = extract(sources, arguments.model, Path(arguments.out), **options)
     extracted = replace(extracted, failed={**failed, **extracted.failed})
     if arguments.json:
         dump(extracted.to_dict(), arguments.memory)

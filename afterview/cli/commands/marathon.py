@@ -65,9 +65,7 @@ def _print_run(ran: "Ran") -> None:
     for name, why in ran.exported.features_failed.items():
         print(f"{printable(name)}: no features: {printable(why)}")
     if ran.failed:
-        print(
-            f"{counted(ran.failed, 'item')} failed; `afterview marathon stages {ran.out}` says where, `--redo STAGE` tries them again"
-        )
+        print(f"{counted(ran.failed, 'item')} failed; `afterview marathon stages {ran.out}` says where and why")
 
 
 def _stages(arguments: argparse.Namespace) -> int:
@@ -152,6 +150,10 @@ def _plan(arguments: argparse.Namespace) -> int:
         dump(found)
         return ExitStatus.OK
     print(f"{counted(found['videos'], 'video')}, {found['hours']:,.1f} hours")
+    if found["left_out"]:
+        print(
+            f"{counted(found['left_out'], 'video')} left out: unreadable, or shorter than videos.least_s or longer than most_s of CONFIG"
+        )
     print(
         f"{'stage':<17}{'items':>12}{'requests':>12}{'prompt tokens':>18}{'answer tokens':>16}{'on disk':>12}{'cost':>12}"
     )
@@ -185,7 +187,7 @@ def _assumed(text: str) -> tuple[int, float]:
 
 
 def _measure(arguments: argparse.Namespace) -> int:
-    from afterview.training.marathon.measure import measure, table
+    from afterview.training.marathon.measure import measure, table, writer_table
 
     require_directory("--out", arguments.out)
     if not 0 <= require_count("--looks", arguments.looks, 0) <= 4:
@@ -196,11 +198,10 @@ def _measure(arguments: argparse.Namespace) -> int:
         Path(arguments.videos), Path(arguments.out), rates=_rates(arguments.rates), looks=arguments.looks, seed=seed(arguments.seed),
         progress=progress,
     )  # fmt: skip
-    lines = [one.to_dict() for one in found]
     if arguments.json:
-        dump({"out": arguments.out, "runs": lines})
+        dump({"out": arguments.out, **found})
     else:
-        print(table(lines), end="")
+        print(f"{table(found['runs'])}\n{writer_table(found['writer'])}", end="")
     return ExitStatus.OK
 
 

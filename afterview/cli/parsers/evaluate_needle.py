@@ -1,6 +1,6 @@
 """Arguments of `afterview evaluate needle`. Loads only argparse."""
 
-import argparse
+from argparse import ArgumentParser
 
 from afterview.cli.parsers.common import MODEL, Commands, add_json, add_verbosity
 from afterview.cli.parsers.strict import strict
@@ -44,14 +44,13 @@ def add_evaluate_needle(actions: Commands) -> None:
         "--dropout", metavar="SPEC",
         help="visual dropout in the decoder: off, or for example uniform0_attention:4=0.75,18=0.25 (default: the model's)",
     )  # fmt: skip
-    _add_numbers(parser)
-    parser.add_argument("--data", metavar="DIR", help="items in the published format: JSON files and their images")
-    parser.add_argument("--haystack", metavar="PATH", help="with --data: the long video, or a folder of pictures")
+    _add_items(parser)
     add_json(parser)
     add_verbosity(parser)
 
 
-def _add_numbers(parser: argparse.ArgumentParser) -> None:
+def _add_items(parser: ArgumentParser) -> None:
+    """Which pictures are asked about, how many, and how answers are scored."""
     parser.add_argument("--items", type=int, default=20, metavar="N", help="pictures of each cell (default: 20)")
     parser.add_argument(
         "--full-items",
@@ -82,3 +81,5 @@ def _add_numbers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bank", type=int, default=1000, metavar="N", help="background frames, which are repeated (default: 1000)"
     )
+    parser.add_argument("--data", metavar="DIR", help="items in the published format: JSON files and their images")
+    parser.add_argument("--haystack", metavar="PATH", help="with --data: the long video, or a folder of pictures")

@@ -11,7 +11,7 @@ def add_evaluate_worker(actions: Commands) -> None:
         "worker", help=text, description=f"{text[0].upper()}{text[1:]}.\n\n"
         "adapters/lmms_eval starts it for lmms-eval. Requests come on standard input and answers go to standard output; the module\n"
         "training/evaluation/worker.py has them. It ends with its input.\n\n"
-        "example:\n  afterview evaluate worker --model hour-llava-3b --work memories",
+        "example:\n  afterview evaluate worker --work memories < requests.jsonl",
     )  # fmt: skip
     strict(parser)
     parser.set_defaults(module="afterview.cli.commands.evaluate_worker")

@@ -73,7 +73,12 @@ def _add_plan(actions: Commands) -> None:
 
 
 def _add_stages(actions: Commands) -> None:
-    parser = _add(actions, "stages", "show what is done, and how many rows each stage has", "")
+    parser = _add(
+        actions,
+        "stages",
+        "show what is done, and how many rows each stage has",
+        "\n\nexample:\n  afterview marathon stages marathon",
+    )
     parser.add_argument("out", metavar="DIR", help="directory of a run")
     _end(parser)
 

@@ -136,8 +136,8 @@ def _add_recording(parser: argparse.ArgumentParser, *, several: str = "") -> Non
         "slot, so that frames may come later, and fewer, than --fps says. cuda: as needed, on an NVIDIA GPU (default: needed)",
     )  # fmt: skip
     parser.add_argument(
-        "--reuse-features", type=float, metavar="BOUND",
-        help="let a frame take the features of one before it if no block of 16 x 16 pixels differs by more than BOUND grey levels of 255 "
+        "--reuse-features", type=float, metavar="N",
+        help="let a frame take the features of one before it if no block of 16 x 16 pixels differs by more than N grey levels of 255 "
         "on average, and the whole by half of that: still scenes then cost less; 0: equal pictures only. At most 30 in a row, never across "
         "a gap, not for models that merge clips (default: off)",
     )  # fmt: skip

@@ -107,6 +107,12 @@ def _add_extract(commands: Commands) -> None:
         help="keep: missing seconds of a damaged video keep their places, and the damage is recorded and named; refuse: it is a failure "
         "(default: keep)",
     )  # fmt: skip
+    parser.add_argument(
+        "--ray",
+        type=int,
+        default=0,
+        help="divide the sources among N workers of Ray (default: one after another in this process)",
+    )
 
 
 def _add_train(commands: Commands) -> None:

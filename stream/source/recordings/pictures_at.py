@@ -89,7 +89,7 @@ def _decoded(
                 waiting.pop(0)
         if not waiting:
             return found
-    if last is not None and (not found or found[-1].at_s < last[0]):
+    if last is not None and (not found or found[-1].at_s < round(last[0], 3)):
         found.append(_jpeg(*last, short_side))
     return found
 

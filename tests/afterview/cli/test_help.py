@@ -24,7 +24,7 @@ def examples(text: str) -> Iterator[list[str]]:
     """The commands of a text: indented lines, or lines after a prompt."""
     joined = re.sub(r" *\\\n\s*", " ", text)
     for line in re.findall(r"^(?: {2,}|\$ )(?:\.venv/bin/)?afterview (.*)$", joined, flags=re.MULTILINE):
-        plain = re.sub(r" (>|\|) .*|\s{2,}.*|[\[\]]", "", line)  # no pipes, no explanation; what is optional is there
+        plain = re.sub(r" (>|<|\|) .*|\s{2,}.*|[\[\]]", "", line)  # no pipes, no explanation; what is optional is there
         yield shlex.split(plain, comments=True)
 
 
@@ -89,8 +89,8 @@ def test_common_options_come_last_and_are_everywhere(monkeypatch: pytest.MonkeyP
         if parser._subparsers is None:
             tail = help_of(parser, monkeypatch).partition("\noutput:\n")[2]
             expected = (
-                ("-v,", "-q,") if name == "afterview mcp" else ("--json", "-v,", "-q,")
-            )  # it speaks a protocol there
+                ("-v,", "-q,") if name in ("afterview mcp", "afterview evaluate worker") else ("--json", "-v,", "-q,")
+            )  # they speak a protocol there
             assert all(option in tail for option in expected), name
 
 

@@ -219,7 +219,7 @@ def row(
     )
     status = SimpleNamespace(
         state=state, detail=detail, cause=cause, dropped=3, recorded=recorded, lag_s=0.2, upload=None, clock=clock,
-        pictures_damaged=pictures_damaged, progress="",
+        pictures_damaged=pictures_damaged, features_reused=0, progress="",
     )  # fmt: skip
     meter = Meter(1.0, 0.0)
     meter.observe(10, 10.0)

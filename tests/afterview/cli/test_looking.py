@@ -95,7 +95,9 @@ def test_a_picture_file_is_checked_before_a_model_is_loaded(
 ) -> None:
     taken = tmp_path / "taken.png"
     taken.write_bytes(b"mine")
-    monkeypatch.setattr("afterview.model.checkpoint.loading.load_pretrained", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr(
+        "afterview.model.checkpoint.for_questions.load_for_questions", lambda *_, **__: pytest.fail("loaded")
+    )
     monkeypatch.setattr("afterview.model.checkpoint.loading.load_encoders", lambda *_, **__: pytest.fail("loaded"))
     wrong = {
         str(taken): "exists already",

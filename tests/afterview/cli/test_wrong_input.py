@@ -22,7 +22,7 @@ from PIL import Image
 from afterview.cli.main import main
 from afterview.memory.base.lock import CameraLock
 from afterview.memory.writing.open import open_camera
-from afterview.model.checkpoint import loading
+from afterview.model.checkpoint import for_questions, loading
 from afterview.stream.ingest.control import ControlServer
 from tests.support.clips import make_clip
 from tests.support.memory_world import make_frame, make_spec
@@ -96,7 +96,8 @@ def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a model was loaded")
 
     for module, name in (
-        (loading, "load_encoders"), (loading, "load_pretrained"), (extraction, "load_encoders"), (worlds, "load_pretrained"),
+        (loading, "load_encoders"), (loading, "load_pretrained"), (for_questions, "load_for_questions"),
+        (extraction, "load_encoders"), (worlds, "load_pretrained"),
         (run, "load_pretrained"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, loaded)
@@ -446,7 +447,7 @@ def test_a_moment_slightly_in_the_future_is_another_clock(
     monkeypatch.setattr("afterview.cli.commands.ask.time.time", lambda: now)
     question = ["ask", "Is it red?", "--memory", "mem", "--at"]
     assert status_of([*question, str(now + 61)]) == 2
-    monkeypatch.setattr(loading, "load_pretrained", _answer)
+    monkeypatch.setattr(for_questions, "load_for_questions", _answer)
     with pytest.raises(_Reached):
         main([*question, str(now + 59)])
     monkeypatch.setattr("afterview.cli.commands.ask.time.time", lambda: now - 1e6)

@@ -348,5 +348,5 @@ def test_what_is_no_raw_tower_is_refused(tmp_path: Path) -> None:
     ):
         load_pretrained(path, device="cpu")
     (tmp_path / "alone.yaml").write_text(f"name: alone\ncheckpoint: {TIED}\ntower: umt-large\n")
-    with pytest.raises(ConfigError, match="tower names what lies at `vision`, which is missing"):
+    with pytest.raises(ConfigError, match="tower names what lies at `encoder`, which is missing"):
         load_pretrained(tmp_path / "alone.yaml", device="cpu")

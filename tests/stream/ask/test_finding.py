@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from afterview.configs import UsageError
 from afterview.memory.base.errors import NothingRecorded, SpecMismatch, StoreUnreachable, UnreachableOnStore
 from afterview.memory.directory import Memory
 from afterview.memory.index import frame_index
@@ -17,6 +18,7 @@ from afterview.model.checkpoint.finding import FindingModel
 from afterview.stream.ask.answer_record import AnswerRecord, opened
 from afterview.stream.ask.finding import FindingAnswerer, answerer_for
 from afterview.stream.ask.question import Question
+from afterview.stream.ask.subtitles import Subtitle
 from afterview.stream.errors import Cancelled
 from tests.support.memory_world import START, make_spec
 from tests.support.pictured import record_pictured
@@ -106,6 +108,8 @@ def test_what_cannot_be_answered_raises_as_for_any_model(answerer: FindingAnswer
         answerer.ask(Question("What?", at=START - 1))
     with pytest.raises(SpecMismatch, match=r"made by 'made-up'.*`reembed`"):
         answerer.ask(Question("What?", ("other",)))
+    with pytest.raises(UsageError, match="subtitles: this model finds frames and reads no subtitles"):
+        answerer.ask(Question("What?", ("back",), subtitles=(Subtitle(START, START + 2, "Hello"),)))
     cancel = threading.Event()
     cancel.set()
     with pytest.raises(Cancelled):

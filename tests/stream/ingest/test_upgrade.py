@@ -46,6 +46,7 @@ class Encoders:
 
     feature_spec = NEW
     name = "new"
+    vision = index = None  # nothing that could run in another dtype
 
 
 @pytest.fixture

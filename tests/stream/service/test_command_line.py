@@ -58,7 +58,7 @@ def loaded(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(name)
         return tiny
 
-    monkeypatch.setattr("afterview.model.checkpoint.loading.load_pretrained", load)
+    monkeypatch.setattr("afterview.model.checkpoint.for_questions.load_for_questions", load)
     monkeypatch.setattr(
         "afterview.model.checkpoint.loading.load_encoders", lambda *given, **o: load(*given, **o).encoders
     )

@@ -100,6 +100,8 @@ def test_what_is_no_score_or_comes_twice_is_refused(tmp_path: Path) -> None:
         for wrong in (1.5, -0.1, math.nan, "1"):
             with pytest.raises(ResultsError, match="a score is a number from 0 to 1"):
                 results.add(Row("a", {"strict": wrong}))  # type: ignore[dict-item]
+        with pytest.raises(ResultsError, match="no JSON"):
+            results.add(Row("a", {"strict": 1}, details={"likelihood": math.nan}))
         results.add(Row("a", {"strict": 1}))
         with pytest.raises(ResultsError, match="answered already"):
             results.add(Row("a", {"strict": 1}))

@@ -11,6 +11,7 @@ from afterview.cli.main import main
 from afterview.configs import ConfigError, UsageError
 from afterview.model.language.moments import clock
 from afterview.training.data.annotation_files import read_items
+from afterview.training.data.features import FeatureBank
 from afterview.training.marathon.longvid import KINDS
 from afterview.training.marathon.measure import measure
 from afterview.training.marathon.rows import Checked, Video
@@ -193,6 +194,8 @@ def test_wrong_input_is_refused_in_plain_words(
     assert "holds no video file" in said("run", config, "--videos", str(tmp_path / "empty"), "--out", out)
     assert "holds no run" in said("stages", str(tmp_path))
     assert "either --videos DIR or --assume" in said("plan", config)
+    assert main(["marathon", "plan", config, "--assume", "3x1m"]) == 0
+    assert "3 videos left out" in capsys.readouterr().out
     assert "for example 1000x20m" in said("plan", config, "--assume", "many")
     mistaken = {"kind": "world", "drop": 0.5}
     twins = str(configured(tmp_path, models={"captioner": mistaken, "writer": EXACT, "looks": [mistaken]}))
@@ -225,13 +228,17 @@ def test_two_runs_in_one_directory(done: Path, worlds: Path, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_the_checks_catch_what_a_faulty_captioner_leads_to(worlds: Path, tmp_path: Path) -> None:
     """Few videos: the figures are in training/marathon/RESULTS.md."""
-    lines = {one.name: one for one in measure(worlds, tmp_path, rates=[0.2])}
-    assert lines["exact"].wrong == 0
-    assert lines["exact"].lost <= 0.02 * lines["exact"].right
-    assert lines["all 20%"].wrong > 20
-    assert lines["all 20%"].caught >= 0.8 * lines["all 20%"].wrong
-    assert lines["all 20%"].caught_by_captions <= 0.2 * lines["all 20%"].wrong
-    assert (tmp_path / "measured.md").read_text().count("\n") == 2 + len(lines)
+    found = measure(worlds, tmp_path, rates=[0.2])
+    lines = {one["name"]: one for one in found["runs"]}
+    assert lines["exact"]["wrong"] == 0
+    assert lines["exact"]["lost"] <= 0.02
+    assert lines["all 20%"]["wrong"] > 20
+    assert lines["all 20%"]["caught"] >= 0.8
+    assert lines["all 20%"]["caught_by_captions"] <= 0.2
+    faults = found["writer"]["faults"]
+    assert all(one["made"] and one["caught"] == 1 for one in faults.values()), faults
+    assert found["writer"]["lost"] <= 0.02
+    assert "| second |" in (tmp_path / "measured.md").read_text()
 
 
 def test_the_plan_counts_what_a_run_asks(worlds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,3 +260,22 @@ def test_stages_of_a_run_in_the_middle(worlds: Path, tmp_path: Path) -> None:
     run(configured(tmp_path), worlds, tmp_path / "out", until="events")
     states = [one["state"] for one in stages_of(tmp_path / "out")]
     assert states == ["done"] * 4 + ["waiting"] * 5
+
+
+@pytest.mark.slow
+def test_features_lie_beside_the_annotations(worlds: Path, tmp_path: Path) -> None:
+    ran = run(configured(tmp_path, features="tiny"), worlds, tmp_path / "out")
+    assert ran.exported is not None
+    assert not ran.exported.features_failed
+    bank = FeatureBank(tmp_path / "out" / "features")
+    samples = json.loads((tmp_path / "out" / "train.json").read_text())
+    assert {bank.rows(sample["video"], sample["data_source"]) for sample in samples} == {180, 200}
+
+
+def test_without_further_captioners_and_with_a_name_that_is_no_folder(worlds: Path, tmp_path: Path) -> None:
+    ran = run(configured(tmp_path, models={"captioner": EXACT, "writer": EXACT}), worlds, tmp_path / "out")
+    assert ran.stages["further-captions"]["rows"] == 0
+    assert ran.exported is not None
+    assert ran.exported.questions > 40
+    with pytest.raises(ConfigError, match="name: is also the name of a folder"):
+        run(configured(tmp_path, name="../mine"), worlds, tmp_path / "out")

@@ -14,7 +14,7 @@ from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Optio
 from afterview.training.evaluation.benchmarks.features import VideoMemories
 from afterview.training.evaluation.benchmarks.online import run_online
 from afterview.training.evaluation.benchmarks.processes import Process
-from afterview.training.evaluation.benchmarks.running import Share, Work, chosen_items, run_offline
+from afterview.training.evaluation.benchmarks.running import Share, Work, by_video, chosen_items, run_offline
 from afterview.training.evaluation.fingerprint import files_fingerprint, model_settings, values_fingerprint
 from afterview.training.evaluation.results import ResultsWriter, RunIdentity
 
@@ -38,9 +38,10 @@ class Run:
 
 def run_benchmark(
     run: Run, reading: Reading, *, command: Sequence[str], progress: ShowProgress = unseen
-) -> dict[str, Any]:
-    """Ask what is not answered yet; returns the document. reading: from `read_checked`. Raises BenchmarkError, ResultsError, and what
-    load_pretrained raises."""
+) -> tuple[dict[str, Any], bool]:
+    """Ask what is not answered yet. Returns the document, and whether this process has answered its share: others may not have ended.
+
+    reading: from `read_checked`. Raises BenchmarkError, ResultsError, and what load_pretrained raises."""
     if run.scoring == "likelihood" and not run.benchmark.likelihood:
         raise BenchmarkError(f"--score likelihood: {run.benchmark.title} is scored by the text of its answers")
     process = Process.of_environment()
@@ -59,7 +60,8 @@ def run_benchmark(
             run.max_new_tokens, Share(process.process, process.processes), memories.discard if run.discard else _kept,
         )  # fmt: skip
         ask_all = run_online if run.benchmark.kind == "online" else run_offline
-        return ask_all(work, results, reading, progress=progress)
+        document = ask_all(work, results, reading, progress=progress)
+        return document, all(item.id in results.done for _, own in by_video(work) for item in own)
 
 
 def _identity(run: Run, items: Sequence[Item], data: str, model: AfterviewModel) -> RunIdentity:

@@ -53,7 +53,7 @@ def _label(item: Item, answer: str) -> float:
 HOUR_VIDEO: Final = Benchmark(
     name="hourvideo", title="HourVideo", kind="offline",
     needs=("json/hourvideo_release_v1_0.json", "videos/<video>.mp4"),
-    download="huggingface.co/datasets/HourVideo/HourVideo; videos of Ego4D",
+    download="the release that github.com/keshik6/HourVideo links to; videos of Ego4D",
     source="keshik6/HourVideo, hourvideo/hv_utils.py, hourvideo/gemini_qa.py",
     read=_read, score=choice_score(_label),
 )  # fmt: skip

@@ -25,7 +25,7 @@ from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.evaluation.benchmarks.asking import Asked, Asker, Reply
 from afterview.training.evaluation.benchmarks.base import Item, Problems, Reading
 from afterview.training.evaluation.benchmarks.features import CAMERA, START
-from afterview.training.evaluation.benchmarks.running import Work, by_video, described
+from afterview.training.evaluation.benchmarks.running import Work, all_problems, by_video, described
 from afterview.training.evaluation.benchmarks.scoring import yes_or_no
 from afterview.training.evaluation.results import ResultsWriter, Row
 
@@ -48,17 +48,19 @@ def run_online(
     work: Work, results: ResultsWriter, reading: Reading, *, progress: ShowProgress = unseen
 ) -> dict[str, Any]:
     """Ask what was not answered yet, and write the document. Raises BenchmarkError where the protocol is broken."""
-    problems = reading.problems
+    failures = Problems()
     with progress(work.benchmark.name, "items") as report:
         for video, items in by_video(work):
             left = [item for item in items if item.id not in results.done]
             if left:
-                for row in _one_pass(work, video, left, problems):
+                for row in _one_pass(work, video, left, failures):
                     results.add(row)
                     report(len(results.done), len(work.items))
             work.discard(video)
     more = {**described(work, results), "online": timings(results.done.values())}
-    return results.finish([item.id for item in work.items], problems=problems.to_dicts(), **more)
+    return results.finish(
+        [item.id for item in work.items], problems=all_problems(work, results, reading, failures), **more
+    )
 
 
 def timings(rows: Any) -> dict[str, Any]:

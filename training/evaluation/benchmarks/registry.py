@@ -30,7 +30,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
 
 _NOT_FOUND: Final = "the layout of its published files was not found in its authors' repository"
 ABSENT: Final = (
-    Absent("momentseeker", "MomentSeeker", f"a retrieval benchmark: it ranks moments and asks no question; {_NOT_FOUND}"),
+    Absent("momentseeker", "MomentSeeker", f"it ranks moments, and asks nothing (`evaluate retrieval` measures the index); {_NOT_FOUND}"),
     Absent("svbench", "SVBench", f"open answers, scored by GPT-4 alone; {_NOT_FOUND}"),
     Absent("image sets", "MMStar, ScienceQA, RealWorldQA", "questions about single pictures, which no memory holds"),
 )  # fmt: skip

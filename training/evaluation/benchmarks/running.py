@@ -12,6 +12,7 @@ from afterview.training.base.errors import BenchmarkError
 from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.evaluation.benchmarks.asking import ALL_EVIDENCE, Asked, Asker
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Problems, Reading, Scoring
+from afterview.training.evaluation.benchmarks.failures import keep_failures
 from afterview.training.evaluation.benchmarks.features import Recorded
 from afterview.training.evaluation.benchmarks.spans import span_in_evidence, span_scores
 from afterview.training.evaluation.results import ResultsWriter, Row
@@ -51,16 +52,20 @@ def run_offline(
     work: Work, results: ResultsWriter, reading: Reading, *, progress: ShowProgress = unseen
 ) -> dict[str, Any]:
     """Ask what was not answered yet, and write the document. A video that cannot be read is a problem; its items stay unanswered."""
-    problems = reading.problems
+    failures = Problems()
     with progress(work.benchmark.name, "items") as report:
         for video, items in by_video(work):
             left = [item for item in items if item.id not in results.done]
             if left:
-                for row in answered(work, video, left, problems):
+                for row in answered(work, video, left, failures):
                     results.add(row)
                     report(len(results.done), len(work.items))
             work.discard(video)
-    return results.finish([item.id for item in work.items], problems=problems.to_dicts(), **described(work, results))
+    return results.finish(
+        [item.id for item in work.items],
+        problems=all_problems(work, results, reading, failures),
+        **described(work, results),
+    )
 
 
 def by_video(work: Work) -> Iterator[tuple[Path, list[Item]]]:
@@ -123,6 +128,12 @@ def is_weighable(benchmark: Benchmark, item: Item) -> bool:
         and bool(item.options)
         and all(len(name) == 1 or name in ("yes", "no") for name in item.options)
     )
+
+
+def all_problems(work: Work, results: ResultsWriter, reading: Reading, failures: Problems) -> list[dict[str, Any]]:
+    """Of the data and of the run, by all processes."""
+    share = work.share
+    return reading.problems.to_dicts() + keep_failures(results.directory, share.process, share.processes, failures)
 
 
 def described(work: Work, results: ResultsWriter) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Legend: B rows of the table, T frames of a haystack, P tokens per frame, Dv visi
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,8 +28,12 @@ from afterview.training.base.errors import BenchmarkError
 from afterview.training.base.progress import Report
 from afterview.training.evaluation.needle.items import ItemSet, Pixels
 
+Rows = tuple[NDArray[np.floating], NDArray[np.float32]]  # tokens, vectors
 _PART: Final = 512  # frames of one file
 _AT_ONCE: Final = 32  # frames that the encoders handle at a time
+
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,44 +64,56 @@ class Table:
 
 
 def make_table(
-    items: ItemSet, encoders: Encoders, directory: Path, *, bank: int, report: Report = lambda done, total: None
+    items: ItemSet,
+    encoders: Encoders,
+    directory: Path,
+    *,
+    bank: int,
+    keys: Sequence[str] | None = None,
+    report: Report = lambda done, total: None,
 ) -> Table:
-    """Encode, or read what is in `directory` already. bank: background frames. report: frames encoded, frames in all.
+    """Encode, or read what is in `directory` already. bank: background frames. keys: pictures that are needed; None: all.
+    report: frames encoded, frames in all.
 
     Raises BenchmarkError if the haystack has too few frames.
     """
     unit = FRAMES_PER_CLIP if encoders.vision.spec.clip_marks else 1
+    needed = list(items.pictures) if keys is None else sorted(set(keys))
     bank = bank // unit * unit
-    total = bank + unit * len(items.pictures)
+    total = bank + unit * len(needed)
     background = _kept(
-        _directory(directory, "haystack", items.haystack_fingerprint, encoders, bank),
+        _directory(directory, "haystack", f"{items.haystack_fingerprint} {bank}", encoders),
         bank, lambda: items.haystack(bank), encoders, lambda done: report(done, total),
     )  # fmt: skip
     found = len(background[0]) // unit * unit
     if found < unit:
         raise BenchmarkError(f"{items.name}: the haystack has no frame; give a video with frames")
-    pictures = _kept(
-        _directory(directory, "pictures", items.fingerprint, encoders, len(items.pictures)),
-        unit * len(items.pictures), lambda: _repeated(items, unit), encoders, lambda done: report(bank + done, total),
-    )  # fmt: skip
-    report(total, total)
-    tokens = np.concatenate([background[0][:found], pictures[0]])
-    vectors = np.concatenate([background[1][:found], pictures[1]])
-    first = {key: found + unit * number for number, key in enumerate(items.pictures)}
-    return Table(tokens, vectors, found, first, unit)
+    if found < bank:
+        _LOGGER.info("the haystack has %d frames, which are repeated; --bank asks for %d", found, bank)
+    place = _directory(directory, "pictures", items.fingerprint, encoders)
+    pictures = []
+    for number, key in enumerate(needed, 1):
+        pictures.append(_picture(place, key, items, unit, encoders))
+        report(bank + unit * number, total)
+    tokens = np.concatenate([background[0][:found], *(picture[0] for picture in pictures)])
+    vectors = np.concatenate([background[1][:found], *(picture[1] for picture in pictures)])
+    return Table(tokens, vectors, found, {key: found + unit * number for number, key in enumerate(needed)}, unit)
 
 
-def _repeated(items: ItemSet, unit: int) -> Iterator[Pixels]:
-    """Every picture, as many times as a clip has frames."""
-    for draw in items.pictures.values():
-        picture = draw()
-        for _ in range(unit):
-            yield picture
+def _picture(place: Path, key: str, items: ItemSet, unit: int, encoders: Encoders) -> Rows:
+    """The rows of one picture, from its own file if it was encoded before."""
+    path = place / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
+    if (kept := _read(path)) is not None:
+        return kept
+    made = _encode(iter([items.pictures[key]()] * unit), encoders, lambda done: None)
+    make_directory(place)
+    _write(path, made)
+    return made
 
 
-def _directory(directory: Path, what: str, fingerprint: str, encoders: Encoders, count: int) -> Path:
-    """Where these rows are kept: other frames, encoders or numbers of them have another directory."""
-    key = f"{fingerprint} {encoders.vision.spec.model_dump_json()} {encoders.index.spec.model_dump_json()} {count}"
+def _directory(directory: Path, what: str, fingerprint: str, encoders: Encoders) -> Path:
+    """Where these rows are kept: other frames or encoders have another directory."""
+    key = f"{fingerprint} {encoders.vision.spec.model_dump_json()} {encoders.index.spec.model_dump_json()}"
     return directory / f"{what}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
@@ -106,9 +123,9 @@ def _kept(
     frames: Callable[[], Iterator[Pixels]],
     encoders: Encoders,
     report: Callable[[int], None],
-) -> tuple[NDArray[np.floating], NDArray[np.float32]]:
+) -> Rows:
     make_directory(directory)
-    parts: list[tuple[NDArray[np.floating], NDArray[np.float32]]] = []
+    parts: list[Rows] = []
     reading: Iterator[Pixels] | None = None
     for first in range(0, count, _PART):
         path, size = directory / f"{first:06d}.safetensors", min(_PART, count - first)
@@ -117,8 +134,7 @@ def _kept(
             reading = reading or islice(frames(), first, None)
             part = _encode(islice(reading, size), encoders, partial(_shift, report, first))
             if len(part[0]):
-                with replacing(path) as unfinished:
-                    save_file({"tokens": part[0], "vectors": part[1]}, unfinished)
+                _write(path, part)
         elif reading is not None:
             next(islice(reading, size, size), None)
         parts.append(part)
@@ -133,19 +149,25 @@ def _shift(report: Callable[[int], None], first: int, done: int) -> None:
     report(first + done)
 
 
-def _read(path: Path) -> tuple[NDArray[np.floating], NDArray[np.float32]] | None:
+def _write(path: Path, rows: Rows) -> None:
+    with replacing(path) as unfinished:
+        save_file({"tokens": rows[0], "vectors": rows[1]}, unfinished)
+
+
+def _read(path: Path) -> Rows | None:
     if not path.exists():
         return None
     try:
         found = load_file(path)
-        return found["tokens"], found["vectors"]
-    except (SafetensorError, KeyError, OSError) as error:
+        tokens, vectors = found["tokens"], found["vectors"]
+        if tokens.ndim != 3 or vectors.ndim != 2 or len(tokens) != len(vectors):
+            raise ValueError(f"its arrays have shapes {tokens.shape} and {vectors.shape}")
+        return tokens, vectors
+    except (SafetensorError, KeyError, OSError, ValueError) as error:
         raise BenchmarkError(f"{path}: is damaged ({error}); remove it, and its frames are encoded again") from None
 
 
-def _encode(
-    frames: Iterator[Pixels], encoders: Encoders, report: Callable[[int], None]
-) -> tuple[NDArray[np.floating], NDArray[np.float32]]:
+def _encode(frames: Iterator[Pixels], encoders: Encoders, report: Callable[[int], None]) -> Rows:
     """Tokens and vectors of frames, both empty without any."""
     spec, side = encoders.vision.spec, encoders.index.spec.resolution
     tokens: list[NDArray[np.floating]] = [np.zeros((0, spec.tokens_per_frame, spec.width), spec.dtype)]

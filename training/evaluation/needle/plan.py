@@ -111,6 +111,12 @@ class NeedleTest:
                     else:
                         yield from (Cell(task, way, length, hops=hops) for hops in self.hops)
 
+    @property
+    def left_out(self) -> list[int]:
+        """Lengths that are asked under other recall modes, and not under full recall."""
+        full = next((way for way in self.ways if way.recall == "full"), None)
+        return [] if full is None else sorted(set(self.lengths) - self._lengths(full))
+
     def count(self, cell: Cell) -> int:
         """How many items are asked in a cell."""
         if cell.task == "single":

@@ -21,7 +21,13 @@ def summary(rows: Sequence[Row], test: NeedleTest) -> dict[str, Any]:
             single.append(_single(way, needles))
         if chains:
             multi.append(_multi(way, chains))
-    return {"single": single, "multi": multi, "chance": CHANCE, "scoring": test.scoring}
+    return {
+        "single": single,
+        "multi": multi,
+        "chance": CHANCE,
+        "scoring": test.scoring,
+        "not_under_full_recall": test.left_out,
+    }
 
 
 def _single(way: Way, rows: Sequence[Row]) -> dict[str, Any]:

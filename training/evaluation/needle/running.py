@@ -59,13 +59,18 @@ def search(
         {**test.settings(), **model_settings(model)},
     )  # fmt: skip
     questions = list(_questions(test, items))
+    if test.left_out:
+        _LOGGER.info("full recall reads every frame; it is not asked at %s frames", ", ".join(map(str, test.left_out)))
     with ResultsWriter(directory, identity, command=command) as results:
         left = [question for question in questions if question.id not in results.done]
         if results.resumed:
             _LOGGER.info("%d of %d questions were answered before", len(questions) - len(left), len(questions))
         if left:
             with progress("encode", "frames") as report:
-                table = make_table(items, model.encoders, directory / CACHE, bank=test.bank, report=report)
+                table = make_table(
+                    items, model.encoders, directory / CACHE, bank=test.bank, report=report,
+                    keys=[key for question in left for key in question.item.pictures],
+                )  # fmt: skip
             with progress("ask", "questions") as report:
                 for done, row in enumerate(_answers(left, model, table, test), 1):
                     results.add(row)

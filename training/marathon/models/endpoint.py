@@ -5,6 +5,7 @@ no proxy, no redirect, bounded sizes and times, Retry-After obeyed, and no secre
 import base64
 import os
 import random
+import ssl
 import threading
 from collections.abc import Mapping
 from typing import Any, Final
@@ -39,6 +40,7 @@ class Endpoint:
         self._server = ModelServer(
             base=base, model=config.model, key=_key(name, config), query=query, timeout_s=config.timeout_s,
             first_token_s=config.timeout_s, stream=False,
+            tls=ssl.create_default_context() if base.startswith("https:") else None,  # read once, not for each request
         )  # fmt: skip
         self._lock, self._failures, self._stopped = threading.Lock(), 0, threading.Event()
         self.sent_bytes = self.requests = 0
@@ -100,7 +102,7 @@ class Endpoint:
             if self._failures >= _MOST_FAILURES:
                 raise EndpointError(
                     f"{self._name}: {self._failures} requests failed one after another, the last one: {what}; what was answered is kept: "
-                    "mend the server, and run the same command again"
+                    "mend the server, or what it is asked (answers, max_tokens), and run the same command again"
                 )
 
     def _count(self, size: int) -> None:

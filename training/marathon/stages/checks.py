@@ -23,7 +23,7 @@ from afterview.training.marathon.models.shapes import AnswersAnswer, CompareAnsw
 from afterview.training.marathon.rows import Checked, ClipCaption, Question, Row, Video
 from afterview.training.marathon.stages.captions import text_request, told
 from afterview.training.marathon.stages.tools import BLIND, CHECKER, Tools
-from afterview.training.marathon.tasks import ASPECTS, TOPICS
+from afterview.training.marathon.tasks import TOPICS, aspect_of
 
 LETTERS = "ABCDEFGH"
 NO_ANSWER = "(no certain answer)"
@@ -93,10 +93,12 @@ class _Checks:
         """The checker's answers from captions, by key. whole: the global caption, if it may be used."""
         groups = [(topic, [one for one in questions if one.topic == topic]) for topic in TOPICS]
         groups = [(topic, group) for topic, group in groups if group]
-        aspects = (*ASPECTS[:5], "summary")
         requests = []
         for topic, group in groups:
-            data: dict[str, Any] = {"seconds": self._video.seconds, "clips": told(captions, *aspects)}
+            data: dict[str, Any] = {
+                "seconds": self._video.seconds,
+                "clips": told(captions, *dict.fromkeys((aspect_of(topic), "summary"))),
+            }
             if whole is not None:
                 data["global_caption"] = whole
             data["questions"] = self._numbered(group, 0)

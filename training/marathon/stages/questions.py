@@ -8,9 +8,7 @@ from afterview.training.marathon.models.shapes import QuestionsAnswer, SaidQuest
 from afterview.training.marathon.rows import ClipCaption, Failure, Question, Row, Span, Video
 from afterview.training.marathon.stages.captions import text_request, told
 from afterview.training.marathon.stages.tools import WRITER, Tools
-from afterview.training.marathon.tasks import FORMS, SUMMARY, TOPICS, Form, Topic, tasks_of
-
-_ASPECT = {topic: topic for topic in TOPICS if topic != "event"} | {"event": "summary"}
+from afterview.training.marathon.tasks import FORMS, SUMMARY, TOPICS, Form, Topic, aspect_of, tasks_of
 
 
 def questions_of(video: Video, captions: Sequence[ClipCaption], whole: str, tools: Tools) -> list[Row]:
@@ -39,7 +37,7 @@ def _of_form(
         asked = [one.question for one in before if isinstance(one, Question) and one.topic == topic]
         data: dict[str, Any] = {
             "topic": topic, "form": form, "count": count, "options": tools.config.questions.options, "seconds": video.seconds,
-            "tasks": tasks, "global_caption": whole, "clips": told(captions, _ASPECT[topic]), **({"asked": asked} if asked else {}),
+            "tasks": tasks, "global_caption": whole, "clips": told(captions, aspect_of(topic)), **({"asked": asked} if asked else {}),
         }  # fmt: skip
         item = f"{video.video}/{topic}/{form}"
         requests.append(text_request("questions", item, video, data, QuestionsAnswer, tools))

@@ -18,6 +18,7 @@ from afterview.training.marathon.config import WorldModelConfig
 from afterview.training.marathon.models.request import Purpose, Request, Said
 from afterview.training.marathon.worlds.captioner import Mistakes, caption_clip
 from afterview.training.marathon.worlds.claims import CLAIMS, Claim, Slots, read_claim
+from afterview.training.marathon.worlds.faulty_writer import spoiled
 from afterview.training.marathon.worlds.story import Story, read_story, story_of, whole_caption
 from afterview.training.world.truth import read_truth, truth_path
 from afterview.training.world.vocabulary import listing
@@ -87,7 +88,11 @@ class WorldModel:
         if purpose == "clip_caption":
             video, clip = item.rpartition("#")[0], data["clip"]
             return caption_clip(self._truths.story(video), video, clip["start_s"], clip["end_s"], self._mistakes)
-        return _ANSWERS[purpose](data, seeded(f"{_HERE}, {purpose}, {item}, seed {seed}"))
+        answer = _ANSWERS[purpose](data, seeded(f"{_HERE}, {purpose}, {item}, seed {seed}"))
+        if purpose == "questions" and self._config.spoil:
+            rng = seeded(f"spoiled 1, {item}, seed {self._config.seed}")
+            return {"questions": spoiled(answer["questions"], self._config.spoil, rng)}
+        return answer
 
 
 def _story(data: Mapping[str, Any]) -> Story:

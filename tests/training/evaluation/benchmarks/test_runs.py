@@ -18,13 +18,14 @@ from afterview.training.evaluation.benchmarks.asking import Asked, MemoryAsker, 
 from afterview.training.evaluation.benchmarks.base import Item, Options, Problems, Reading
 from afterview.training.evaluation.benchmarks.card import results_markdown
 from afterview.training.evaluation.benchmarks.features import VideoMemories
+from afterview.training.evaluation.benchmarks.online import run_online
 from afterview.training.evaluation.benchmarks.processes import Process
 from afterview.training.evaluation.benchmarks.registry import BENCHMARKS, find_benchmark
 from afterview.training.evaluation.benchmarks.running import Share, Work, chosen_items, run_offline
 from afterview.training.evaluation.results import ResultsWriter, RunIdentity, read_rows
 from afterview.training.world import QuestionPlan, World, make_script, multiple_choice, questions_at, settled_time
 from afterview.training.world.video import VideoFormat, write_video
-from tests.support.benchmark_data import MADE, lay_out
+from tests.support.benchmark_data import MADE, MADE_ONLINE, lay_out
 from tests.support.flash import flash_preset
 from tests.support.presets import small_model
 
@@ -121,15 +122,23 @@ def test_every_benchmark_runs_through_published_layouts(
 ) -> None:
     model = models[layout]
     memories = VideoMemories(tmp_path / "memories", model.encoders)
+    seconds = VideoMemories(tmp_path / "memories", model.encoders, dense=False)
     asker = MemoryAsker(memories.memory(story[0]), model)
-    for name, make in MADE.items():
+    online = MemoryAsker(seconds.memory(story[0]), model)
+    for name, make in (MADE | MADE_ONLINE).items():
         directory = make(tmp_path / name, footage=story[0])
         reading = find_benchmark(name).read(directory, Options(subtitles=BENCHMARKS[name].subtitles))
         assert {memories.place(item.video) for item in reading.items} == {
             memories.place(story[0])
         }  # recorded once for all
         for scoring in ("letter", "likelihood") if name in ("tempcompass", "lvbench") else ("letter",):
-            document = run(tmp_path / f"{name}-{scoring}", name, reading, asker, scoring=scoring, max_new_tokens=1)
+            place = tmp_path / f"{name}-{scoring}"
+            if name in MADE_ONLINE:
+                work = Work(BENCHMARKS[name], reading.items, seconds.memory, lambda memory: online, max_new_tokens=1)
+                with ResultsWriter(place, RunIdentity("benchmark", name, "", "", ""), command=[]) as results:
+                    document = run_online(work, results, reading)
+            else:
+                document = run(place, name, reading, asker, scoring=scoring, max_new_tokens=1)
             assert document["complete"], name
             assert all(0 <= row["value"] <= 1 for row in document["scores"].values())
             assert "| all |" in results_markdown(document)
@@ -244,16 +253,41 @@ def test_a_video_that_cannot_be_read_is_named_and_the_others_are_asked(
     assert document["problems"][0]["kind"] == "video cannot be read"
 
 
+def test_a_file_that_is_no_video_is_a_problem_not_the_end(
+    tmp_path: Path, story: tuple[Path, list[dict[str, Any]]]
+) -> None:
+    encoders = small_model().encoders
+    memories, data = VideoMemories(tmp_path / "memories", encoders), MADE["video-mme"](tmp_path / "data")
+    for content in (b"", b"no video" * 999, story[0].read_bytes()[:700]):
+        (data / "data" / "v1.mp4").write_bytes(content)
+        reading = find_benchmark("video-mme").read(data, Options())
+        work = Work(find_benchmark("video-mme"), reading.items, memories.memory, lambda memory: Scripted())
+        out = tmp_path / f"out-{len(content)}"
+        with ResultsWriter(out, RunIdentity("benchmark", "video-mme", "", "", ""), command=[]) as results:
+            document = run_offline(work, results, reading)
+        assert [one["kind"] for one in document["problems"]] == ["video cannot be read"]
+    assert not list((tmp_path / "memories").glob("*/done.json"))
+
+
 def test_several_processes_share_the_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     items = tuple(
         Item(f"{video}-{n}", Path(f"{video}.mp4"), "?", "?", {"A": "x", "B": "y"}, "A") for video in "abc" for n in "12"
     )
     reading, identity = Reading(items, Problems(), ()), RunIdentity("benchmark", "own", "", "", "")
-    for process in (1, 0):
-        work = Work(BENCHMARKS["own"], items, lambda video: video, lambda memory: Scripted(), share=Share(process, 2))
+
+    def recorded(video: Path) -> Path:
+        if video.name == "b.mp4" and not there:
+            raise BenchmarkError("no picture")
+        return video
+
+    for process, there in ((1, False), (0, False), (1, True), (0, True)):
+        work = Work(BENCHMARKS["own"], items, recorded, lambda memory: Scripted(), share=Share(process, 2))
         with ResultsWriter(tmp_path, identity, command=[], process=process, processes=2) as results:
             document = run_offline(work, results, reading)
-    assert document["complete"]
+        if not there:  # the last to end names what the other could not read
+            assert document["complete"] is False
+            assert [one["kind"] for one in document["problems"]] == ["video cannot be read"]
+    assert (document["complete"], document["problems"]) == (True, [])
     assert [len(path.read_bytes().splitlines()) for path in sorted(tmp_path.glob("items*.jsonl"))] == [2, 4]
     monkeypatch.setenv("RANK", "2")
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -292,6 +326,10 @@ def test_the_commands_say_what_is_missing(tmp_path: Path, capsys: pytest.Capture
         (
             ["run", "video-mme", "--data", str(data), "--model", "tiny", "--out", str(tmp_path / "o"), "--limit", "0"],
             "at least 1",
+        ),
+        (
+            ["run", "video-mme", "--data", str(data), "--model", "tiny", "--out", str(data)],
+            "is the directory of the data",
         ),
         (["run", "video-mme", "--data", str(data), "--split", "long", "--check"], "has no such set"),
         (["run", "lvbench", "--data", str(data), "--subtitles", "--check"], "LVBench has none"),

@@ -24,6 +24,7 @@ def test_full_recall_is_asked_of_three_lengths_with_five_needles_a_cell_and_neve
     cells = list(test.cells())
     assert sorted({cell.frames for cell in cells if cell.way == FULL}) == [1000, 5000, 10_000]
     assert sorted({cell.frames for cell in cells if cell.way == BOUNDED}) == [*range(1000, 10_001, 1000), 100_000]
+    assert test.left_out == [2000, 3000, 4000, 6000, 7000, 8000, 9000, 100_000]
     assert {test.count(cell) for cell in cells if cell.way == FULL} == {5}
     assert {test.count(cell) for cell in cells if cell.way == BOUNDED} == {20}
     assert len([cell for cell in cells if cell.way == BOUNDED and cell.frames <= 10_000]) == 60

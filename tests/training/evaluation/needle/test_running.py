@@ -5,16 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.training.base.errors import BenchmarkError, ResultsError
 from afterview.training.evaluation.needle import running
-from afterview.training.evaluation.needle.asking import NeedleAsker
+from afterview.training.evaluation.needle.asking import NeedleAsker, Said
 from afterview.training.evaluation.needle.haystack import Table, make_table
 from afterview.training.evaluation.needle.items import world_items
-from afterview.training.evaluation.needle.plan import NeedleTest, Way
+from afterview.training.evaluation.needle.plan import Asked, NeedleTest, Way
 from afterview.training.evaluation.needle.report import markdown
 
 BANK = 40
@@ -69,7 +70,12 @@ def test_a_search_is_kept_continued_and_drawn(
     monkeypatch.setattr(type(model.vision), "encode", None)  # nothing is encoded again
     asked: list[str] = []
     ask = NeedleAsker.ask
-    monkeypatch.setattr(NeedleAsker, "ask", lambda self, rows, one: (asked.append(one.text), ask(self, rows, one))[1])
+
+    def note(self: NeedleAsker, rows: NDArray[np.int64], one: Asked) -> Said:
+        asked.append(one.text)
+        return ask(self, rows, one)
+
+    monkeypatch.setattr(NeedleAsker, "ask", note)
     again = search(model, tmp_path, test)
     assert len(asked) == 3
     assert again["needle"] == needle

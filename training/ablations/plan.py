@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from afterview.configs import ConfigError, Schema, UsageError, load, read_yaml
 from afterview.configs.loader import PRESETS, load_mapping
 from afterview.configs.suggestions import did_you_mean
+from afterview.training.evaluation.judge import NEEDLES
 from afterview.training.evaluation.plan import WorldTest
 from afterview.training.tiny.recipe import Recipe
 
@@ -62,6 +63,14 @@ class WorldsPlan(Schema):
     frames: int = 2000
     questions: int = 40  # per world
     kinds: tuple[str, ...] = ()  # empty: all
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "WorldsPlan":
+        if self.seeds[0] > self.seeds[1]:
+            raise ValueError(f"seeds: {self.seeds[0]} comes after {self.seeds[1]}; give the first and the last")
+        if self.questions < 1 or (self.kinds and not set(self.kinds) & set(NEEDLES)):
+            raise ValueError(f"rows are compared by needles; ask questions of at least one of {', '.join(NEEDLES)}")
+        return self
 
     def test(self) -> WorldTest:
         """The test."""
@@ -132,6 +141,7 @@ def read_ablations(path: Path) -> Ablations:
     if not isinstance(base, dict):
         raise ConfigError(f"{recipe}: holds no recipe")
     found = Ablations(config, base, path.parent / config.start)
+    config.worlds.test()  # raises for kinds and seeds that no world has
     for row in config.rows:
         found.recipe(row)
     return found

@@ -17,7 +17,7 @@ from afterview.training.ablations.plan import SHIPPED, Ablations, merged, read_a
 from afterview.training.ablations.queue import ANSWERS, LOCK, ROWS, planned_runs, run_queue
 from afterview.training.ablations.report import Run, comparisons, document, markdown, paper_difference
 from afterview.training.ablations.train import WEIGHTS, CpuClock
-from afterview.training.base.errors import ResultsError, TrainingError
+from afterview.training.base.errors import ResultsError, TrainingError, WorldError
 from afterview.training.evaluation.results import DOCUMENT, Row, read_rows, tables
 from afterview.training.tiny.bank import plan_bank, shape_of
 
@@ -62,6 +62,24 @@ def test_a_row_with_a_wrong_key_is_named(tmp_path: Path) -> None:
         read_ablations(changed(tmp_path, rows=[{**twice[0], "against": "two"}]))
     with pytest.raises(ConfigError, match="groups has no 'taste'"):
         read_ablations(changed(tmp_path, rows=[{**twice[0], "group": "taste"}]))
+
+
+@pytest.mark.parametrize(
+    ("worlds", "message"),
+    [
+        ({"seeds": [9, 3]}, "9 comes after 3"),
+        ({"seeds": [1, 2], "kinds": ["now"]}, "compared by needles"),
+        ({"seeds": [1, 2], "kinds": ["colour", "taste"]}, "no such kind of question as 'taste'"),
+        ({"seeds": [1, 2], "frames": 3}, "a world has"),
+        ({"seeds": [1, 2], "questions": 0}, "compared by needles"),
+        ({"seeds": [2**32, 2**32]}, "training split"),
+    ],
+)
+def test_worlds_that_cannot_be_asked_about_are_refused_at_once(
+    worlds: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises((ConfigError, WorldError), match=message):
+        read_ablations(changed(tmp_path, worlds=worlds))
 
 
 def test_unknown_rows_are_named(shipped: Ablations) -> None:

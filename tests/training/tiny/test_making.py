@@ -386,7 +386,7 @@ def short(monkeypatch: pytest.MonkeyPatch, tokenizer: PreTrainedTokenizerFast) -
         frames = jobs[-1].first_frame + len(jobs[-1].times)
         return index_bank(jobs, np.lib.stride_tricks.as_strided(picture, (frames, 128, 128, 3), (0, 384, 3, 1)))
 
-    monkeypatch.setattr(making, "_bank", lambda recipe, directory, report: bank_of_noise(recipe.bank))
+    monkeypatch.setattr(making, "rendered_bank", lambda config, directory, report: bank_of_noise(config))
     monkeypatch.setattr(
         making,
         "encode_all",

@@ -33,9 +33,10 @@ class _Segment:
 class HlsCamera(OddServer):
     """Segments of one GOP of a looped clip. Faults: "discontinuity" (once, at its beginning), "packager restart" (nothing is served)."""
 
-    def __init__(self, clip: Path) -> None:
+    def __init__(self, clip: Path, *, begins_s: float = 0.0) -> None:
+        """begins_s: presentation time of the first picture; after a discontinuity they begin at 0."""
         super().__init__()
-        self._clip = clip
+        self._clip, self._begins = clip, round(begins_s * RATE)
         self._segments: list[_Segment] = []
         self._first = 0  # number of the first segment that is kept
         self._broken_off = 0  # discontinuities that have left the playlist
@@ -60,7 +61,8 @@ class HlsCamera(OddServer):
         with av.open(str(self._clip)) as source:
             stream = source.streams.video[0]
             packets = [(bytes(packet), packet.is_keyframe) for packet in source.demux(stream) if packet.size]
-            number = first = self._number()
+            number = self._number()
+            first = number - self._begins
             output, buffer, began, broken = None, io.BytesIO(), 0.0, False
             while self._wait_for(number):
                 data, key = packets[number % len(packets)]
@@ -69,7 +71,9 @@ class HlsCamera(OddServer):
                         self._publish(buffer, began, self._due(number) - began, broken)
                     broken, began = False, self._due(number)
                     if output is None or self._anew:
-                        broken, self._anew, first = output is not None and not self._down, False, number
+                        broken = output is not None and not self._down
+                        first = number if output is not None else first
+                        self._anew = False
                         if output is not None:
                             output.close()
                         buffer = io.BytesIO()

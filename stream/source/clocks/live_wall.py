@@ -12,6 +12,9 @@ from afterview.stream.source.clocks.program_date import read_program_date
 # The program date of HLS is read again for the drift of clocks: seconds.
 _DATE_EVERY_S = 3600.0
 _DATE_AGAIN_S = 10.0  # ... after a read that failed; twice as long each time if there never was a date
+_ROUND_S = (
+    2**33 / 90_000
+)  # MPEG-TS times count so far, then begin anew; FFmpeg goes on counting, also after a discontinuity that goes back
 _LONGEST_PLAYLIST_S = 120.0  # from the picture that is shown to the newest segment; more apart are times of two clocks
 
 
@@ -43,8 +46,12 @@ class LiveWall:
 
     def _read(self, pts: int | None, now: float) -> None:
         date = read_program_date(self._playlist)
-        if date is not None and pts is not None and abs(date.pts_s - pts * self._unit) > _LONGEST_PLAYLIST_S:
-            date = None  # of the clock before or after a restart
+        if date is not None and pts is not None:
+            ahead_s = date.pts_s - pts * self._unit
+            rounds = round(ahead_s / _ROUND_S)
+            date = date._replace(pts_s=date.pts_s - rounds * _ROUND_S)
+            if abs(ahead_s - rounds * _ROUND_S) > _LONGEST_PLAYLIST_S:
+                date = None  # of the clock before or after a restart
         if date is not None:
             self._clock.learn_wall_clock(round(date.pts_s / self._unit), round(date.unix_s * 1e6))
         self._dated = self._dated or date is not None

@@ -52,6 +52,19 @@ def test_a_date_of_the_clock_before_is_read_again_at_once(monkeypatch: pytest.Mo
     assert broadcast.reads == [8.0, 9.0]
 
 
+def test_a_date_is_found_though_ffmpeg_counts_the_rounds_of_mpeg_ts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg takes a clock that goes back by more than a minute for one that began its next round; the segment itself has no rounds."""
+    broadcast, turn = Broadcast(monkeypatch), 2**33 / 90_000
+    broadcast.date = ProgramDate(202.0, 5202.0)
+    assert broadcast.at(200.0, 0.0) == 5200.0
+    broadcast.date = ProgramDate(4.0, 5206.0)
+    assert broadcast.at(turn + 2.0, 4.0) == pytest.approx(5204.0, abs=0.002)
+    broadcast.date = ProgramDate(7.0, 5209.0)
+    assert broadcast.at(2 * turn + 5.0, 7.0) == pytest.approx(5207.0, abs=0.002)
+    broadcast.date = ProgramDate(turn - 1.0, 9000.0)  # the newest segment is of the round before
+    assert broadcast.at(turn + 2.0, 5000.0) == pytest.approx(9003.0, abs=0.002)
+
+
 def test_other_sources_are_asked_for_no_date(monkeypatch: pytest.MonkeyPatch) -> None:
     broadcast = Broadcast(monkeypatch, None)
     assert [broadcast.at(float(second), float(second)) for second in range(50)] == [None] * 50

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.abc import MetaPathFinder
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
 # For the programs that tests start: threads of several processes that wait actively on two cores cost more than they bring.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in a shell's background; the programs that tests interrupt would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.pop("AFTERVIEW_MEMORY", None)  # no test may work on the memory of whoever runs it
 

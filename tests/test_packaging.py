@@ -57,6 +57,7 @@ def test_a_wheel_holds_one_package_and_only_what_runs(wheel: Path) -> None:
     assert modules == {name for name in names if name.endswith(".py")}
 
 
+@pytest.mark.thorough
 @pytest.mark.integration
 def test_it_works_beside_a_user_s_own_files_of_these_names(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "fresh", with_pip=False)

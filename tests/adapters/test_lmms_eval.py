@@ -247,7 +247,7 @@ def _answer(sample: dict[str, Any]) -> str:
     return found if isinstance(found, str) else str(found[0])
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.skipif(not HARNESS, reason="AFTERVIEW_LMMS_PYTHON names no Python with lmms-eval and adapters/lmms_eval")
 def test_the_real_harness_says_what_our_own_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = [

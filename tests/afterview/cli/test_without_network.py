@@ -194,7 +194,7 @@ def test_every_door_that_needs_weights_names_the_pull_within_a_second(tmp_path: 
     assert not (tmp_path / "bank").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.integration
 @pytest.mark.usefixtures("_namespaces")
 def test_what_was_pulled_is_used_without_a_network(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def test_a_missing_index_directory_is_said_with_key_and_remedy(place: Path) -> N
         load_encoders(place / "model", index_encoder="/nowhere")
 
 
+@pytest.mark.thorough
 def test_the_memory_remembers_the_index_encoder_that_was_given(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

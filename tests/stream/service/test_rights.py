@@ -43,7 +43,7 @@ def expected(rule: Rule, role: str, target: str | None) -> Verdict:
     return "ok"
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("door", DOORS, ids=[door.__name__.rsplit(".", 1)[-1] for door in DOORS])
 def test_every_way_in_with_every_role(both: World, door: Any) -> None:
     getattr(door, "need", lambda world: None)(both)

@@ -168,11 +168,12 @@ def test_a_life_with_reload_kill_and_restart(life: Life, tmp_path: Path) -> None
         f"{life.url}{API}/ask", json={"question": "Did you see a red ring?", "cameras": ["one"]}, timeout=60
     )
     assert answer.json()["coverage"]["frames"] >= after.frames
+    ready = "STATUS=model ready; 1 of 3 cameras recorded, 1 paused"
+    assert wait_until(lambda: ready in life.systemd.told, 20)
     status, log = life.end(signal.SIGTERM)
     assert (status, "Traceback" in log) == (0, False), log
     told = life.systemd.told
     assert "STATUS=model loading; 0 of 3 cameras recorded" in told
-    assert "STATUS=model ready; 1 of 3 cameras recorded, 1 paused" in told
     assert told.index("READY=1") < told.index("STOPPING=1")
     assert told.count("WATCHDOG=1") >= 2
     assert Memory(memory).camera("one").snapshot().open_gap.reason == "not recording"  # type: ignore[union-attr]

@@ -628,6 +628,7 @@ def test_train_refuses_rates_that_fit_no_part_before_it_looks_for_the_model(
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_the_core_runs_without_zarr_faiss_and_av(toy: Path, tmp_path: Path) -> None:
     """Training machines may lack them. This trains a stage, instead of only importing."""
     config = tmp_path / "stage.yaml"

@@ -193,6 +193,7 @@ def test_a_stage_over_everything_moves_the_tower_and_resumes_to_the_bit(data: Pa
     assert len(tower) > len(still)
 
 
+@pytest.mark.thorough
 def test_the_papers_three_stages_run_in_a_row_over_three_cameras(data: Path, tmp_path: Path) -> None:
     """The paper's table, scaled down: pictures for MemAug; everything for all parts; then a frozen tower and steps of one stream."""
     one = stage(data, every_stream(data, "features")[:1], {"memaug": 1e-3}, forgetting={**SEEN, "temporal_ratio": 1})

@@ -145,6 +145,7 @@ def test_recall_modes_change_only_what_is_recalled() -> None:
     assert with_recall(model, "bounded") is model
 
 
+@pytest.mark.thorough
 def test_evaluate_world_from_pixels_to_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The shipped weights on unseen worlds, through H.264 and ingest. The required accuracy is low because the sample is small."""
     command = ["evaluate", "world", "--seeds", "40", "--frames", "90", "--questions", "16", "--json"]

@@ -21,11 +21,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
 # For the programs that tests start: threads of several processes that wait actively on two cores cost more than they bring.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # as in a shell's background; the programs that tests interrupt would inherit it
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
 os.environ.pop("AFTERVIEW_MEMORY", None)  # no test may work on the memory of whoever runs it
 
 BARE_NAMES = {"configs", "memory", "model", "stream", "training"}
@@ -58,6 +53,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped where it must run: {report.longrepr}"
     return report
+
+
+@pytest.fixture(autouse=True)
+def _interruptible() -> None:
+    """SIGINT interrupts, here and in programs that a test starts: a shell's background ignores it, and event loops change it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

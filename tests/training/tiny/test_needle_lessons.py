@@ -22,7 +22,7 @@ PRESET = Path(__file__).parents[3] / "configs" / "presets" / "tiny"
 def miniature(steps: int = 2) -> NeedleRecipe:
     recipe = load(RECIPE, NeedleRecipe)
     value = recipe.model_dump(mode="json")
-    value["needle_bank"] |= {"seeds": 1, "clips": 66, "backgrounds": 4, "encoded": 0.0}
+    value["needle_bank"] |= {"seeds": 4, "clips": 66, "backgrounds": 4, "encoded": 0.0}
     value["pictures"] |= {"seeds": 1}
     value["study"]["trainer"] |= {"steps": steps, "save_every": 1, "log_every": 1, "precision": "no"}
     for lesson in value["study"]["lessons"]:

@@ -44,6 +44,7 @@ STORE_POINTS = (
     *UPLOAD_POINTS, "seal.after-commit", "forget.after-commit", "forget.half-erased", "evict.half-erased", "thin.after-commit",
 )  # fmt: skip
 PATIENCE_S = 90.0  # for a writer to get to its failpoint
+_ATTEMPTS = 3  # writers, until one gets there
 ROUNDS_PER_MEMORY = 9
 _SAMPLE = 80  # forgotten frames whose bytes are looked for in all objects
 
@@ -162,7 +163,8 @@ def kill_uploads(
                 directory.mkdir()
                 place, answer = begin(directory, spec, server), FixedAnswer(model)
             point = points[number % len(points)]
-            found = [] if kill_at(place, point, dice) else ["the writer never got there"]
+            # Its writing may be over before a busy machine has sent often enough; then the next writer gets there.
+            found = [] if any(kill_at(place, point, dice) for _ in range(_ATTEMPTS)) else ["the writer never got there"]
             found += broken(place, spec, answer, dice)
             if number % ROUNDS_PER_MEMORY == ROUNDS_PER_MEMORY - 1 or number == kills - 1:
                 found += end(place, spec)

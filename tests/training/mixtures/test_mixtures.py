@@ -32,6 +32,7 @@ from afterview.training.marathon.run import run as run_pipeline
 from afterview.training.marathon.stages.files import DataSet
 from afterview.training.marathon.worlds.exact import Truths
 from afterview.training.marathon.worlds.judge import judge
+from afterview.training.mixtures import worlds
 from afterview.training.mixtures.ask import ANSWERS, VECTORS
 from afterview.training.mixtures.lessons import lesson
 from afterview.training.mixtures.plan import SHIPPED, Mixtures, length_of_batch, read_mixtures
@@ -139,7 +140,10 @@ def test_held_out_worlds_show_no_frame_of_the_others(shipped: Mixtures) -> None:
     assert not shown[0] & shown[1]
 
 
-def test_a_bank_that_lacks_too_much_is_named(shipped: Mixtures, tmp_path: Path) -> None:
+def test_a_bank_that_lacks_too_much_is_named(
+    shipped: Mixtures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worlds, "_TRIES", 3)
     _, shelf = shelves(plan_bank(shipped.recipe().bank)[:6], 1)  # one seed
     with pytest.raises(TrainingError, match="the bank has too few clips"):
         make_worlds({"long": shipped.config.lengths["long"]}, 1, shelf, tmp_path / "videos", first_seed=1)
@@ -164,7 +168,7 @@ def test_the_pipelines_questions_are_right_and_become_batches_of_one_length(
     assert all(judge(row, truths.story(row.video)).right for row in kept)
     assert told.questions.total() + told.left_out.total() == len(kept) > 100
     assert len(told.tasks) >= 19
-    every = [one for worlds in told.worlds.values() for world in worlds for one in world.asked]
+    every = [one for group in told.worlds.values() for world in group for one in world.asked]
     assert {one.form for one in every} == {"open", "choice"}
     assert all(one.truth in "ABCD" for one in every if one.form == "choice")
     config, forgetting = shipped.config.lesson, shipped.recipe().forgetting
@@ -185,7 +189,7 @@ def test_the_pipelines_questions_are_right_and_become_batches_of_one_length(
 def test_a_time_is_pointed_at_and_everything_else_is_said(told: ToldSet) -> None:
     words = Words(load_pretrained("tiny", device=torch.device("cpu"), dtype=torch.float32).tokenizer)  # type: ignore[arg-type]
     moment = words.ids(MOMENT)[0]
-    every = [one for worlds in told.worlds.values() for world in worlds for one in world.asked if one.form == "open"]
+    every = [one for group in told.worlds.values() for world in group for one in world.asked if one.form == "open"]
     pointed = {one.task for one in every if one.text.answer[0] == moment}
     assert pointed == {"temporal perception", "action localization"}
     assert not [one for one in every if one.task in pointed and one.text.answer[0] != moment]

@@ -21,7 +21,7 @@ from afterview.training.marathon.export import question_text
 from afterview.training.marathon.rows import Checked
 from afterview.training.marathon.stages.files import DataSet
 from afterview.training.mixtures.plan import MixturesConfig
-from afterview.training.mixtures.worlds import length_name, rows_path
+from afterview.training.mixtures.worlds import length_name, load_rows
 from afterview.training.tiny.texts import Text, Words
 from afterview.training.world.truth import read_truth, truth_path
 
@@ -98,7 +98,7 @@ def _told(
     videos: Path, video: str, rows: Sequence[Checked], words: Words, config: MixturesConfig, found: ToldSet
 ) -> Told:
     script, _ = read_truth(truth_path(videos / video))
-    frames = np.load(rows_path(videos / video), allow_pickle=False)
+    frames = load_rows(videos / video)
     asked = []
     for row in rows:
         one = _asked(row, len(frames), words)

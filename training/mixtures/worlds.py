@@ -74,6 +74,18 @@ def rows_path(video: Path) -> Path:
     return video.with_suffix(".npy")
 
 
+def load_rows(video: Path) -> NDArray[np.int32]:
+    """A world's rows, int32 [T]. Raises TrainingError for a missing or damaged file."""
+    path = rows_path(video)
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        rows = None
+    if not isinstance(rows, np.ndarray) or rows.dtype != np.int32 or rows.ndim != 1:
+        raise TrainingError(f"{path}: is missing or damaged; delete {path.parent.parent}, and it is made again")
+    return rows
+
+
 def length_name(video: str) -> str:
     """The length that a world's file is named by."""
     return video.rpartition("-")[0]

@@ -39,7 +39,7 @@ from afterview.training.mixtures.plan import SHIPPED, Mixtures, length_of_batch,
 from afterview.training.mixtures.queue import RUNS, run_mixtures
 from afterview.training.mixtures.report import Run, comparisons, document, markdown
 from afterview.training.mixtures.told import ToldSet, read_told
-from afterview.training.mixtures.worlds import make_worlds, rows_path, shelves
+from afterview.training.mixtures.worlds import load_rows, make_worlds, rows_path, shelves
 from afterview.training.tiny.bank import CODE, LABELS, Bank, index_bank, plan_bank, shape_of
 from afterview.training.tiny.texts import Words
 from afterview.training.world.truth import read_truth, truth_path
@@ -195,6 +195,16 @@ def test_a_time_is_pointed_at_and_everything_else_is_said(told: ToldSet) -> None
     assert not [one for one in every if one.task in pointed and one.text.answer[0] != moment]
 
 
+def test_a_damaged_world_is_named(tmp_path: Path) -> None:
+    video = tmp_path / "train" / "videos" / "short-0000.mp4"
+    video.parent.mkdir(parents=True)
+    for content in (None, b"", b"\x93NUMPY\x01\x00", b"not an array"):
+        if content is not None:
+            rows_path(video).write_bytes(content)
+        with pytest.raises(TrainingError, match=r"is missing or damaged; delete .*train,"):
+            load_rows(video)
+
+
 def finished(shipped: Mixtures, name: str, right: str) -> Run:
     """A mixture whose answers were so: 1 right, 0 wrong."""
     rows = [
@@ -277,6 +287,7 @@ def made_up(work: Path, mixtures: Mixtures) -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.timeout(1200)
 def test_the_whole_ends_after_kills_as_without_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = miniature(tmp_path)
     mixtures, whole, killed = read_mixtures(config), tmp_path / "whole", tmp_path / "killed"
@@ -315,7 +326,7 @@ def _kill_at(reached: Path, config: Path, work: Path) -> None:
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, env=dict(os.environ)
     )
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 600
         while not (reached.exists() and (reached.is_dir() or reached.stat().st_size)):
             assert process.poll() is None, f"it ended by itself before {reached.name}"
             assert time.monotonic() < end

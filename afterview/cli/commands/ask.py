@@ -88,9 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
         zones = list(_opened(path, arguments)[1].results.values()) if arguments.start or arguments.at else []
         question = _question(arguments, zones, now)
         with announced("answering") as end:
-            record, saved = service.ask(
-                question, subtitles=subtitles and subtitles.text, on_text=streamer(end) if streamed else None
-            )
+            lines = None if subtitles is None else subtitles.text
+            record, saved = service.ask(question, subtitles=lines, on_text=streamer(end) if streamed else None)
     if streamed:
         print()
     from afterview.cli.output.records import show_record  # late: it was imported while the service worked

@@ -97,12 +97,12 @@ def test_they_belong_to_one_camera(service: ServiceHere) -> None:
 
 
 def test_clients_of_openai_send_them_beside_the_messages(service: ServiceHere, tmp_path: Path) -> None:
-    client = client_of(service)
+    client: Any = client_of(service)
 
     def ask(*content: Any, **options: Any) -> Any:
         return client.chat.completions.create(
             model="afterview", messages=[user(*content)], extra_body={"afterview": options}
-        ).to_dict()["afterview"]  # type: ignore[index]
+        ).to_dict()["afterview"]
 
     found = ask(QUESTION, cameras=["door"], at=START + 9, subtitles=srt())
     assert found["provenance"]["subtitles"] == counts()

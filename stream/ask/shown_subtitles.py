@@ -90,7 +90,7 @@ def with_subtitles(question: Question, found: SubtitleFile, cameras: "Sequence[C
 def recording_begins(snapshot: "MemorySnapshot") -> float:
     """When a camera's first frame was, Unix seconds, also if it is no longer remembered; 0 if there was none."""
     times = [*map(float, snapshot.times[:1]), *(gone.start for gone in snapshot.removed)]
-    return min(times, default=0.0)
+    return min(filter(math.isfinite, times), default=0.0)
 
 
 def _thinned(lines: Sequence[Subtitle], most: int) -> list[Subtitle]:

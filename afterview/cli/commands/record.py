@@ -189,7 +189,7 @@ def _open(session: Session, recording: _Recording, view: RecordingView, *, alone
 
 def _status(recordings: Sequence[_Recording], seconds: float | None) -> int:
     """The exit status: 0 if no camera failed, 130 if a file was not read to its end; 2 if each that failed has a wrong address or the like;
-    otherwise 1, also if a camera gave nothing for as long as it was asked to be recorded. seconds: of --for."""
+    otherwise 1, also if no camera recorded anything for as long as it was asked to. seconds: of --for."""
     first = recordings[0]
     if len(recordings) == 1 and are_unrecorded(outcomes_of(first.camera.archive, first.ingest)):
         return ExitStatus.INTERRUPTED if first.ingest and first.ingest.cut_short else ExitStatus.FAILURE
@@ -203,8 +203,9 @@ def _status(recordings: Sequence[_Recording], seconds: float | None) -> int:
             _LOGGER.warning("%s: interrupted; %s", recording.camera.id, rest)
         if seconds is not None and (idle := [one for one in recordings if one.is_idle]):
             said = "; ".join(f"{one.camera.id} ({one.why_idle})" for one in idle)
-            _LOGGER.error("%d of %d cameras recorded nothing: %s", len(idle), len(recordings), said)
-            return ExitStatus.FAILURE
+            _LOGGER.warning("%d of %d cameras recorded nothing: %s", len(idle), len(recordings), said)
+            if len(idle) == len(recordings):
+                return ExitStatus.FAILURE
         return ExitStatus.INTERRUPTED if short else ExitStatus.OK
     _LOGGER.error("%d of %d cameras failed: %s", len(failures), len(recordings), ", ".join(failures))
     return min(

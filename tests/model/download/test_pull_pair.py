@@ -115,7 +115,7 @@ def test_a_model_that_a_command_used_counts_although_nothing_was_pulled_for_it(
     path = str(pair(tmp_path))
     assert main(["models", "pull", path]) == 0
     own = tmp_path / "own.yaml"
-    own.write_text(f"checkpoint: {tmp_path}\nindex_encoder: {INDEX}\n")
+    own.write_text(f"name: own\ncheckpoint: {tmp_path}\nindex_encoder: {INDEX}\n")
     require_weights(str(own))
     require_weights(str(own))
     assert json.loads(own_presets_path().read_text()) == [path, str(own)]

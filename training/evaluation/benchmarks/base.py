@@ -41,6 +41,21 @@ class Problems:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """A proactive task as a standing question. Times in seconds.
+
+    check: asked at every frame from set_s to until_s, to be answered yes or no. truths: spans, ascending; each should raise one alarm, best
+    at its beginning. output: asked at the first alarm; empty: nothing is.
+    """
+
+    check: str
+    set_s: float
+    until_s: float
+    truths: tuple[tuple[float, float], ...]
+    output: str = ""
+
+
+@dataclass(frozen=True)
 class Item:
     """One question about one video.
 
@@ -48,7 +63,8 @@ class Item:
     published. options: by letter (or by name, such as `Option 1`); none for an open question. truth: a key of options, or a text.
     subtitles: seconds from the video's beginning. start_s, end_s: the part of the video that is asked about.
 
-    Online: at_s is when it is asked; polls: moments at which it is asked again until the answer is yes; then `prompt` is asked.
+    Online: at_s is when it is asked; polls: moments at which it is asked again until the answer is yes; then `prompt` is asked. standing:
+    it is watched for instead, or as well.
     """
 
     id: str
@@ -66,6 +82,7 @@ class Item:
     at_s: float | None = None
     polls: tuple[float, ...] = ()
     poll_prompt: str = ""
+    standing: Standing | None = None
     truth_s: tuple[float, float] | None = None  # a span of time that is the truth
     max_new_tokens: int | None = None
 

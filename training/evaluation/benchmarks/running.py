@@ -13,7 +13,7 @@ from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.evaluation.benchmarks.asking import ALL_EVIDENCE, Asked, Asker
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Problems, Reading, Scoring
 from afterview.training.evaluation.benchmarks.failures import keep_failures
-from afterview.training.evaluation.benchmarks.features import Recorded
+from afterview.training.evaluation.benchmarks.features import Recorded, Unchanged
 from afterview.training.evaluation.benchmarks.spans import span_in_evidence, span_scores
 from afterview.training.evaluation.results import ResultsWriter, Row
 
@@ -78,16 +78,20 @@ def by_video(work: Work) -> Iterator[tuple[Path, list[Item]]]:
 
 
 def answered(work: Work, video: Path, items: Sequence[Item], problems: Problems) -> Iterator[Row]:
-    """Rows of one video's items."""
+    """Rows of one video's items. Raises BenchmarkError if a question changed the memory."""
     try:
-        asker = work.asker(work.recorded(video))
+        memory = work.recorded(video)
+        unchanged = Unchanged(memory)
+        asker = work.asker(memory)
     except (AfterviewError, OSError) as error:
         _LOGGER.warning("%s: cannot be asked about: %s", video, error)
         problems.add("video cannot be read", f"{video.name}: {error}")
         return
     for item in items:
         try:
-            yield answer_item(work, item, asker)
+            row = answer_item(work, item, asker)
+            unchanged.require()
+            yield row
         except BenchmarkError:
             raise
         except AfterviewError as error:

@@ -38,6 +38,7 @@ class Question:
     stop: tuple[str, ...] | None = None
     # Further text of the recording, in Unix time: the model reads what had begun by the end of the span.
     subtitles: tuple[Subtitle, ...] = ()
+    subtitles_unreadable: int = 0  # entries of their file that are no lines with times
     recall_text: str = ""  # what frames are recalled by, where that is not the whole text, as of multiple choice
 
     @property
@@ -55,7 +56,7 @@ class Question:
         """The same as JSON. Of subtitles only their number, and only where there are any."""
         stop = None if self.stop is None else list(self.stop)
         values = {**asdict(replace(self, subtitles=())), "cameras": list(self.cameras), "stop": stop}
-        del values["subtitles"]
+        del values["subtitles"], values["subtitles_unreadable"]
         if not self.recall_text:
             del values["recall_text"]
         return values | ({"subtitles": len(self.subtitles)} if self.subtitles else {})

@@ -6,7 +6,7 @@ The preset's scope is set aside: a benchmark measures what a model answers, not 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from afterview.memory.directory import Memory
 from afterview.model.language.prompt import require_tokenizer
@@ -89,11 +89,11 @@ class MemoryAsker:
         """See Asker."""
         answer = self._answerer.ask(asked.question())
         (part,) = answer.parts
-        left_out = part.provenance.get("subtitles_left_out", 0)
+        subtitles: Any = part.provenance.get("subtitles", {})
         return Reply(
             answer.text, answer.total_s, part.timing.get("first_token_s"), part.coverage.frames, part.coverage.recalled,
             part.coverage.last_time - START, part.tokens is not None and part.tokens.cut,
-            left_out if isinstance(left_out, int) else 0,
+            subtitles.get("over_limit", 0),
             tuple((item.time - START, item.weight) for item in part.evidence),
         )  # fmt: skip
 

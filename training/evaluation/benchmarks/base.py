@@ -116,8 +116,9 @@ Score = Callable[[Item, str], Mapping[str, float]]
 class Benchmark:
     """A benchmark. needs: what lies in its data directory. download: where that is from. source: where its format was read.
 
-    splits: sets that `Options.split` may name. subtitles: whether it has any. span: asked for a span of time, answered from text and from
-    evidence. judge: a part that only a judge model scores, and what is scored here instead. likelihood: whether letters can be weighed.
+    splits: sets that `Options.split` may name. subtitles: whether it has any. by_time: they stand at their times, as published. span: asked
+    for a span of time, answered from text and from evidence. judge: a part that only a judge model scores, and what is scored here instead.
+    likelihood: whether letters can be weighed.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Benchmark:
     score: Score
     splits: tuple[str, ...] = ()
     subtitles: bool = False
+    by_time: bool = False
     span: bool = False
     likelihood: bool = True
     judge: str = ""

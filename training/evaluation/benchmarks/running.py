@@ -1,6 +1,7 @@
 """Runs an offline benchmark: each video is recorded once, each item asked once, each answer on disk before the next."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from afterview.training.evaluation.benchmarks.spans import span_in_evidence, spa
 from afterview.training.evaluation.results import ResultsWriter, Row
 
 _LOGGER = logging.getLogger(__name__)
+BEFORE_QUESTION = "before the question"
 _QUOTED = 500  # characters of a question that a row repeats
 AskerFor = Callable[[Path], Asker]  # a memory -> who asks about it
 
@@ -102,7 +104,7 @@ def answered(work: Work, video: Path, items: Sequence[Item], problems: Problems)
 def answer_item(work: Work, item: Item, asker: Asker) -> Row:
     """Ask one item and score the answer."""
     asked = Asked(
-        item.prompt, item.question, item.start_s, item.end_s, item.subtitles,
+        item.prompt, item.question, item.start_s, item.end_s, item.subtitles, work.benchmark.by_time,
         max_new_tokens=item.max_new_tokens or work.max_new_tokens,
     )  # fmt: skip
     if work.scoring == "likelihood" and is_weighable(work.benchmark, item):
@@ -113,7 +115,9 @@ def answer_item(work: Work, item: Item, asker: Asker) -> Row:
     reply = asker.ask(asked)
     more: dict[str, Any] = {"frames": reply.frames, "recalled": reply.recalled}
     more |= {"cut": True} if reply.cut else {}
-    more |= {"subtitles": len(item.subtitles), "subtitles left out": reply.subtitles_left_out} if item.subtitles else {}
+    if item.subtitles:
+        more |= {"subtitles": len(item.subtitles), "subtitles left out": reply.subtitles_left_out}
+        more["subtitles stand"] = reply.subtitles_form or BEFORE_QUESTION
     scores = work.benchmark.score(item, reply.text)
     if work.benchmark.span and item.truth_s is not None:
         shown = asker.ask(
@@ -144,12 +148,14 @@ def described(work: Work, results: ResultsWriter) -> dict[str, Any]:
     """Further keys of the document."""
     seconds = [row.seconds for row in results.done.values() if row.seconds]
     weighed = work.scoring == "likelihood"
+    stand = [row.details["subtitles stand"] for row in results.done.values() if "subtitles stand" in row.details]
     rest = sum(not is_weighable(work.benchmark, item) for item in work.items) if weighed else 0
     return {
         "benchmark": work.benchmark.to_dict(),
         "videos": len({item.video for item in work.items}),
         "seconds_median": round(median(seconds), 3) if seconds else None,
         **({"answered_by_text": rest} if weighed else {}),  # options that cannot be weighed
+        **({"subtitles_stand": dict(Counter(stand))} if stand else {}),
     }
 
 

@@ -136,6 +136,9 @@ def _add_standing(data: Data, row: Mapping[str, Any], task: str, key: str) -> No
             data.problems.add("no time of a standing question", f"{key}: {what or 'nothing to watch for'}"[:100])
             continue
         set_s = clock_seconds(row.get("ask_time")) if task == "CRR" else None
+        if set_s is not None and truths[0][1] < set_s:
+            data.problems.add("truth before the question", key)
+            continue
         standing = Standing(
             (_COMPLETES if task == "REC" else _FORWARD[task]).format(what=what),
             max(0.0, truths[0][0] - WATCHED_S) if set_s is None else set_s, truths[-1][1] + WATCHED_S, truths,

@@ -299,7 +299,7 @@ def test_odd_forward_rows_are_counted(tmp_path: Path) -> None:
     rec, ssr, crr = json.loads(path.read_text())[3:]
     test = {"realtime": 5, "step": "fold it", "type": 1}
     rows = [
-        {**rec, "end_times": [2, 3]}, {**rec, "id": 6, "start_times": "soon"}, {**crr, "clue_time": None},
+        {**rec, "end_times": [2, 3]}, {**rec, "id": 6, "start_times": "soon"}, {**crr, "clue_time": None}, {**crr, "id": 8, "clue_time": 1},
         {**ssr, "all_steps": ["a", "b"], "test_info": [test, {**test, "step": "open it", "type": 0}]},
         {**ssr, "id": 7, "start_time": [1, 7], "end_time": [2, 9], "all_steps": ["cut", "cut"]},
     ]  # fmt: skip
@@ -311,6 +311,7 @@ def test_odd_forward_rows_are_counted(tmp_path: Path) -> None:
         "7_standing_0": ((1.0, 2.0), (7.0, 9.0)),  # one question, two moments
     }
     assert reading.problems["no time of a standing question"] == 3
+    assert reading.problems["truth before the question"] == 1
 
 
 def test_seeing_the_next_second_is_caught(tmp_path: Path, memory: Path) -> None:

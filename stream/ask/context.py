@@ -40,6 +40,7 @@ from afterview.stream.ask.shown_subtitles import (
     shown_subtitles,
 )
 from afterview.stream.ask.span import find_span
+from afterview.stream.ask.subtitle_places import SeenFrames, by_time
 from afterview.stream.errors import Cancelled
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
@@ -179,8 +180,14 @@ class Planner:
             clips, seconds, preset.clip_sampling, preset.recall, nearest, frames_per_clip=spec.frames_per_record
         )
         seen = plan.recall.frames
-        layout = ClipLayout(len(seen), spec.tokens_per_frame, tuple(clips.sizes[plan.clips].tolist()))
-        prompt, shown_lines = self._prompt(snapshot, question, ids, frames=len(seen), seconds=seconds)
+        sizes = tuple(clips.sizes[plan.clips].tolist())
+        frames = (
+            SeenFrames(np.array([snapshot.time_of(int(frame)) for frame in ids[seen]]), sizes)
+            if question.subtitles_by_time
+            else None
+        )
+        prompt, shown_lines = self._prompt(snapshot, question, ids, frames=len(seen), seconds=seconds, seen=frames)
+        layout = ClipLayout(len(seen), spec.tokens_per_frame, sizes, () if shown_lines is None else shown_lines.parts)
         features, search = _read_tokens(snapshot, ids[seen], cancel), searched[0] if searched else "none"
         return Context(
             snapshot, ids, plan.recall, search, layout, features, prompt, seen, seconds, left_out=len(every) - len(ids),
@@ -188,15 +195,19 @@ class Planner:
         )  # fmt: skip
 
     def _prompt(
-        self, snapshot: MemorySnapshot, question: Question, ids: NDArray[np.int64], *, frames: int, seconds: float
-    ) -> "tuple[Prompt, ShownSubtitles | None]":
-        """The prompt, with the subtitles up to the moment asked. More of them than MOST_TOKENS are thinned again."""
+        self, snapshot: MemorySnapshot, question: Question, ids: NDArray[np.int64], *, frames: int, seconds: float,
+        seen: SeenFrames | None = None,
+    ) -> "tuple[Prompt, ShownSubtitles | None]":  # fmt: skip
+        """The prompt, with the subtitles up to the moment asked. More of them than MOST_TOKENS are thinned again. seen: of clips."""
         text, most = question.text.strip(), MOST_CHARACTERS
         first, last = (snapshot.time_of(int(ids[place])) for place in (0, -1))
         while True:
             shown = shown_subtitles(question, first, last, most=most)
-            lines = () if shown is None else shown.lines
-            prompt = self._model.prompt(before_question(lines, text), frames=frames, seconds=seconds)
+            if shown is not None and question.subtitles_by_time:
+                shown = by_time(shown, first, seen)
+            lines, between = ((), ()) if shown is None else (shown.lines, shown.between)
+            words = text if between else before_question(lines, text)
+            prompt = self._model.prompt(words, frames=frames, seconds=seconds, between=between)
             size = len(prompt.after)
             if shown is None or not lines or size <= MOST_TOKENS:
                 return prompt, shown

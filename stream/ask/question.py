@@ -40,6 +40,9 @@ class Question:
     subtitles: tuple[Subtitle, ...] = ()
     subtitles_unreadable: int = 0  # entries of their file that are no lines with times
     recall_text: str = ""  # what frames are recalled by, where that is not the whole text, as of multiple choice
+    subtitles_by_time: bool = (
+        False  # between the clips that a decoder reads, or each with its time (stream.ask.subtitle_places)
+    )
 
     @property
     def sought(self) -> str:
@@ -59,6 +62,8 @@ class Question:
         del values["subtitles"], values["subtitles_unreadable"]
         if not self.recall_text:
             del values["recall_text"]
+        if not self.subtitles_by_time:
+            del values["subtitles_by_time"]
         return values | ({"subtitles": len(self.subtitles)} if self.subtitles else {})
 
 

@@ -27,7 +27,8 @@ class ShownSubtitles:
     """lines: those that the model reads. until: the moment asked, Unix seconds. Beside them, lines that it does not read: later (they begin
     after that moment), earlier (they ended before the span), over_limit (too long together; those that are left are spread evenly).
 
-    unreadable: entries of the file that are no lines with times.
+    unreadable: entries of the file that are no lines with times. Of lines by time (stream.ask.subtitle_places): form, where they stand;
+    no_frame, not read because no frame was seen meanwhile; between, the texts around the parts of the video; parts, frames of each.
     """
 
     lines: tuple[Subtitle, ...]
@@ -36,6 +37,10 @@ class ShownSubtitles:
     earlier: int
     over_limit: int
     unreadable: int
+    form: str = ""  # empty: before the question
+    no_frame: int = 0
+    between: tuple[str, ...] = ()
+    parts: tuple[int, ...] = ()
 
     @property
     def characters(self) -> int:
@@ -45,7 +50,8 @@ class ShownSubtitles:
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON, with the number of lines."""
         counts = {"later": self.later, "earlier": self.earlier, "over_limit": self.over_limit}
-        return {"used": len(self.lines), "until": self.until, **counts, "unreadable": self.unreadable}
+        by_time = {"no_frame": self.no_frame, "form": self.form} if self.form else {}
+        return {"used": len(self.lines), "until": self.until, **counts, "unreadable": self.unreadable, **by_time}
 
 
 def shown_subtitles(

@@ -19,16 +19,16 @@ try:
 except ImportError:
     raise missing_extra("marathon", "--ray") from None
 
-_STORE_BYTES: Final = 200_000_000  # of Ray's object store on this machine; only names and numbers go through it
+_STORE_BYTES: Final = 200_000_000  # of Ray's object store on this machine; where only names and numbers go through it
 _BLOCKS: Final = 16  # of rows, for each worker: a thousand small ones would cost Ray more than the work
 
 
 @contextmanager
-def session(workers: int) -> Iterator[None]:
+def session(workers: int, *, store_bytes: int = _STORE_BYTES) -> Iterator[None]:
     """Ray for the length of some work. One that is running is used and stays; otherwise one is started here and ended."""
     own = not ray.is_initialized()
     if own:
-        _begin(workers)
+        _begin(workers, store_bytes)
     try:
         yield
     finally:
@@ -41,7 +41,7 @@ def blocks(rows: int, workers: int) -> int:
     return max(1, min(rows, _BLOCKS * workers))
 
 
-def _begin(workers: int) -> None:
+def _begin(workers: int, store_bytes: int) -> None:
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # the progress shown is ours
     kept = {name: os.environ[name] for name in ("PYTHONPATH", "OMP_NUM_THREADS") if name in os.environ}
@@ -49,6 +49,6 @@ def _begin(workers: int) -> None:
         ray.init(log_to_driver=False, runtime_env={"env_vars": kept})
     else:
         ray.init(
-            num_cpus=max(1, workers), object_store_memory=_STORE_BYTES, include_dashboard=False, log_to_driver=False,
+            num_cpus=max(1, workers), object_store_memory=store_bytes, include_dashboard=False, log_to_driver=False,
             configure_logging=False, runtime_env={"env_vars": kept},
         )  # fmt: skip

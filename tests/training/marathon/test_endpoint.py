@@ -19,7 +19,7 @@ from afterview.training.base.errors import EndpointError
 from afterview.training.marathon.config import EndpointConfig
 from afterview.training.marathon.models.answers import KeptAnswers
 from afterview.training.marathon.models.endpoint import Endpoint
-from afterview.training.marathon.models.replies import BadAnswer, answer_in
+from afterview.training.marathon.models.replies import BadAnswer, answer_in, usable_part
 from afterview.training.marathon.models.shapes import (
     AnswersAnswer,
     CaptionAnswer,
@@ -136,6 +136,33 @@ def test_a_request_that_is_refused_is_not_sent_again_and_others_are(
         pytest.raises(EndpointError, match=r"3 requests failed one after another.*longer than the context"),
     ):
         run(configured(tmp_path, server, at_once=1), worlds, tmp_path / "none")
+
+
+QUESTION = {
+    "task": "object attribute",
+    "question": "What colour?",
+    "answer": "red",
+    "spans": [{"start_s": 0, "end_s": 2}],
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (json.dumps({"questions": [QUESTION, QUESTION]})[:-40], 1),  # cut off in the second one
+        (json.dumps({"questions": [QUESTION, {**QUESTION, "answer": ""}, "what?", QUESTION]}), 2),
+        (json.dumps([QUESTION, 7]), 1),
+        (json.dumps({"questions": [QUESTION]})[:-60], None),
+        (json.dumps({"questions": [{**QUESTION, "question": "x" * 401}]}), None),
+        ("{" * 2000 + "}" * 2000, None),
+        ("no", None),
+        ('{"questions": 7}', None),
+    ],
+)
+def test_whole_questions_of_an_answer_that_is_not(text: str, kept: int | None) -> None:
+    found = usable_part(text, QuestionsAnswer)
+    assert (None if found is None else len(found.questions)) == kept
+    assert usable_part(text, EventsAnswer) is None, "events without the rest of them are no answer"
 
 
 def test_schemas_have_no_lengths_that_grammars_refuse() -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from afterview.training.marathon.models.replies import BadAnswer, answer_in
+from afterview.training.marathon.models.replies import BadAnswer, answer_in, usable_part
 from afterview.training.marathon.models.request import ItemFailed, Model, Request, Said, Waiting
 
 
@@ -79,6 +79,9 @@ class Asker:
                 request.check(answer)
             except ValueError as error:
                 if len(repairs) == self._repairs:
+                    if (part := usable_part(said.text, request.shape)) is not None:
+                        self._count("shortened")
+                        return part
                     raise ItemFailed(f"{error}; no usable answer after {self._repairs + 1} tries") from None
                 self._count("repaired")
                 repairs, before = (*repairs, str(error)), (*before, said.text)

@@ -4,7 +4,7 @@ What a model says beside them is ignored. Lengths are bounded, so that no answer
 refuse a schema with lengths of 2,000 and more, and other servers compile it slowly.
 """
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -16,8 +16,9 @@ Seconds = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class Answer(BaseModel):
-    """Base of all answers."""
+    """Base of all answers. independent: the list whose entries are of use without each other."""
 
+    independent: ClassVar[str] = ""
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
@@ -83,6 +84,7 @@ class SaidQuestion(Answer):
 class QuestionsAnswer(Answer):
     """Questions about a topic."""
 
+    independent: ClassVar[str] = "questions"
     questions: Annotated[tuple[SaidQuestion, ...], Field(max_length=40)]
 
 

@@ -1,7 +1,7 @@
 """The configuration of a run: `afterview marathon run CONFIG`. Unknown keys are fatal."""
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -74,7 +74,40 @@ class EndpointConfig(Schema):
     prices: Prices = Prices()
 
 
-ModelConfig = Annotated[WorldModelConfig | EndpointConfig, Field(discriminator="kind")]
+class VllmConfig(Schema):
+    """A model that vLLM runs on the GPUs of this machine or cluster, batch by batch, through ray.data.llm."""
+
+    kind: Literal["vllm"]
+    model: str = Field(min_length=1)  # a name on Hugging Face's hub, or a directory that every machine sees
+    engine: dict[str, Any] = Field(default_factory=dict)  # vLLM's engine arguments, such as max_model_len
+    engines: int = Field(default=1, ge=1, le=10_000)  # at most so many copies of the model, each on GPUs of its own
+    batch: int = Field(default=32, ge=1, le=4096)  # requests that an engine is given together
+    accelerator: str | None = Field(default=None, min_length=1)  # the kind of GPU, as Ray calls it: H100
+    gpu: bool = True  # false: a vLLM that was built for CPUs
+    answers: Literal["schema", "text"] = "schema"  # whether decoding is held to the JSON schema of the answer
+    max_tokens: int = Field(default=4096, ge=16, le=131_072)  # of one answer
+    temperature: float | None = Field(default=None, ge=0, le=2)  # None: vLLM's default, 1
+    pictures: Literal["openai", "string"] = (
+        "openai"  # how the model's chat template takes them: in their place, or before the text
+    )
+
+    @field_validator("engine")
+    @classmethod
+    def _names_no_model(cls, engine: dict[str, Any]) -> dict[str, Any]:
+        if named := {"model", "task_type"} & engine.keys():
+            raise ValueError(
+                f"has the key {min(named)}; leave it out: the model is that of `model`, and it writes answers"
+            )
+        return engine
+
+    @property
+    def gpus(self) -> int:
+        """Of one engine."""
+        sizes = [self.engine.get(name, 1) for name in ("tensor_parallel_size", "pipeline_parallel_size")]
+        return sizes[0] * sizes[1] if self.gpu and all(type(size) is int for size in sizes) else 0
+
+
+ModelConfig = Annotated[WorldModelConfig | EndpointConfig | VllmConfig, Field(discriminator="kind")]
 
 
 class ModelsConfig(Schema):

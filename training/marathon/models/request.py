@@ -9,10 +9,18 @@ from typing import Any, Final, Literal, Protocol
 from pydantic import BaseModel
 
 Purpose = Literal[
-    "clip_caption", "events", "event_caption", "global_caption", "questions", "answers", "compare", "blind"
+    "clip_caption",
+    "events",
+    "event_caption",
+    "global_caption",
+    "questions",
+    "agreed_caption",
+    "answers",
+    "compare",
+    "blind",
 ]
 PURPOSES: Final[tuple[Purpose, ...]] = (
-    "clip_caption", "events", "event_caption", "global_caption", "questions", "answers", "compare", "blind",
+    "clip_caption", "events", "event_caption", "global_caption", "questions", "agreed_caption", "answers", "compare", "blind",
 )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ def clip_captions(video: Video, clips: Sequence[Clip], tools: Tools, *, role: st
     """The captions of clips, or failures in their places."""
     requests = [_clip_request(video, clip, tools) for clip in clips]
     answers = tools.asker(role).ask_all(requests)
-    return [_captioned(clip, answer) for clip, answer in zip(clips, answers, strict=True)]
+    return [captioned(clip, answer) for clip, answer in zip(clips, answers, strict=True)]
 
 
 def further_captions(video: Video, tools: Tools) -> list[Row]:
@@ -58,27 +58,26 @@ def _clip_request(video: Video, clip: Clip, tools: Tools) -> Request:
             raise ItemFailed(f"its pictures cannot be read: {error}") from None
         return [Shown(one.at_s, one.jpeg) for one in found]
 
-    def check(answer: ClipCaptionAnswer) -> None:
-        for one in answer.moments:
-            if (
-                one.end_s < one.start_s
-                or one.start_s < clip.start_s - _OUTSIDE_S
-                or one.end_s > clip.end_s + _OUTSIDE_S
-            ):
-                raise ValueError(
-                    f"the moment '{one.text[:60]}' from {one.start_s:g} to {one.end_s:g} s is not within the clip, {clip.start_s:g} to "
-                    f"{clip.end_s:g} s"
-                )
-
     return Request(
         purpose="clip_caption", item=clip.key, source=video.identity, messages=prompt("clip_caption").messages(data),
         prompt_hash=prompt("clip_caption").hash, data=data, shape=ClipCaptionAnswer,
-        seed=tools.config.seed + clip.look * _APART, check=check,
+        seed=tools.config.seed + clip.look * _APART, check=lambda answer: within_clip(answer, clip),
         pictures=pictures, picture_times=times, picture_size=config.image_size,
     )  # fmt: skip
 
 
-def _captioned(clip: Clip, answer: ClipCaptionAnswer | ItemFailed) -> Row:
+def within_clip(answer: ClipCaptionAnswer, clip: Clip) -> None:
+    """Raise ValueError for a moment outside of its clip."""
+    for one in answer.moments:
+        if one.end_s < one.start_s or one.start_s < clip.start_s - _OUTSIDE_S or one.end_s > clip.end_s + _OUTSIDE_S:
+            raise ValueError(
+                f"the moment '{one.text[:60]}' from {one.start_s:g} to {one.end_s:g} s is not within the clip, {clip.start_s:g} to "
+                f"{clip.end_s:g} s"
+            )
+
+
+def captioned(clip: Clip, answer: ClipCaptionAnswer | ItemFailed) -> Row:
+    """The row of a clip: its caption, with moments cut to the clip, or a failure."""
     if isinstance(answer, ItemFailed):
         return Failure(key=f"{clip.key}/{clip.look}", video=clip.video, failed=str(answer))
     moments = sorted((_within(one, clip) for one in answer.moments), key=lambda one: (one.start_s, one.end_s, one.text))

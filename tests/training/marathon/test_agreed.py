@@ -1,5 +1,6 @@
 """What several captioners agree on, and what becomes of questions that it does not bear out."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,18 @@ import pytest
 import yaml
 
 from afterview.configs import ConfigError
+from afterview.training.marathon.config import ClipsConfig
 from afterview.training.marathon.models.prompts import prompt
 from afterview.training.marathon.models.shapes import ClipCaptionAnswer
-from afterview.training.marathon.rows import Checked, Clip, ClipCaption, Failure, LeftOut
+from afterview.training.marathon.rows import Checked, Clip, ClipCaption, Failure, LeftOut, Video
 from afterview.training.marathon.run import run
 from afterview.training.marathon.stages.captions import within_clip
 from afterview.training.marathon.stages.files import DataSet
+from afterview.training.marathon.stages.videos import clips_of
 from afterview.training.marathon.worlds.agreeing import agreed
+from afterview.training.marathon.worlds.captioner import Mistakes, caption_clip
+from afterview.training.marathon.worlds.story import Story, read_story, sighting_in, story_of
+from afterview.training.world import WorldConfig, make_script
 from tests.training.marathon.conftest import EXACT, settings
 
 Told = tuple[float, float, str]
@@ -47,8 +53,53 @@ def times(captioners: list[list[dict[str, Any]]], least: int = 2) -> list[Told]:
         ([], 2, []),
     ],
 )  # fmt: skip
-def test_what_captioners_agree_on(captioners: list[list[dict[str, Any]]], least: int, expected: list[Told]) -> None:
+def test_when_captioners_agree(captioners: list[list[dict[str, Any]]], least: int, expected: list[Told]) -> None:
     assert times(captioners, least) == expected
+
+
+RED = "a big red circle in the middle"
+BLUE = "a big blue circle in the middle"
+SMALL = "a small red circle in the middle"
+LEFT = "a big red circle in the top left"
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ([RED, RED, BLUE], [RED]),
+        ([RED, BLUE, SMALL, LEFT], [RED]),  # each mistakes another property
+        ([RED, RED, BLUE, BLUE], []),  # as many for as against
+        ([RED, RED, SMALL, SMALL], ["a red circle in the middle"]),  # only its size is uncertain
+        ([RED, LEFT], ["a big red circle"]),
+        ([RED, BLUE], []),
+        ([RED, "a small blue square in the top left"], []),  # of two things each captioner tells of one
+        ([RED, "the digit 7 in the middle"], []),
+        (["the digit 7 in the middle", "the digit 7 in the top left"], ["the digit 7"]),
+        (["a big red circle moving left across the picture"] * 2, ["a big red circle moving left across the picture"]),
+        (["the city scene", "the city scene", "the forest scene"], ["the city scene"]),
+    ],
+)
+def test_on_what_captioners_agree(told: list[str], expected: list[str]) -> None:
+    assert [text for _, _, text in times([said((1, 4, text)) for text in told])] == expected
+    assert all(sighting_in(text, 0, 1) or "scene" in text for text in expected)
+
+
+def test_two_things_that_one_captioner_tells_of_stay_two() -> None:
+    both = said((1, 4, RED), (1, 4, SMALL))
+    assert sorted(text for _, _, text in times([both, both, said((1, 4, RED))])) == sorted([RED, SMALL])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_exact_captioners_agree_on_the_whole_truth(seed: int) -> None:
+    story = story_of(make_script(seed, 300.0, WorldConfig(hidden=0.4, moving=0.4, changing=0.3, repeats=(1, 3))), None)
+    told = [captions_of(story, look) for look in range(4)]
+    assert read_story(agreed(told, 2), story.seconds) == story
+
+
+def captions_of(story: Story, look: int) -> list[dict[str, Any]]:
+    video = Video(video="v", bytes=1, seconds=story.seconds)
+    clips = clips_of(video, ClipsConfig(), look=look, looks=3)
+    return [caption_clip(story, "v", clip.start_s, clip.end_s, Mistakes()) for clip in clips]
 
 
 def test_exemplars_stay_within_their_clip() -> None:
@@ -57,9 +108,10 @@ def test_exemplars_stay_within_their_clip() -> None:
         within_clip(ClipCaptionAnswer.model_validate(one.answer), clip)
 
 
-@pytest.fixture
-def faulty(worlds: Path, tmp_path: Path) -> DataSet:
-    """Captioners of which each leaves out and invents much, up to their captions."""
+@pytest.fixture(scope="module")
+def faulty(worlds: Path, tmp_path_factory: pytest.TempPathFactory) -> DataSet:
+    """Captioners of which each leaves out and invents much."""
+    tmp_path = tmp_path_factory.mktemp("faulty")
     made = [{"kind": "world", "drop": 0.15, "hallucinate": 0.4, "seed": seed} for seed in range(4)]
     models = {"captioner": made[0], "writer": EXACT, "looks": made[1:]}
     path = tmp_path / "run.yaml"
@@ -86,8 +138,11 @@ def test_a_thing_that_one_captioner_tells_of_proves_nothing(faulty: DataSet) -> 
     assert any(row.kept for row in rows)
 
 
-def test_a_clip_without_a_further_caption_leaves_a_video_unchecked(faulty: DataSet, worlds: Path) -> None:
-    name = "further-captions"
+def test_a_clip_without_a_further_caption_leaves_a_video_unchecked(
+    faulty: DataSet, worlds: Path, tmp_path: Path
+) -> None:
+    name, config = "further-captions", faulty.out.parent / "run.yaml"
+    faulty = DataSet(Path(shutil.copytree(faulty.out, tmp_path / "out")))
     rows = faulty.read(name, 0)
     lost = next(row for row in rows if isinstance(row, ClipCaption))
     kept = [row for row in rows if row is not lost]
@@ -95,7 +150,7 @@ def test_a_clip_without_a_further_caption_leaves_a_video_unchecked(faulty: DataS
     faulty.write(name, 0, [*kept, Failure(key=f"{lost.key}/{lost.look}", video=lost.video, failed="no answer")])
     for later in ("agreed-captions", "checks"):
         faulty.remove(later)
-    run(faulty.out.parent / "run.yaml", worlds, faulty.out)
+    run(config, worlds, faulty.out)
     (left_out,) = [row for row in faulty.rows("agreed-captions") if isinstance(row, LeftOut)]
     assert left_out.video == lost.video
     assert left_out.left_out.startswith("1 of ")

@@ -144,6 +144,9 @@ class ChecksConfig(Schema):
     option_length: float = Field(default=3.0, ge=1)  # longest option to shortest, in characters
     time_tolerance_s: float = Field(default=2.0, ge=0)
     blind: Literal["flag", "reject"] = "flag"  # what happens to questions that need no video
+    captioners: int = Field(
+        default=2, ge=1, le=5
+    )  # how many of all captioners must tell of a thing; used only with `models.looks`
 
 
 class MarathonConfig(Schema):
@@ -159,6 +162,15 @@ class MarathonConfig(Schema):
     features: str | None = None  # the model whose features are extracted for training; None: none
     videos_per_file: int = Field(default=16, ge=1, le=10_000)  # what a crash may cost, besides answers, which are kept
     repairs: int = Field(default=2, ge=0, le=10)  # further tries of an answer that is not as asked for
+
+    @model_validator(mode="after")
+    def _enough_captioners(self) -> "MarathonConfig":
+        there = 1 + len(self.models.looks)
+        if there > 1 and self.checks.captioners > there:
+            raise ValueError(
+                f"checks.captioners is {self.checks.captioners}, but there are only {there} captioners: models.captioner and models.looks"
+            )
+        return self
 
     @field_validator("name")
     @classmethod

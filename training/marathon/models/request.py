@@ -11,10 +11,18 @@ from pydantic import BaseModel
 from afterview.training.marathon.models.shapes import schema_of
 
 Purpose = Literal[
-    "clip_caption", "events", "event_caption", "global_caption", "questions", "answers", "compare", "blind"
+    "clip_caption",
+    "events",
+    "event_caption",
+    "global_caption",
+    "questions",
+    "agreed_caption",
+    "answers",
+    "compare",
+    "blind",
 ]
 PURPOSES: Final[tuple[Purpose, ...]] = (
-    "clip_caption", "events", "event_caption", "global_caption", "questions", "answers", "compare", "blind",
+    "clip_caption", "events", "event_caption", "global_caption", "questions", "agreed_caption", "answers", "compare", "blind",
 )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def clip_captions(video: Video, clips: Sequence[Clip], tools: Tools, *, role: st
     """The captions of clips, or failures in their places."""
     requests = [_clip_request(video, clip, tools) for clip in clips]
     answers = tools.asker(role).ask_all(requests)
-    return [_captioned(clip, answer) for clip, answer in zip(clips, answers, strict=True)]
+    return [captioned(clip, answer) for clip, answer in zip(clips, answers, strict=True)]
 
 
 def further_captions(video: Video, tools: Tools) -> list[Row]:
@@ -50,22 +50,10 @@ def _clip_request(video: Video, clip: Clip, tools: Tools) -> Request:
     span = {"start_s": clip.start_s, "end_s": clip.end_s}
     data = {"seconds": video.seconds, "clip": span, "frames": list(times)}
 
-    def check(answer: ClipCaptionAnswer) -> None:
-        for one in answer.moments:
-            if (
-                one.end_s < one.start_s
-                or one.start_s < clip.start_s - _OUTSIDE_S
-                or one.end_s > clip.end_s + _OUTSIDE_S
-            ):
-                raise ValueError(
-                    f"a moment is not within the clip: '{one.text[:60]}' from {one.start_s:g} to {one.end_s:g} s, and the clip lasts from "
-                    f"{clip.start_s:g} to {clip.end_s:g} s"
-                )
-
     return Request(
         purpose="clip_caption", item=clip.key, source=video.identity, messages=prompt("clip_caption").messages(data),
         prompt_hash=prompt("clip_caption").hash, data=data, shape=ClipCaptionAnswer,
-        seed=tools.config.seed + clip.look * _APART, check=check,
+        seed=tools.config.seed + clip.look * _APART, check=lambda answer: within_clip(answer, clip),
         pictures=partial(_pictures, tools.videos / video.video, times, config.image_size),
         picture_times=times, picture_size=config.image_size,
     )  # fmt: skip
@@ -83,7 +71,18 @@ def _pictures(path: Path, times: tuple[float, ...], size: int) -> list[Shown]:
     return [Shown(one.at_s, one.jpeg) for one in found]
 
 
-def _captioned(clip: Clip, answer: ClipCaptionAnswer | ItemFailed) -> Row:
+def within_clip(answer: ClipCaptionAnswer, clip: Clip) -> None:
+    """Raise ValueError for a moment outside of its clip."""
+    for one in answer.moments:
+        if one.end_s < one.start_s or one.start_s < clip.start_s - _OUTSIDE_S or one.end_s > clip.end_s + _OUTSIDE_S:
+            raise ValueError(
+                f"a moment is not within the clip: '{one.text[:60]}' from {one.start_s:g} to {one.end_s:g} s, and the clip lasts from "
+                f"{clip.start_s:g} to {clip.end_s:g} s"
+            )
+
+
+def captioned(clip: Clip, answer: ClipCaptionAnswer | ItemFailed) -> Row:
+    """The row of a clip: its caption, with moments cut to the clip, or a failure."""
     if isinstance(answer, ItemFailed):
         return Failure(key=f"{clip.key}/{clip.look}", video=clip.video, failed=str(answer))
     moments = sorted((_within(one, clip) for one in answer.moments), key=lambda one: (one.start_s, one.end_s, one.text))

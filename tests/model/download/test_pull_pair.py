@@ -119,6 +119,7 @@ def test_a_model_that_a_command_used_counts_although_nothing_was_pulled_for_it(
     require_weights(str(own))
     require_weights(str(own))
     assert json.loads(own_presets_path().read_text()) == [path, str(own)]
+    capsys.readouterr()
     assert document(capsys, "models", "remove", path, "--dry-run")["kept"] == [{"repo": INDEX, "needed_by": str(own)}]
     for odd in ("{", "[" * 100_000, '[7, null, "gone.yaml"]'):
         own_presets_path().write_text(odd)

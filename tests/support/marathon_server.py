@@ -43,6 +43,7 @@ class MarathonServer:
         self.answered, self.happened, self.asked = Counter[str](), Counter[str](), Counter[str]()
         self.pictures: list[int] = []
         self.formats: set[str] = set()
+        self.penalties: set[float | None] = set()
         owner = self
 
         class Handler(_Handler):
@@ -100,6 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
             what = own.mischief(label)
             what = what if first or what == "refuse" else ""
             own.happened[what] += 1
+            own.penalties.add(document.get("frequency_penalty"))
             own.formats.add(document.get("response_format", {}).get("type", ""))
         if what == "busy":
             return self._send(429, {"error": {"message": "too many requests"}}, {"Retry-After": "0.1"})

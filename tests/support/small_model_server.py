@@ -70,6 +70,7 @@ class Model:
             found: dict[str, Any] = self.model.create_chat_completion(
                 document["messages"], max_tokens=document.get("max_tokens"), seed=document.get("seed"),
                 temperature=document.get("temperature", 0.2), response_format=grammar_of(document),
+                frequency_penalty=document.get("frequency_penalty", 0.0),
             )  # fmt: skip
         return {**found, "model": MODEL}
 

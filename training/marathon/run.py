@@ -171,7 +171,7 @@ class _Run:
         if not count:
             raise UsageError(f"--videos {self._videos}: holds no video file")
         most = self._config.videos_per_file
-        settings = [self._config.videos.model_dump(), self._config.seed, most, made]
+        settings = [self._config.videos.model_dump(exclude={"most_events"}), self._config.seed, most, made]
         about = {
             "stage": VIDEOS,
             "identity": _hash([_VERSION, VIDEOS, settings]),

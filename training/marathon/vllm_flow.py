@@ -23,7 +23,7 @@ from afterview.configs import UsageError
 from afterview.memory.base.counts import counted
 from afterview.training.base.errors import MarathonError
 from afterview.training.base.ray_session import ray, session
-from afterview.training.marathon.config import MarathonConfig, VllmConfig
+from afterview.training.marathon.config import MarathonConfig, VllmConfig, sampling_of
 from afterview.training.marathon.models.answers import KeptAnswers
 from afterview.training.marathon.models.asking import Asker
 from afterview.training.marathon.models.batched import BatchedModel, Noted
@@ -182,9 +182,7 @@ def prepared(row: Row, config: VllmConfig) -> Row:
             show(messages, int(row["place"]), pickle.loads(row["pictures"])())
         except ItemFailed as failed:
             failure = str(failed)
-    sampling: Row = {"max_tokens": config.max_tokens, "seed": int(row["seed"])}
-    if config.temperature is not None:
-        sampling["temperature"] = config.temperature
+    sampling: Row = {"max_tokens": config.max_tokens, "seed": int(row["seed"]), **sampling_of(config)}
     if row["schema"]:
         sampling["structured_outputs"] = {"json": row["schema"]}
     return {"messages": messages, "sampling_params": sampling, _FAILED: failure}

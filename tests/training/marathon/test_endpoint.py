@@ -165,6 +165,20 @@ def test_whole_questions_of_an_answer_that_is_not(text: str, kept: int | None) -
     assert usable_part(text, EventsAnswer) is None, "events without the rest of them are no answer"
 
 
+def test_a_penalty_for_repeats_is_sent_where_it_is_set_and_is_another_model(worlds: Path, tmp_path: Path) -> None:
+    plain = {"kind": "openai", "url": "http://127.0.0.1:1/v1", "model": "m"}
+    before = Endpoint("models.writer", EndpointConfig.model_validate(plain)).identity
+    assert before == "openai http://127.0.0.1:1/v1 m schema None 4096", (
+        "kept answers of earlier runs are those of this model"
+    )
+    after = Endpoint("models.writer", EndpointConfig.model_validate({**plain, "frequency_penalty": 0.5})).identity
+    assert after != before
+    with marathon_server(worlds) as server:
+        config = configured(tmp_path, server, frequency_penalty=0.5)
+        run(config, worlds, tmp_path / "out", until="clip-captions")
+    assert server.penalties == {0.5}
+
+
 def test_schemas_have_no_lengths_that_grammars_refuse() -> None:
     """llama.cpp takes none of 2,000 and more. How many entries there are to be is said where it is known."""
     for shape in (ClipCaptionAnswer, EventsAnswer, CaptionAnswer, QuestionsAnswer, AnswersAnswer, CompareAnswer):

@@ -180,6 +180,26 @@ def test_settings_that_cannot_be(tmp_path: Path) -> None:
     assert VllmConfig.model_validate({**ON_VLLM, "gpu": False}).gpus == 0
 
 
+def test_a_list_of_events_is_bounded(worlds: Path, tmp_path: Path, engines: Engines) -> None:
+    """A small model repeats events without end: decoding that is held to the schema ends there, and any other is told so."""
+    noted: list[Noted] = []
+    plain = engines.answer
+
+    def watched(model: BatchedModel, of: dict[str, Noted]) -> Iterator[Answered]:
+        noted.extend(of.values())
+        yield from plain(model, of)
+
+    engines.answer = watched  # type: ignore[method-assign]
+    models = {"captioner": EXACT, "writer": ON_VLLM}
+    bounded = configured(tmp_path, models=models, videos={"least_events": 1, "most_events": 2}, repairs=0)
+    ran = run(bounded, worlds, tmp_path / "out", until="events")
+    assert [one.request.schema()["properties"]["events"]["maxItems"] for one in noted] == [2, 2]
+    assert ran.failed == 2
+    assert set(ran.stages["events"]["reasons"]) == {"there are N events"}
+    with pytest.raises(ConfigError, match="least_events is 4, more than most_events, 3"):
+        load(configured(tmp_path, videos={"least_events": 4, "most_events": 3}), MarathonConfig)
+
+
 def test_what_an_engine_is_given(worlds: Path, tmp_path: Path, engines: Engines) -> None:
     """Pictures in their message, before its text; the schema of the answer; what was wrong before."""
     given: list[tuple[BatchedModel, str, Noted]] = []
@@ -192,15 +212,15 @@ def test_what_an_engine_is_given(worlds: Path, tmp_path: Path, engines: Engines)
     engines.answer = watched  # type: ignore[method-assign]
     engines.spoilt = {"clip_caption a.mp4#0-60"}
     run(configured(tmp_path), worlds, tmp_path / "out", until="clip-captions")
-    config = VllmConfig.model_validate({**ON_VLLM, "temperature": 0.5, "max_tokens": 99})
+    config = VllmConfig.model_validate({**ON_VLLM, "temperature": 0.5, "max_tokens": 99, "frequency_penalty": 0.25})
     row = prepared(row_of(*given[0]), config)
     content = row["messages"][-1]["content"]
     assert [part["type"] for part in content] == ["text", "image_url", "text", "image_url", "text"]
     assert content[0] == {"type": "text", "text": "at 15.0 s:"}
     assert row["messages"][0]["role"] == "system"
     sampling = row["sampling_params"]
-    assert {key: sampling[key] for key in ("max_tokens", "seed", "temperature")} == {
-        "max_tokens": 99, "seed": 0, "temperature": 0.5,
+    assert {key: sampling[key] for key in ("max_tokens", "seed", "temperature", "frequency_penalty")} == {
+        "max_tokens": 99, "seed": 0, "temperature": 0.5, "frequency_penalty": 0.25,
     }  # fmt: skip
     assert "moments" in json.loads(sampling["structured_outputs"]["json"])["properties"]
     assert not row["__inference_error__"]

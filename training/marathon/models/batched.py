@@ -44,7 +44,8 @@ class BatchedModel:
         engine = {name: value for name, value in given.engine.items() if name not in _ONLY_SPEED}
         said = json.dumps(engine, sort_keys=True, default=str)
         pictures = f" {given.pictures}" if self._sees else ""
-        return f"vllm {given.model} {given.answers} {given.temperature} {given.max_tokens} {said}{pictures}"
+        drawn = f"{given.temperature} {given.frequency_penalty}"
+        return f"vllm {given.model} {given.answers} {drawn} {given.max_tokens} {said}{pictures}"
 
     @property
     def at_once(self) -> int:

@@ -14,7 +14,7 @@ from afterview.stream.ask.own_model.errors import ModelServerBusy, ModelServerEr
 from afterview.stream.ask.own_model.exchange import Exchange
 from afterview.stream.ask.own_model.server import ModelServer, split_address
 from afterview.training.base.errors import EndpointError
-from afterview.training.marathon.config import EndpointConfig
+from afterview.training.marathon.config import EndpointConfig, sampling_of
 from afterview.training.marathon.models.messages import messages_of, show
 from afterview.training.marathon.models.request import ItemFailed, Request, Said
 from afterview.training.marathon.models.shapes import CaptionAnswer, schema_of
@@ -50,7 +50,10 @@ class Endpoint:
     def identity(self) -> str:
         """Address, model, and what shapes an answer."""
         given = self._config
-        return f"openai {self._server.base} {given.model} {given.answers} {given.temperature} {given.max_tokens}"
+        penalty = "" if given.frequency_penalty is None else f" penalty {given.frequency_penalty}"
+        return (
+            f"openai {self._server.base} {given.model} {given.answers} {given.temperature} {given.max_tokens}{penalty}"
+        )
 
     @property
     def at_once(self) -> int:
@@ -147,8 +150,7 @@ class Endpoint:
             "max_tokens": given.max_tokens,
             **_format(request.purpose, request.schema(), given),
         }
-        if given.temperature is not None:
-            body["temperature"] = given.temperature
+        body |= sampling_of(given)
         if given.label_requests:
             body["user"] = f"{request.purpose} {request.item}"
         return body

@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from afterview.training.marathon.config import MOST_EVENTS
+
 _LENGTHS: Final = frozenset({"maxLength", "maxItems", "maximum"})
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=400)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
@@ -54,7 +56,7 @@ class SaidEvent(Answer):
 class EventsAnswer(Answer):
     """The events of a video, in order, without gaps."""
 
-    events: Annotated[tuple[SaidEvent, ...], Field(min_length=1, max_length=500)]
+    events: Annotated[tuple[SaidEvent, ...], Field(min_length=1, max_length=MOST_EVENTS)]
 
 
 class CaptionAnswer(Answer):

@@ -132,7 +132,11 @@ def events_of(video: Video, captions: Sequence[ClipCaption], failures: Sequence[
         why = f"{len(failures)} of {len(failures) + len(captions)} clips have no caption, so nothing is certain about the whole video"
         return [LeftOut(key=video.video, video=video.video, left_out=why)]
 
+    videos = tools.config.videos
+
     def check(answer: EventsAnswer) -> None:
+        if len(answer.events) > videos.most_events:
+            raise ValueError(f"there are {len(answer.events)} events; give at most {videos.most_events}")
         starts = [one.start_s for one in answer.events]
         if starts != sorted(set(starts)) or starts[-1] >= video.seconds:
             raise ValueError(
@@ -141,7 +145,7 @@ def events_of(video: Video, captions: Sequence[ClipCaption], failures: Sequence[
 
     data = {"seconds": video.seconds, "clips": told(captions, "scene", "summary")}
     edges = {edge for one in captions for moment in one.moments for edge in (moment.start_s, moment.end_s)}
-    most = max(tools.config.videos.least_events, len(captions) + len(edges), 2)  # each begins at one of them
+    most = min(videos.most_events, max(videos.least_events, len(captions) + len(edges)))  # each begins at one of them
     request = text_request("events", video.video, video, data, EventsAnswer, tools, check, (1, most))
     answer = tools.asker(WRITER).ask(request)
     if isinstance(answer, ItemFailed):
@@ -158,9 +162,8 @@ def events_of(video: Video, captions: Sequence[ClipCaption], failures: Sequence[
         )
         for number, (one, start, end) in enumerate(zip(answer.events, starts[:-1], starts[1:], strict=True))
     ]
-    least = tools.config.videos.least_events
-    if len(events) < least:
-        why = f"has {len(events)} events, fewer than {least}"
+    if len(events) < videos.least_events:
+        why = f"has {len(events)} events, fewer than {videos.least_events}"
         return [LeftOut(key=video.video, video=video.video, left_out=why)]
     return events
 

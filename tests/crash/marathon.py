@@ -87,7 +87,7 @@ def attack(worlds: Path, out: Path, *, workers: int, kills: int, seed: int) -> d
 
 
 def _settings(model: dict[str, Any]) -> dict[str, Any]:
-    models = {"captioner": model, "writer": model, "looks": [model, model], "blind": model}
+    models = {"captioner": model, "writer": model, "looks": [model, model, model], "blind": model}
     return {"clips": {"frames": 2, "image_size": 64}, "models": models, "videos_per_file": 2}
 
 
@@ -99,7 +99,7 @@ def _report(
     right = sum(judge(row, truths.story(row.video)).right for row in kept)
     killed = sum(status == -signal.SIGKILL for status in statuses)
     files = {
-        name: {str(path.relative_to(out / name)): path for path in (out / name).glob("0*/*.jsonl")}
+        name: {str(path.relative_to(out / name)): path for path in (out / name).glob("[0-9]*/*.jsonl")}
         for name in ("killed", "exact")
     }
     same = files["killed"].keys() == files["exact"].keys() and all(

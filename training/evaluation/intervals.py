@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
-_Z = 1.959964  # standard normal quantile of a 95 % interval
+from afterview.training.base.shares import wilson
+
 _RESAMPLES: Final = 2000
 _SEED: Final = 28  # of every bootstrap: the same answers give the same interval
 _AT_ONCE: Final = 4_000_000  # numbers that a bootstrap draws together
@@ -32,12 +33,7 @@ class Share:
     @property
     def interval(self) -> tuple[float, float]:
         """Lower and upper end."""
-        if not self.asked:
-            return 0.0, 1.0
-        n, p, z2 = self.asked, self.value, _Z * _Z
-        centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-        half = _Z / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-        return max(0.0, centre - half), min(1.0, centre + half)
+        return wilson(self.right, self.asked)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""

@@ -6,6 +6,8 @@ wrong      questions that the truth contradicts, or to which it has no certain a
 caught     share of the wrong ones that the checks reject
 lost       share of the right ones that they reject (near duplicates are right, and not counted)
 captions   the same with the checks that know the captions alone: no further look at the video
+
+Intervals are 95 % (Wilson); questions of one video are not independent of each other, so they are narrower than they should be.
 """
 
 import json
@@ -18,6 +20,7 @@ from typing import Any, Final
 from afterview.configs import UsageError
 from afterview.memory.base.durable import make_directory, write_file
 from afterview.training.base.progress import ShowProgress, unseen
+from afterview.training.base.shares import wilson
 from afterview.training.marathon.config import MarathonConfig
 from afterview.training.marathon.rows import Checked
 from afterview.training.marathon.run import run
@@ -27,6 +30,7 @@ from afterview.training.marathon.worlds.faulty_writer import FAULTS, fault_of
 from afterview.training.marathon.worlds.judge import judge
 
 RATES: Final = (0.05, 0.1, 0.2)
+LOOKS: Final = 3
 WRITER_RATE: Final = 0.3
 KINDS: Final = ("drop", "swap", "hallucinate")
 _NOT_CAPTIONS: Final = frozenset({"looks", "unchecked"})
@@ -80,9 +84,10 @@ class Measured:
         """JSON-able, with shares."""
         return {
             "name": self.name, "rates": self.rates, "questions": self.questions, "duplicates": self.duplicates, "tasks": self.tasks,
-            "wrong": self.wrong, "caught": _share(self.caught, self.wrong),
+            "wrong": self.wrong, "caught": _share(self.caught, self.wrong), "caught_interval": _interval(self.caught, self.wrong),
             "caught_by_captions": _share(self.caught_by_captions, self.wrong),
-            "lost": _share(self.lost, self.right), "lost_by_captions": _share(self.lost_by_captions, self.right),
+            "right": self.right, "lost": _share(self.lost, self.right), "lost_interval": _interval(self.lost, self.right),
+            "lost_by_captions": _share(self.lost_by_captions, self.right),
             "kept": self.kept, "kept_right": _share(self.kept - self.kept_wrong, self.kept), "whys": dict(self.whys.most_common()),
             "caught_reasons": dict(self.caught_reasons.most_common()), "lost_reasons": dict(self.lost_reasons.most_common()),
         }  # fmt: skip
@@ -92,12 +97,16 @@ def _share(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
 
 
+def _interval(part: int, whole: int) -> list[float] | None:
+    return [round(end, 4) for end in wilson(part, whole)] if whole else None
+
+
 def measure(
     videos: Path,
     out: Path,
     *,
     rates: Sequence[float] = RATES,
-    looks: int = 2,
+    looks: int = LOOKS,
     seed: int = 0,
     progress: ShowProgress = unseen,
 ) -> dict[str, Any]:
@@ -142,7 +151,7 @@ class Spoiled:
 
 
 def measure_writer(
-    videos: Path, out: Path, *, rate: float, looks: int = 2, seed: int = 0, progress: ShowProgress = unseen
+    videos: Path, out: Path, *, rate: float, looks: int = LOOKS, seed: int = 0, progress: ShowProgress = unseen
 ) -> Spoiled:
     """Run the pipeline with exact captions and a writer that gives faults to a share of its questions. Continues what is there."""
     made, rows = Spoiled(rate), dict[str, dict[str, Checked]]()
@@ -216,8 +225,10 @@ def writer_table(writer: dict[str, Any]) -> str:
     return "\n".join([*rows, f"| none: lost | {writer['sound']} | {_percent(writer['lost'])} |"]) + "\n"
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}"
+def _percent(share: float | None, interval: Sequence[float] | None = None) -> str:
+    if share is None:
+        return "-"
+    return f"{share:.1%}" + (f" ({interval[0] * 100:.1f} to {interval[1] * 100:.1f})" if interval else "")
 
 
 def table(lines: Sequence[dict[str, Any]]) -> str:
@@ -228,8 +239,8 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     ]
     rows += [
         f"| {one['name']} | {one['questions']} | {one['wrong']} "
-        f"| {_percent(one['caught'])} | {_percent(one['caught_by_captions'])} "
-        f"| {_percent(one['lost'])} | {_percent(one['lost_by_captions'])} "
+        f"| {_percent(one['caught'], one['caught_interval'])} | {_percent(one['caught_by_captions'])} "
+        f"| {_percent(one['lost'], one['lost_interval'])} | {_percent(one['lost_by_captions'])} "
         f"| {one['kept']} | {_percent(one['kept_right'])} | {one['tasks']} |"
         for one in lines
     ]

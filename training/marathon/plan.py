@@ -139,9 +139,12 @@ def _asked(config: MarathonConfig, seconds: float) -> Iterator[_Asked]:
     looks = len(config.models.looks)
     for look in range(1, looks + 1):
         yield "further-captions", f"looks.{look}", "clip_caption", clips + 1, pictures, _CAPTION, clips + 1
+    if looks:
+        overlapping = 1 + 2 * looks  # captions of a clip: one of its own, two of each shifted captioner
+        yield "agreed-captions", "checker", "agreed_caption", clips, overlapping * _CAPTION, _CAPTION, clips
     per_topic = asked / len(TOPICS)
     given = clips * (_ASPECT + _SUMMARY) + _WHOLE + per_topic * _QUESTION
-    yield "checks", "checker", "answers", len(TOPICS) * (1 + looks), given, per_topic * _ANSWER, asked
+    yield "checks", "checker", "answers", len(TOPICS) * (2 if looks else 1), given, per_topic * _ANSWER, asked
     yield "checks", "checker", "compare", 1, _DISAGREE * asked * _QUESTION, _DISAGREE * asked * _ANSWER, 0
     if config.models.blind is not None:
         yield "checks", "blind", "blind", 4, asked * _QUESTION, asked * _ANSWER, 0

@@ -109,7 +109,7 @@ class Checked(Question):
     reasons: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     supported: str = ""  # the checker's answer from the captions
-    looks: tuple[str, ...] = ()  # and from the further captions
+    agreed: str = ""  # and from what enough captioners agree on
     options: tuple[str, ...] = ()  # in the order in which they are offered
     letter: str = ""  # of the right one
 

@@ -71,9 +71,8 @@ def _article(row: Checked, videos: Path) -> str:
     said = [row.video, row.task, row.reach, *row.flags]
     lines.append(f'<p class="small">{html.escape(" · ".join(said))}</p>')
     if row.reasons:
-        checked = "; ".join(
-            [f"from the captions: {row.supported}", *(f"look {n}: {a}" for n, a in enumerate(row.looks, 1))]
-        )
+        answers = {"from the captions": row.supported, "from what the captioners agree on": row.agreed}
+        checked = "; ".join(f"{name}: {answer}" for name, answer in answers.items() if answer)
         lines.append(f'<p class="small no">{html.escape(", ".join(row.reasons))}</p>')
         lines.append(f'<p class="small">{html.escape(checked)}</p>' if row.supported else "")
     return "\n".join([*lines, "</article>"])

@@ -109,6 +109,6 @@ def _add_measure(actions: Commands) -> None:
     parser.add_argument(
         "--rates", default="0.05,0.1,0.2", metavar="RATE,...", help="rates of mistakes (default: 0.05,0.1,0.2)"
     )
-    parser.add_argument("--looks", type=int, default=2, help="further captioners, 0 to 4 (default: 2)")
+    parser.add_argument("--looks", type=int, default=3, help="further captioners, 0 to 4 (default: 3)")
     parser.add_argument("--seed", type=int, default=0, help="seed of questions and mistakes (default: 0)")
     _end(parser)

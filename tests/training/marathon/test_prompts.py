@@ -21,7 +21,8 @@ from afterview.training.marathon.tasks import FORMS, SUMMARY, TASKS, TOPICS, tas
 
 SHAPES: dict[Purpose, type[BaseModel]] = {
     "clip_caption": ClipCaptionAnswer, "events": EventsAnswer, "event_caption": CaptionAnswer, "global_caption": CaptionAnswer,
-    "questions": QuestionsAnswer, "answers": AnswersAnswer, "compare": CompareAnswer, "blind": AnswersAnswer,
+    "questions": QuestionsAnswer, "agreed_caption": ClipCaptionAnswer, "answers": AnswersAnswer, "compare": CompareAnswer,
+    "blind": AnswersAnswer,
 }  # fmt: skip
 
 
@@ -60,4 +61,5 @@ def test_the_tasks_are_the_paper_s() -> None:
 @pytest.mark.parametrize("name", ["world", "openai"])
 def test_shipped_configurations_load(name: str) -> None:
     config = load(prompts_directory().parent / f"{name}.yaml", MarathonConfig)
-    assert len(config.models.looks) == 2
+    assert len(config.models.looks) == 3
+    assert config.checks.captioners == 2

@@ -1,9 +1,9 @@
-"""Stage 9: what is wrong with each question, by rules, by the captions, by further captions, and without the video.
+"""Stage 10: what is wrong with each question, by rules, by the captions, by what the captioners agree on, and without the video.
 
 Reasons of checks.form, and:
 
 unsupported   the checker, with the captions that the question came from, answers otherwise, or finds no certain answer
-looks         the further captions do not bear it out: more of the looks say otherwise than agree (the captions themselves count once)
+looks         the checker, with what enough captioners agree on (stages.agreed), answers otherwise, or finds no certain answer
 unchecked     a check could not be made
 blind         answered rightly without the video, if `checks.blind` rejects such questions (otherwise it is a flag)
 duplicate     repeats an earlier question of the video
@@ -35,11 +35,11 @@ _REASONS = (
 
 
 def checked(
-    video: Video, questions: Sequence[Question], captions: Sequence[ClipCaption], further: Sequence[ClipCaption], missing: set[int],
-    whole: str, tools: Tools,
+    video: Video, questions: Sequence[Question], captions: Sequence[ClipCaption], agreed: Sequence[ClipCaption] | None, whole: str,
+    tools: Tools,
 ) -> list[Row]:  # fmt: skip
-    """The questions with what the checks say, in their order. further: captions of all looks. missing: looks that lack captions."""
-    return list(_Checks(video, tools).run(questions, captions, further, missing, whole))
+    """The questions with what the checks say, in their order. agreed: what the captioners agree on; None: some of it is lacking."""
+    return list(_Checks(video, tools).run(questions, captions, agreed, whole))
 
 
 class _Checks:
@@ -49,39 +49,43 @@ class _Checks:
         self._video, self._tools, self._config = video, tools, tools.config.checks
 
     def run(
-        self, questions: Sequence[Question], captions: Sequence[ClipCaption], further: Sequence[ClipCaption], missing: set[int],
+        self,
+        questions: Sequence[Question],
+        captions: Sequence[ClipCaption],
+        agreed: Sequence[ClipCaption] | None,
         whole: str,
-    ) -> list[Checked]:  # fmt: skip
+    ) -> list[Checked]:
         """All of them. A question that fails a cheap check is not asked about."""
         moments = [moment for one in captions for moment in one.moments]
         reasons = {one.key: faults(one, self._video.seconds, moments, self._config) for one in questions}
         asked = [one for one in questions if not reasons[one.key]]
         supported = self._answered(asked, captions, whole, "supported")
-        looks: dict[str, list[str]] = {one.key: [] for one in asked}
-        for look in range(1, len(self._tools.config.models.looks) + 1):
-            seen = [one for one in further if one.look == look]
-            answers = {} if look in missing else self._answered(asked, seen, None, f"look {look}")
-            for one in asked:
-                looks[one.key].append(answers.get(one.key, _FAILED))
-        agreed = self._agreements(asked, supported, looks)
+        seen: dict[str, str] = {}
+        if agreed is None:
+            seen = {one.key: _FAILED for one in asked}
+        elif self._tools.config.models.looks:
+            seen = self._answered(asked, agreed, None, "agreed")
+        same = self._same(asked, supported, seen)
         blind = self._blind(asked)
         for one in asked:
-            reasons[one.key] += self._judged(one, supported, looks, agreed, blind)
+            reasons[one.key] += self._judged(one, supported, seen, same, blind)
         self._repeated([one for one in questions if not reasons[one.key]], reasons)
-        return self._rows(questions, reasons, supported, looks, blind)
+        return self._rows(questions, reasons, supported, seen, blind)
 
     def _judged(
-        self, one: Question, supported: dict[str, str], looks: dict[str, list[str]], agreed: dict[tuple[str, str], bool],
+        self,
+        one: Question,
+        supported: dict[str, str],
+        seen: dict[str, str],
+        same: dict[tuple[str, str], bool],
         blind: set[str],
-    ) -> list[str]:  # fmt: skip
-        said = [answer for answer in looks[one.key] if answer != _FAILED]
+    ) -> list[str]:
         found = []
-        if supported[one.key] == _FAILED or len(said) < len(looks[one.key]):
+        if _FAILED in (supported[one.key], seen.get(one.key)):
             found.append("unchecked")
-        elif not agreed[one.key, supported[one.key]]:
+        elif not same[one.key, supported[one.key]]:
             found.append("unsupported")
-        votes = sum(agreed[one.key, answer] for answer in said)
-        if said and votes + 1 <= len(said) - votes:  # the captions that it came from have a vote, too
+        if seen.get(one.key, _FAILED) != _FAILED and not same[one.key, seen[one.key]]:
             found.append("looks")
         if one.key in blind and self._config.blind == "reject":
             found.append("blind")
@@ -104,7 +108,16 @@ class _Checks:
             data["questions"] = self._numbered(group, 0)
             item = f"{self._video.video}/{topic}/{what}"
             requests.append(
-                text_request("answers", item, self._video, data, AnswersAnswer, self._tools, _every(len(group)))
+                text_request(
+                    "answers",
+                    item,
+                    self._video,
+                    data,
+                    AnswersAnswer,
+                    self._tools,
+                    _every(len(group)),
+                    (len(group), len(group)),
+                )
             )
         found: dict[str, str] = {}
         for (_, group), answer in zip(groups, self._tools.asker(CHECKER).ask_all(requests), strict=True):
@@ -129,14 +142,14 @@ class _Checks:
     def _rng(self, purpose: str) -> Random:
         return seeded(f"marathon 1, {purpose}, seed {self._tools.config.seed}")
 
-    def _agreements(
-        self, questions: Sequence[Question], supported: dict[str, str], looks: dict[str, list[str]]
+    def _same(
+        self, questions: Sequence[Question], supported: dict[str, str], seen: dict[str, str]
     ) -> dict[tuple[str, str], bool]:
         """Whether answers agree with the questions' own: by rules, and where these say no and words may say the same, by the checker."""
         found: dict[tuple[str, str], bool] = {}
         unsure: list[tuple[Question, str]] = []
         for one in questions:
-            for said in dict.fromkeys([supported[one.key], *looks[one.key]]):
+            for said in dict.fromkeys(answers[one.key] for answers in (supported, seen) if one.key in answers):
                 same = same_answer(one.answer, said, tolerance_s=self._config.time_tolerance_s)
                 found[one.key, said] = same
                 if not same and said not in (NO_ANSWER, _FAILED) and one.form == "open" and len(said.split()) > 2:
@@ -153,7 +166,14 @@ class _Checks:
                 raise ValueError(f"there must be one entry for each number from 1 to {len(pairs)}")
 
         request = text_request(
-            "compare", self._video.video, self._video, {"pairs": pairs}, CompareAnswer, self._tools, check
+            "compare",
+            self._video.video,
+            self._video,
+            {"pairs": pairs},
+            CompareAnswer,
+            self._tools,
+            check,
+            (len(pairs), len(pairs)),
         )
         answer = self._tools.asker(CHECKER).ask(request)
         if not isinstance(answer, ItemFailed):
@@ -170,7 +190,7 @@ class _Checks:
         requests = [
             text_request(
                 "blind", f"{self._video.video}/blind {turn}", self._video, {"questions": self._numbered(asked, turn)}, AnswersAnswer,
-                self._tools, _every(len(asked)),
+                self._tools, _every(len(asked)), (len(asked), len(asked)),
             )
             for turn in range(1, _BLIND_ROUNDS + 1)
         ]  # fmt: skip
@@ -191,7 +211,7 @@ class _Checks:
                 reasons[one.key].append("duplicate")
 
     def _rows(
-        self, questions: Sequence[Question], reasons: dict[str, list[str]], supported: dict[str, str], looks: dict[str, list[str]],
+        self, questions: Sequence[Question], reasons: dict[str, list[str]], supported: dict[str, str], seen: dict[str, str],
         blind: set[str],
     ) -> list[Checked]:  # fmt: skip
         rows, turn = [], _offset(self._video.video)
@@ -204,7 +224,7 @@ class _Checks:
                 Checked(
                     **one.model_dump(), reasons=tuple(sorted(reasons[one.key], key=_REASONS.index)),
                     flags=("blind",) if one.key in blind else (), supported=supported.get(one.key, ""),
-                    looks=tuple(looks.get(one.key, ())), options=options, letter=letter,
+                    agreed=seen.get(one.key, ""), options=options, letter=letter,
                 )
             )  # fmt: skip
         return rows

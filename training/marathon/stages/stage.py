@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from afterview.training.marathon.config import MarathonConfig
+from afterview.training.marathon.config import MOST_EVENTS, MarathonConfig
 from afterview.training.marathon.models.request import Purpose
 from afterview.training.marathon.rows import (
     Checked,
@@ -18,7 +18,7 @@ from afterview.training.marathon.rows import (
     Video,
     VideoEvent,
 )
-from afterview.training.marathon.stages import captions, checks, questions
+from afterview.training.marathon.stages import agreed, captions, checks, questions
 from afterview.training.marathon.stages.tools import BLIND, CAPTIONER, CHECKER, WRITER, Tools, look_role
 from afterview.training.marathon.stages.videos import clips_of
 
@@ -93,15 +93,27 @@ def _further(video: Video, inputs: Inputs, tools: Tools) -> list[Row]:
     return captions.further_captions(video, tools) if inputs.of("questions", Question) else []
 
 
+def _agreed(video: Video, inputs: Inputs, tools: Tools) -> list[Row]:
+    further, failed = inputs.of("further-captions", ClipCaption), inputs.of("further-captions", Failure)
+    if not further and not failed:
+        return []
+    return agreed.agreed_captions(video, inputs.of("clip-captions", ClipCaption), further, failed, tools)
+
+
 def _checks(video: Video, inputs: Inputs, tools: Tools) -> list[Row]:
     asked, whole = inputs.of("questions", Question), inputs.of("global-captions", GlobalCaption)
     if not asked:
         return []
-    missing = {int(one.key.rpartition("/")[2]) for one in inputs.of("further-captions", Failure)}
-    return checks.checked(
-        video, asked, inputs.of("clip-captions", ClipCaption), inputs.of("further-captions", ClipCaption), missing, whole[0].caption,
-        tools,
-    )  # fmt: skip
+    agreed_on = inputs.of("agreed-captions", ClipCaption)
+    lacking = bool(inputs.of("agreed-captions", Failure) or inputs.of("agreed-captions", LeftOut))
+    said = inputs.of("clip-captions", ClipCaption)
+    return checks.checked(video, asked, said, None if lacking else agreed_on, whole[0].caption, tools)
+
+
+def _events_asked(config: MarathonConfig) -> Any:
+    """Fewest and most; alone the fewest where the most are those that any answer may have, as before there was such a setting."""
+    videos = config.videos
+    return videos.least_events if videos.most_events == MOST_EVENTS else [videos.least_events, videos.most_events]
 
 
 def _nobody(config: MarathonConfig) -> tuple[str, ...]:
@@ -110,6 +122,10 @@ def _nobody(config: MarathonConfig) -> tuple[str, ...]:
 
 def _looks(config: MarathonConfig) -> tuple[str, ...]:
     return tuple(look_role(number) for number in range(1, len(config.models.looks) + 1))
+
+
+def _agreeing(config: MarathonConfig) -> tuple[str, ...]:
+    return (CHECKER,) if config.models.looks else ()
 
 
 def _checkers(config: MarathonConfig) -> tuple[str, ...]:
@@ -124,7 +140,7 @@ STAGES: Final = (
     ),
     Stage(
         4, "events", VideoEvent, _events, ("clip-captions",), lambda config: (WRITER,), ("events",),
-        lambda config: config.videos.least_events,
+        _events_asked,
     ),
     Stage(
         5, "event-captions", VideoEvent, _event_captions, ("events", "clip-captions"), lambda config: (WRITER,), ("event_caption",),
@@ -142,7 +158,11 @@ STAGES: Final = (
         8, "further-captions", ClipCaption, _further, ("questions",), _looks, ("clip_caption",), lambda config: config.clips.model_dump(),
     ),
     Stage(
-        9, "checks", Checked, _checks, ("questions", "clip-captions", "further-captions", "global-captions"), _checkers,
+        9, "agreed-captions", ClipCaption, _agreed, ("clip-captions", "further-captions"), _agreeing, ("agreed_caption",),
+        lambda config: config.checks.captioners,
+    ),
+    Stage(
+        10, "checks", Checked, _checks, ("questions", "clip-captions", "agreed-captions", "global-captions"), _checkers,
         ("answers", "compare", "blind"), lambda config: config.checks.model_dump(),
     ),
 )  # fmt: skip

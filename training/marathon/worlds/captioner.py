@@ -1,6 +1,6 @@
 """Captions of synthetic video: exact, or with mistakes at known rates. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -35,6 +35,11 @@ def caption_clip(story: Story, name: str, start_s: float, end_s: float, mistakes
     if mistakes.any:
         rng = seeded(f"mistakes 1, {name}, {start_s!r} to {end_s!r}, seed {mistakes.seed}")
         seen = sorted(_mistaken(seen, story, start_s, end_s, mistakes, rng), key=lambda one: one.start_s)
+    return described(parts, seen)
+
+
+def described(parts: Sequence[Part], seen: Sequence[Sighting]) -> dict[str, Any]:
+    """A caption in six aspects of what is shown. Both are in order of time."""
     scenes, things = [part.scene for part in parts], [one.named for one in seen]
     moving = [one for one in seen if one.moves]
     moments = [

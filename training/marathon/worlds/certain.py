@@ -129,7 +129,7 @@ def where(story: Story, slots: Slots) -> Found | None:
 
 def lefter(story: Story, slots: Slots) -> Found | None:
     one, two = (story.single(slots[key]) for key in ("one", "two"))
-    if one is None or two is None or one.moves or two.moves:
+    if one is None or two is None or one.moves or two.moves or not (one.place and two.place):
         return None
     return _two(story, slots, lambda thing: _LEFT[thing.place], 0.2)
 
@@ -153,14 +153,14 @@ def shape(story: Story, slots: Slots) -> Found | None:
 
 
 def sizes_and_shapes(story: Story) -> Iterator[Slots]:
-    found = {(one.size, one.shape) for one in story.sightings if one.kind == "object"}
+    found = {(one.size, one.shape) for one in story.sightings if one.kind == "object" and one.size}
     yield from ({"size": size, "shape": shape} for size, shape in sorted(found))
 
 
 def colour(story: Story, slots: Slots) -> Found | None:
     alike = [one for one in story.sightings if one.shape == slots["shape"]]
     shown = [one for one in alike if one.size == slots["size"]]
-    if len({one.colour for one in shown}) != 1 or any(one.to for one in alike):
+    if len({one.colour for one in shown}) != 1 or any(one.to or not one.size for one in alike):
         return None
     return Found(shown[0].colour, tuple(other for other in COLOURS if other != shown[0].colour), tuple(shown))
 

@@ -16,7 +16,8 @@ from afterview.training.base.seeds import seeded
 from afterview.training.marathon.checks.agreement import same_answer
 from afterview.training.marathon.config import WorldModelConfig
 from afterview.training.marathon.models.request import Purpose, Request, Said
-from afterview.training.marathon.worlds.captioner import Mistakes, caption_clip
+from afterview.training.marathon.worlds.agreeing import agreed
+from afterview.training.marathon.worlds.captioner import Mistakes, caption_clip, described
 from afterview.training.marathon.worlds.claims import CLAIMS, Claim, Slots, read_claim
 from afterview.training.marathon.worlds.faulty_writer import spoiled
 from afterview.training.marathon.worlds.story import Story, read_story, story_of, whole_caption
@@ -165,6 +166,12 @@ def _next(
     return None
 
 
+def _agreed_caption(data: Mapping[str, Any], rng: Random) -> dict[str, Any]:
+    moments = agreed([one["captions"] for one in data["captioners"]], data["least"])
+    story = read_story(moments, data["clip"]["end_s"])
+    return described(story.parts, story.sightings)
+
+
 def _answers(data: Mapping[str, Any], rng: Random) -> dict[str, Any]:
     story = _story(data)
     return {"answers": [_answer(story, one) for one in data["questions"]]}
@@ -202,6 +209,7 @@ _ANSWERS = {
     "event_caption": _event_caption,
     "global_caption": _global_caption,
     "questions": _questions,
+    "agreed_caption": _agreed_caption,
     "answers": _answers,
     "compare": _compare,
     "blind": _blind,

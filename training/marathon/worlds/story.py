@@ -34,11 +34,13 @@ def _any(words: Iterable[str]) -> str:
 
 
 _OBJECT: Final = re.compile(
-    rf"an? (?P<size>{_any(SIZES)}) (?P<colour>{_any(COLOURS)}) (?P<shape>{_any(SHAPES)})"
-    rf"(?: in the (?P<place>{_any(PLACES)})| moving (?P<motion>{_any(MOTIONS)}) across the picture)"
+    rf"an? (?:(?P<size>{_any(SIZES)}) )?(?P<colour>{_any(COLOURS)}) (?P<shape>{_any(SHAPES)})"
+    rf"(?: in the (?P<place>{_any(PLACES)})| moving (?P<motion>{_any(MOTIONS)}) across the picture)?"
     rf"(?:, partly hidden behind a (?P<cover>{_any(COVERS)}))?(?:, turning (?P<to>{_any([*COLOURS, *SIZES])}))?"
 )
-_CARD: Final = re.compile(rf"the (?P<kind>digit|word) (?P<text>[0-9A-Z]+) in the (?P<place>{_any([*PLACES, *ROWS])})")
+_CARD: Final = re.compile(
+    rf"the (?P<kind>digit|word) (?P<text>[0-9A-Z]+)(?: in the (?P<place>{_any([*PLACES, *ROWS])}))?"
+)
 _SCENE: Final = re.compile(rf"the (?P<scene>{_any(SCENES)}) scene")
 
 
@@ -74,12 +76,14 @@ class Sighting:
         return self.motion != STILL
 
     def said(self) -> str:
-        """The sentence about it."""
+        """The sentence about it; what captioners do not agree on may be lacking: its size, its place."""
+        at = f" in the {self.place}" if self.place else ""
         if self.kind != "object":
-            return f"the {self.name} in the {self.place}"
-        where = f"moving {self.motion} across the picture" if self.moves else f"in the {self.place}"
+            return f"the {self.name}{at}"
+        where = f" moving {self.motion} across the picture" if self.moves else at
         hidden = f", partly hidden behind a {self.cover}" if self.cover else ""
-        return f"{article(f'{self.size} {self.name}')} {where}{hidden}{f', turning {self.to}' if self.to else ''}"
+        sized = f"{self.size} {self.name}" if self.size else self.name
+        return f"{article(sized)}{where}{hidden}{f', turning {self.to}' if self.to else ''}"
 
     def moment(self) -> Moment:
         """It as a moment of a caption."""
@@ -183,16 +187,15 @@ def read_story(moments: Iterable[Mapping[str, Any]], seconds: float) -> Story:
         before = open_ones.get(text)
         if before is not None and start - sightings[before].end_s < _JOINS_S:
             sightings[before] = replace(sightings[before], end_s=max(sightings[before].end_s, end))
-        elif (seen := _read(text, start, end)) is not None:
+        elif (seen := sighting_in(text, start, end)) is not None:
             open_ones[text] = len(sightings)
             sightings.append(seen)
     return Story(seconds, tuple(parts), tuple(sightings))
 
 
-def _read(text: str, start_s: float, end_s: float) -> Sighting | None:
-    if found := _OBJECT.fullmatch(text):
-        values = {key: value for key, value in found.groupdict().items() if value is not None}
-        return Sighting(start_s, end_s, **values)
-    if found := _CARD.fullmatch(text):
-        return Sighting(start_s, end_s, **found.groupdict())
-    return None
+def sighting_in(text: str, start_s: float, end_s: float) -> Sighting | None:
+    """The thing that a sentence tells of; None if it tells of none."""
+    found = _OBJECT.fullmatch(text) or _CARD.fullmatch(text)
+    if found is None:
+        return None
+    return Sighting(start_s, end_s, **{key: value for key, value in found.groupdict().items() if value is not None})

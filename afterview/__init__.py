@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from afterview.configs import AfterviewError, ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from afterview.api import ask, ask_recording, info, open, search
+    from afterview.api import ask, ask_recording, info, load_pretrained, open, search
     from afterview.memory.base.errors import (
         CameraBusy,
         CameraMoved,
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
         TensorMismatch,
         TokenizerMissing,
     )
-    from afterview.model.checkpoint.loading import load_pretrained
     from afterview.model.checkpoint.models import AfterviewModel
     from afterview.stream.ask.own_model.errors import ModelServerBusy, ModelServerError
     from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence
@@ -126,10 +125,9 @@ __all__ = [
 
 # Loaded on first use: `import afterview`, `--help` and `info` must start without numpy and torch.
 _HOMES = {
-    "afterview.api": ("ask", "ask_recording", "info", "open", "search"),
+    "afterview.api": ("ask", "ask_recording", "info", "load_pretrained", "open", "search"),
     "afterview.memory.description": ("CameraDescription", "MemoryDescription"),
     "afterview.memory.directory": ("Memory",),
-    "afterview.model.checkpoint.loading": ("load_pretrained",),
     "afterview.model.checkpoint.models": ("AfterviewModel",),
     "afterview.stream.ask.question": ("Answer", "CameraAnswer", "Coverage", "Evidence"),
     "afterview.stream.ask.recording": ("RecordingAnswer",),

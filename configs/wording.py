@@ -57,8 +57,18 @@ def describe_problem(problem: Mapping[str, Any]) -> str:
     elif kind in ("literal_error", "enum"):
         said = f"must be {context['expected']}"
     elif kind in ("too_short", "too_long"):
+        things = "characters" if context.get("field_type") == "Value" else "items"  # of a text that was checked before
         bound = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
-        said = f"must have {bound} items, has {context['actual_length']}"
+        said = f"must have {bound} {things}, has {context['actual_length']}"
+    elif kind == "string_too_short" and context["min_length"] == 1:
+        said = "must not be empty"
+    elif kind in ("string_too_short", "string_too_long"):
+        bound = (
+            f"at least {context['min_length']}" if kind == "string_too_short" else f"at most {context['max_length']}"
+        )
+        said = f"must have {bound} characters"
+    elif kind == "string_pattern_mismatch":
+        said = f"must have the form {context['pattern']}"
     elif kind in ("int_from_float", "int_parsing_size"):
         said = _KINDS["int"]
     else:

@@ -104,10 +104,14 @@ class ByService:
         self._client, self._memory, self.notice = client, memory, notice
 
     def ask(
-        self, question: "Question", *, on_text: OnText | None = None, cancel: threading.Event | None = None
-    ) -> "tuple[AnswerRecord, Saved]":
-        """An answer, and where it was saved. Arguments and errors as of Answerer.ask; also ServiceGone, TooManyQuestions, Stopping."""
-        body = question.to_dict()
+        self, question: "Question", *, subtitles: str | None = None, on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+    ) -> "tuple[AnswerRecord, Saved]":  # fmt: skip
+        """An answer, and where it was saved. Arguments and errors as of Answerer.ask; also ServiceGone, TooManyQuestions, Stopping.
+
+        subtitles: the text of a file of them, which the service reads.
+        """
+        body = question.to_dict() | ({} if subtitles is None else {"subtitles": subtitles})
         for own, name in (("text", "question"), ("last_s", "last"), ("max_new_tokens", "max_tokens")):
             body[name] = body.pop(own)
         answer: dict[str, Any] = {}

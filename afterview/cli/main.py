@@ -102,7 +102,7 @@ def _add_ask(commands: Commands) -> None:
     parser.add_argument(
         "--subtitles",
         metavar="FILE",
-        help="also read these (.srt, .vtt), up to the moment asked; 0:00 is the camera's first frame",
+        help="also read these (.srt, .vtt, JSON), up to the moment asked; 0:00 is the camera's first frame",
     )
     parser.add_argument(
         "--evidence",

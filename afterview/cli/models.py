@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from afterview.cli.imports import without_collection
 from afterview.cli.progress import announced
-from afterview.configs import UsageError
+from afterview.configs import UsageError, preset_names
 
 if TYPE_CHECKING:
     from afterview.memory.base.feature_spec import FeatureSpec
@@ -39,6 +39,17 @@ def require_weights(
         _require_answers(name, whole_for)
     with contextlib.suppress(UsageError):
         require_pulled(name, index, _recorded_index(recorded), with_index=with_index)
+        _remember(name)
+
+
+def _remember(name: str) -> None:
+    """Note a preset of the user's own, so that `models remove` keeps what it needs. Raises UsageError."""
+    if name in preset_names():
+        return
+    from afterview.model.checkpoint.preset import find_preset  # late: few have presets of their own
+    from afterview.model.download.own_presets import remember_preset
+
+    remember_preset(find_preset(name))
 
 
 def _require_answers(name: str, what: str) -> None:

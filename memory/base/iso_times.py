@@ -18,6 +18,7 @@ TIMES = frozenset(
         "start",
         "time",
         "unreachable_since",
+        "until",
     ]
 )
 

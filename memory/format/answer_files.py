@@ -54,6 +54,21 @@ def saved_directories(memory: Path) -> list[SavedDirectory]:
     return sorted(found, key=lambda one: (-one.saved, one.id))
 
 
+def asked_by(directory: Path) -> str | None:
+    """Who asked for a saved answer, as a service knows them; None for the owner, for a command, and where it cannot be read."""
+    try:
+        state = (directory / RECORD).stat()
+        return _asked_by(directory, state.st_mtime_ns, state.st_ino)
+    except (OSError, RepositoryError):
+        return None
+
+
+@lru_cache(maxsize=2048)  # more than a memory keeps
+def _asked_by(directory: Path, changed: int, inode: int) -> str | None:
+    user = read_json(directory / RECORD, missing="deleted meanwhile").get("user")
+    return user if isinstance(user, str) else None
+
+
 def _looked_at(path: Path) -> tuple[float, int]:
     """When an answer was saved, and the bytes of its files."""
     status = path.stat()

@@ -44,10 +44,11 @@ class ClipLayout(AllTokens):
     rows: int  # R
     tokens_per_frame: int  # P
     sizes: tuple[int, ...] = ()  # frames of each clip; empty if that does not matter: then each row counts alone
+    places: tuple[int, ...] = ()  # rows at each place of the prompt, in order; empty: all at its only one
 
     def query_groups(self) -> tuple[int, ...]:
-        """All R * P tokens stand at one place."""
-        return (self.rows * self.tokens_per_frame,)
+        """All R * P tokens stand at one place, or at several with text between them."""
+        return tuple(rows * self.tokens_per_frame for rows in self.places or (self.rows,))
 
     def fold(self, token_weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Weights per token [R * P] -> per row [R]: each frame has an equal share of its clip's, whose tokens show all its frames."""

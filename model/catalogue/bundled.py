@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from afterview.model.base.settings import POOLED_TOKENS
+from afterview.model.catalogue.index_size import FRAMES_PER_HOUR, index_bytes_per_hour, index_width
 from afterview.model.checkpoint.preset import ModelPreset
-
-_FRAMES_PER_HOUR = 3600  # at one frame a second
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,7 @@ def bundled_sizes(preset: ModelPreset) -> BundledSizes:
     loaded = sum(path.stat().st_size for place in places for path in place.glob("*.safetensors"))
     try:
         tower = json.loads((places[0] / "vision_tower" / "config.json").read_text(encoding="utf-8"))
-        return BundledSizes(loaded, _FRAMES_PER_HOUR * POOLED_TOKENS * int(tower["hidden_size"]) * 2)
+        tokens = FRAMES_PER_HOUR * POOLED_TOKENS * int(tower["hidden_size"]) * 2
+        return BundledSizes(loaded, tokens + index_bytes_per_hour(index_width(preset)))
     except (OSError, ValueError, KeyError, IndexError):
         return BundledSizes(loaded, None)

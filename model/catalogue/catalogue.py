@@ -12,6 +12,7 @@ from pydantic import Field
 from afterview.configs import Schema, load_mapping, preset_names, read_yaml
 from afterview.configs.loader import CATALOGUE
 from afterview.model.base.settings import FRAMES_PER_CLIP, POOLED_TOKENS, TOKENS_PER_CLIP
+from afterview.model.catalogue.index_size import FRAMES_PER_HOUR, index_bytes_per_hour
 
 Kind = Literal["hour-llava", "videochat-flash", "search"]
 
@@ -19,7 +20,6 @@ INDEX_PARAMETERS: Final = 203_155_970  # google/siglip-base-patch16-224, publish
 PUBLISHED_BYTES: Final = 2  # per parameter: the checkpoints are bfloat16
 _SEEN_FRAMES: Final = 512  # at most, by both families' defaults
 _RECALLED_FRAMES: Final = 3600  # that MemAug attends to at most
-_FRAMES_PER_HOUR: Final = 3600  # at one frame a second
 _BLOCKS: Final = 4  # of MemAug
 
 
@@ -85,8 +85,8 @@ class Entry(Schema):
 @dataclass(frozen=True)
 class Sizes:
     """Computed, in bytes. memory: weights in the dtype of this machine, the decoder's cache, and an hour in MemAug; working room comes
-    on top. disk_per_hour: features of one camera at one frame a second, without images. parameters: without the index encoder, except of
-    `search`, which has nothing else."""
+    on top. disk_per_hour: features of one camera at one frame a second, those of the index among them, without images. parameters:
+    without the index encoder, except of `search`, which has nothing else."""
 
     parameters: int
     download: int
@@ -142,7 +142,7 @@ def sizes(entry: Entry, *, bytes_per_parameter: int) -> Sizes | None:
         parameters=own,
         download=PUBLISHED_BYTES * own + 4 * INDEX_PARAMETERS,
         memory=bytes_per_parameter * (own + INDEX_PARAMETERS + cache_rows + hour),
-        disk_per_hour=_FRAMES_PER_HOUR * stored * width * 2,
+        disk_per_hour=FRAMES_PER_HOUR * stored * width * 2 + index_bytes_per_hour(),
     )
 
 
@@ -152,7 +152,7 @@ def _search_sizes(encoder: EncoderShape, bytes_per_parameter: int) -> Sizes:
         parameters=encoder.parameters,
         download=4 * encoder.parameters,  # published in float32
         memory=bytes_per_parameter * encoder.parameters,
-        disk_per_hour=_FRAMES_PER_HOUR * (4 * encoder.width + 2),
+        disk_per_hour=index_bytes_per_hour(encoder.width) + FRAMES_PER_HOUR * 2,
     )
 
 

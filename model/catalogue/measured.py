@@ -10,6 +10,7 @@ from typing import Any
 from afterview.memory.base.durable import write_file
 from afterview.memory.base.lock import file_lock
 from afterview.model.base.machine import Machine
+from afterview.model.download.cache import user_cache
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,7 @@ class Speed:
 
 def measured_path(environment: Mapping[str, str] = os.environ) -> Path:
     """The file of all measurements."""
-    base = environment.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(base):
-        base = os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base, "afterview", "speed.json")
+    return user_cache(environment) / "speed.json"
 
 
 def read_speeds(machine: Machine) -> tuple[dict[str, Speed], set[str]]:

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from afterview.model.base.checkpoint_files import CONFIG_FILE
 from afterview.model.base.settings import POOLED_TOKENS
+from afterview.model.catalogue.index_size import FRAMES_PER_HOUR, index_bytes_per_hour, index_width
 from afterview.model.checkpoint.pair import is_plausible, read_json_file
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.download.cache import CachedModel, cache_directory
 
-_FRAMES_PER_HOUR: Final = 3600  # at one frame a second
 # What a SigLIP's config.json leaves out where it is that of the base model.
 _BASE_TOWER: Final = {
     "hidden_size": 768,
@@ -84,10 +84,11 @@ def _sizes(tower: int, tower_width: int, config: Mapping[str, Any], preset: Mode
     total = tower + (tower_width * d + d * d + 2 * d) + d + memaug + decoder
     seen = preset.forgetting.max_frames * (POOLED_TOKENS // preset.forgetting.spatial_ratio + 1)
     hour = (
-        _FRAMES_PER_HOUR * POOLED_TOKENS * 2 * own * preset.memaug_depth if preset.use_memaug else 0
+        FRAMES_PER_HOUR * POOLED_TOKENS * 2 * own * preset.memaug_depth if preset.use_memaug else 0
     )  # its keys and values
     return PairSizes(
         parameters=total,
         memory=width_bytes * (total + 2 * layers * g * seen + hour),
-        disk_per_hour=_FRAMES_PER_HOUR * POOLED_TOKENS * tower_width * (1 if preset.token_storage == "int8" else 2),
+        disk_per_hour=FRAMES_PER_HOUR * POOLED_TOKENS * tower_width * (1 if preset.token_storage == "int8" else 2)
+        + index_bytes_per_hour(index_width(preset)),
     )

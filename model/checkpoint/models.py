@@ -93,14 +93,17 @@ class AfterviewModel:
         """Whether the model is trained. The answers of an untrained model mean nothing."""
         return self.preset.trained and not self.preset.new_parts
 
-    def prompt(self, question: str, *, frames: int, seconds: float) -> Prompt:
+    def prompt(self, question: str, *, frames: int, seconds: float, between: Sequence[str] = ()) -> Prompt:
         """The published prompt for a question about a video of this many frames and seconds. Raises TokenizerMissing, InputMismatch.
 
-        It has the sentence about frames and seconds only if the model was trained with it (`time_instruction`).
+        It has the sentence about frames and seconds only if the model was trained with it (`time_instruction`). between: texts around and
+        between the parts of a video that stands at several places.
         """
         if not self.time_instruction:
-            return build(self.tokenizer, question)
-        return build(self.tokenizer, question, frames=frames, seconds=seconds, family=self.time_sentence)
+            return build(self.tokenizer, question, between=between)
+        return build(
+            self.tokenizer, question, frames=frames, seconds=seconds, family=self.time_sentence, between=between
+        )
 
     @property
     def time_sentence(self) -> TimeSentence:

@@ -27,6 +27,14 @@ def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(base, "huggingface", "hub")
 
 
+def user_cache(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where Afterview itself keeps what it can do without."""
+    base = environment.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):
+        base = os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base, "afterview")
+
+
 def is_safe_name(file: str) -> bool:
     """Whether a name from the hub stays below the directory that it is put into."""
     parts = file.split("/")

@@ -14,6 +14,7 @@ from afterview.model.base.errors import PullFailed
 from afterview.model.checkpoint.preset import ModelPreset, find_preset
 from afterview.model.download.cache import INCOMPLETE, CachedModel, cache_directory
 from afterview.model.download.needed import NeededModel, lacking, needed_models, with_base
+from afterview.model.download.own_presets import own_presets
 from afterview.model.download.transfer import matches
 
 State = Literal["ok", "missing", "damaged", "unchecked"]
@@ -89,7 +90,8 @@ def _check_file(repo: str, name: str, path: Path) -> CheckedFile:
 
 
 def plan_removal(preset: ModelPreset) -> Removal:
-    """What removing a preset's models would free. One that another shipped preset needs, of which weights are here, stays."""
+    """What removing a preset's models would free. One stays that another preset needs whose weights are here: a shipped one, or one of the
+    user's own that was used on this machine."""
     root = cache_directory()
     users = dict(_users(preset))
     models, kept, seen = [], [], set[str]()
@@ -98,8 +100,8 @@ def plan_removal(preset: ModelPreset) -> Removal:
         if model.repo in seen:  # another revision of it: all are removed at once
             continue
         seen.add(model.repo)
-        if needed.name in users:
-            kept.append((needed.name, users[needed.name]))
+        if model.repo in users:
+            kept.append((needed.name, users[model.repo]))
         elif model.storage.exists():
             models.append((needed.name, model.bytes()))
     return Removal(tuple(models), tuple(kept))
@@ -119,15 +121,17 @@ def remove(removal: Removal) -> None:
 
 
 def _users(preset: ModelPreset) -> Iterator[tuple[str, str]]:
-    """Models that other shipped presets need whose own checkpoint is here, and the name of one such preset."""
-    for name in preset_names():
-        other = find_preset(name)
+    """Models, without revisions, that other presets need whose own checkpoint is here, and the name of one such preset."""
+    shipped = preset_names()
+    for other in (*map(find_preset, shipped), *own_presets()):
         if other.reference == preset.reference:
             continue
-        needed = needed_models(other)
+        needed = models_of(other)
         own = [one for one in needed if one.part != "index encoder"]
-        if own and all(not lacking(CachedModel(one.name, cache_directory()), one.part) for one in own):
-            yield from ((one.name, name) for one in needed)
+        if not own and other.reference in shipped:
+            continue  # bundled
+        if all(not lacking(CachedModel(one.name, cache_directory()), one.part) for one in own):
+            yield from ((one.name.partition("@")[0], other.reference) for one in needed)
 
 
 def unfinished_bytes(model: CachedModel) -> int:

@@ -233,12 +233,14 @@ def build(
     seconds: float | None = None,
     pictures: int | None = None,
     family: TimeSentence = HOUR_LLAVA_TIME,
+    between: Sequence[str] = (),
 ) -> Prompt:
     """Prompt for one question about a video, or about `pictures` pictures.
 
     frames: frames of the span, before any repetition. seconds: its duration. Without them the prompt does not state the
     time. family: whose sentence about the time it is. Pictures stand at the tags <image> of the question; without tags,
-    before it. A video always stands before it. Control tokens in the question are read as plain text. Raises
+    before it. A video always stands before it: at one place, or in parts with texts of their own lines around them (`between`: before the
+    first part, between each two, after the last). Control tokens in the question are read as plain text. Raises
     TokenizerMissing without a tokenizer, InputMismatch for an empty question and for a number of tags unlike that of the
     pictures.
     """
@@ -247,7 +249,10 @@ def build(
         lead = "\n"
         if frames is not None and seconds is not None:
             lead = f"\n{time_sentence(frames, seconds, family)}{family.gap}"
-        asked = Conversation((Turn("user", ("", lead + text)),), len(lead))
+        first, *middle, last = between or ("", "")
+        lead = f"\n{last}{lead}" if last else lead
+        pieces = (f"{first}\n" if first else "", *(f"\n{own}\n" for own in middle), lead + text)
+        asked = Conversation((Turn("user", pieces),), len(lead) if len(pieces) == 2 else 0)
     else:
         text = _stripped(question)
         _stripped(text.replace(IMAGE_TAG, ""))

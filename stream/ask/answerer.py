@@ -277,7 +277,7 @@ class Answerer:
             "recall": context.recall.mode,
             "search": context.search,
             **provenance_of(self.model.preset, question.sought, searched=searched),
-            **({"subtitles_left_out": context.subtitles_left_out} if question.subtitles else {}),
+            **({} if context.subtitles is None else {"subtitles": context.subtitles.to_dict()}),
         }
 
 

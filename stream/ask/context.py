@@ -32,8 +32,15 @@ from afterview.memory.plans.visibility import plan_repetition, plan_visible
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.stream.ask.length import span_seconds
 from afterview.stream.ask.question import Question, Search
+from afterview.stream.ask.shown_subtitles import (
+    MOST_CHARACTERS,
+    MOST_TOKENS,
+    ShownSubtitles,
+    before_question,
+    shown_subtitles,
+)
 from afterview.stream.ask.span import find_span
-from afterview.stream.ask.subtitles import before_question, shown_lines
+from afterview.stream.ask.subtitle_places import SeenFrames, by_time
 from afterview.stream.errors import Cancelled
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
@@ -62,7 +69,7 @@ class Context:
     visible_frames: NDArray[np.int64]
     seconds: float
     left_out: int = 0
-    subtitles_left_out: int = 0  # of the span, because they are too long together
+    subtitles: ShownSubtitles | None = None  # those that the prompt has; None: the question has none
 
     @property
     def span_frames(self) -> int:
@@ -135,10 +142,10 @@ class Planner:
             grid=round(snapshot.spec.tokens.tokens_per_frame**0.5),
         )  # fmt: skip
         seconds = span_seconds(self._memory.camera(snapshot.info.id), snapshot, first, end)
-        prompt, left_out = self._prompt(snapshot, question, ids, frames=count, seconds=seconds)
+        prompt, shown_lines = self._prompt(snapshot, question, ids, frames=count, seconds=seconds)
         features = _read_tokens(snapshot, ids[recall.frames], cancel)
         return Context(
-            snapshot, ids, recall, search, layout, features, prompt, visible_frames, seconds, subtitles_left_out=left_out
+            snapshot, ids, recall, search, layout, features, prompt, visible_frames, seconds, subtitles=shown_lines
         )  # fmt: skip
 
     def _plan_clips(
@@ -173,26 +180,38 @@ class Planner:
             clips, seconds, preset.clip_sampling, preset.recall, nearest, frames_per_clip=spec.frames_per_record
         )
         seen = plan.recall.frames
-        layout = ClipLayout(len(seen), spec.tokens_per_frame, tuple(clips.sizes[plan.clips].tolist()))
-        prompt, thinned = self._prompt(snapshot, question, ids, frames=len(seen), seconds=seconds)
+        sizes = tuple(clips.sizes[plan.clips].tolist())
+        frames = (
+            SeenFrames(np.array([snapshot.time_of(int(frame)) for frame in ids[seen]]), sizes)
+            if question.subtitles_by_time
+            else None
+        )
+        prompt, shown_lines = self._prompt(snapshot, question, ids, frames=len(seen), seconds=seconds, seen=frames)
+        layout = ClipLayout(len(seen), spec.tokens_per_frame, sizes, () if shown_lines is None else shown_lines.parts)
         features, search = _read_tokens(snapshot, ids[seen], cancel), searched[0] if searched else "none"
         return Context(
             snapshot, ids, plan.recall, search, layout, features, prompt, seen, seconds, left_out=len(every) - len(ids),
-            subtitles_left_out=thinned,
+            subtitles=shown_lines,
         )  # fmt: skip
 
     def _prompt(
-        self, snapshot: MemorySnapshot, question: Question, ids: NDArray[np.int64], *, frames: int, seconds: float
-    ) -> "tuple[Prompt, int]":
-        """The prompt, with the subtitles up to the moment asked, and how many of them were too long."""
-        text, left_out = question.text.strip(), 0
-        if question.subtitles:
-            first, last = (snapshot.time_of(int(ids[place])) for place in (0, -1))
-            lines, left_out = shown_lines(
-                question.subtitles, first, last if question.at is None else max(last, question.at)
-            )
-            text = before_question(lines, text)
-        return self._model.prompt(text, frames=frames, seconds=seconds), left_out
+        self, snapshot: MemorySnapshot, question: Question, ids: NDArray[np.int64], *, frames: int, seconds: float,
+        seen: SeenFrames | None = None,
+    ) -> "tuple[Prompt, ShownSubtitles | None]":  # fmt: skip
+        """The prompt, with the subtitles up to the moment asked. More of them than MOST_TOKENS are thinned again. seen: of clips."""
+        text, most = question.text.strip(), MOST_CHARACTERS
+        first, last = (snapshot.time_of(int(ids[place])) for place in (0, -1))
+        while True:
+            shown = shown_subtitles(question, first, last, most=most)
+            if shown is not None and question.subtitles_by_time:
+                shown = by_time(shown, first, seen)
+            lines, between = ((), ()) if shown is None else (shown.lines, shown.between)
+            words = text if between else before_question(lines, text)
+            prompt = self._model.prompt(words, frames=frames, seconds=seconds, between=between)
+            size = len(prompt.after)
+            if shown is None or not lines or size <= MOST_TOKENS:
+                return prompt, shown
+            most = int(0.95 * shown.characters * MOST_TOKENS / size)
 
     def _visible(
         self, snapshot: MemorySnapshot, question: Question, ids: NDArray[np.int64], cancel: threading.Event | None

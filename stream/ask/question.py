@@ -38,7 +38,11 @@ class Question:
     stop: tuple[str, ...] | None = None
     # Further text of the recording, in Unix time: the model reads what had begun by the end of the span.
     subtitles: tuple[Subtitle, ...] = ()
+    subtitles_unreadable: int = 0  # entries of their file that are no lines with times
     recall_text: str = ""  # what frames are recalled by, where that is not the whole text, as of multiple choice
+    subtitles_by_time: bool = (
+        False  # between the clips that a decoder reads, or each with its time (stream.ask.subtitle_places)
+    )
 
     @property
     def sought(self) -> str:
@@ -55,9 +59,11 @@ class Question:
         """The same as JSON. Of subtitles only their number, and only where there are any."""
         stop = None if self.stop is None else list(self.stop)
         values = {**asdict(replace(self, subtitles=())), "cameras": list(self.cameras), "stop": stop}
-        del values["subtitles"]
+        del values["subtitles"], values["subtitles_unreadable"]
         if not self.recall_text:
             del values["recall_text"]
+        if not self.subtitles_by_time:
+            del values["subtitles_by_time"]
         return values | ({"subtitles": len(self.subtitles)} if self.subtitles else {})
 
 

@@ -16,6 +16,7 @@ from afterview.memory.base.held_directory import place_of, shown
 from afterview.memory.base.lock import file_lock
 from afterview.memory.format.answer_files import (
     SavedDirectory,
+    asked_by,
     delete_answer,
     image_file,
     plan_answer_erasure,
@@ -65,7 +66,7 @@ def save(record: Record, memory: Path) -> Saved:
     else:
         if _erase_forgotten(record, memory):
             notes.append("frames of this answer were forgotten meanwhile; what was saved of them is deleted")
-        notes += _prune(memory)
+        notes += _prune(memory, fair=record.about.user is not None)
     images = _images(record, directory) if directory else {}
     return Saved(directory and place_of(directory), images, kept, tuple(shown(note) for note in notes))
 
@@ -185,13 +186,16 @@ def _images(record: Record, directory: Path) -> Images:
     return {key: str(place_of(path)) for key, path in paths.items() if path.exists()}
 
 
-def _prune(memory: Path) -> list[str]:
-    """Delete the oldest answers beyond the limits; what to say about it. The newest one always stays: one process deletes at a time."""
-    if not _beyond_limits(memory):
+def _prune(memory: Path, *, fair: bool) -> list[str]:
+    """Delete the oldest answers beyond the limits; what to say about it. The newest one always stays: one process deletes at a time.
+
+    fair: those of whoever has the most, so that one user of a service cannot push out the answers of the others.
+    """
+    if not _beyond_limits(memory, fair=False):
         return []
     try:
         with file_lock(memory / ANSWERS / _LOCK, patience_s=_PATIENCE_S):
-            oldest = _beyond_limits(memory)
+            oldest = _beyond_limits(memory, fair=fair)
             for one in oldest:
                 delete_answer(one.path)
     except TimeoutError:
@@ -200,15 +204,43 @@ def _prune(memory: Path) -> list[str]:
         return [f"old saved answers could not be deleted ({error.filename}: {error.strerror})"]
     if not oldest:
         return []
-    gone = f"{len(oldest)} saved answers were" if len(oldest) > 1 else "saved answer was"
-    return [f"the oldest {gone} deleted: a memory keeps {KEPT} of them, up to {KEPT_BYTES / 1e9:g} GB"]
+    gone = f"{len(oldest)} saved answers" if len(oldest) > 1 else "saved answer"
+    whose = " of whoever has the most" if fair else ""
+    verb = "were" if len(oldest) > 1 else "was"
+    return [f"the oldest {gone}{whose} {verb} deleted: a memory keeps {KEPT} of them, up to {KEPT_BYTES / 1e9:g} GB"]
 
 
-def _beyond_limits(memory: Path) -> list[SavedDirectory]:
-    """The oldest answers that a memory does not keep."""
+def _beyond_limits(memory: Path, *, fair: bool) -> list[SavedDirectory]:
+    """The answers that a memory does not keep."""
     known, size = saved_directories(memory), 0
+    if fair:
+        return _greediest(known)
     for kept, one in enumerate(known):
         size += one.bytes
         if kept and (kept >= KEPT or size > KEPT_BYTES):
             return known[kept:]
     return []
+
+
+def _greediest(known: Sequence[SavedDirectory]) -> list[SavedDirectory]:
+    """One after another, the oldest answer of whoever has the most, or the most bytes, until the rest is within the limits.
+
+    known: newest first; the first one stays.
+    """
+    count, size, gone = len(known), sum(one.bytes for one in known), list[SavedDirectory]()
+    if count <= KEPT and size <= KEPT_BYTES:
+        return []
+    of_user: dict[str | None, list[SavedDirectory]] = {}
+    for one in known:
+        of_user.setdefault(asked_by(one.path), []).append(one)
+
+    def share(user: str | None) -> tuple[float, float]:
+        """How much is theirs, and how old the oldest of it is."""
+        own = of_user[user]
+        return len(own) if count > KEPT else sum(one.bytes for one in own), -own[-1].saved
+
+    while (count > KEPT or size > KEPT_BYTES) and count > 1:
+        oldest = of_user[max((user for user, own in of_user.items() if own and own != known[:1]), key=share)].pop()
+        gone.append(oldest)
+        count, size = count - 1, size - oldest.bytes
+    return gone

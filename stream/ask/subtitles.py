@@ -1,13 +1,16 @@
-"""Subtitles of a recording as further text of a question: read from a file, cut at the moment asked, put before the question.
+"""Subtitles of a recording, as further text of a question: read from a file, or from a text that a client sends.
 
 Read are SubRip (.srt), WebVTT (.vtt), and both shapes of LongVideoBench's JSON ({timestamp: [start, end], text}; {start, end, line}).
-Times count from the beginning of the recording. What cannot be read is counted, never dropped in silence.
+Times count from the beginning of the recording. What cannot be read is counted, never dropped in silence. What of it a question shows:
+stream.ask.shown_subtitles.
 """
 
+import codecs
 import html
 import json
 import math
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +20,8 @@ from afterview.configs import UsageError, why_unreadable
 from afterview.configs.system_errors import reason
 
 LARGEST_FILE: Final = 32 << 20  # bytes
-MOST_CHARACTERS: Final = 60_000  # of the lines that one question shows: about 15,000 tokens
-# Before the lines, as Video-MME's prompt has it.
-OPENING: Final = "This video's subtitles are listed below:"
+LONGEST_SENT: Final = 500_000  # characters that come with a request: some seven hours of talk as .srt
+FORMS: Final = ".srt, .vtt and the JSON of LongVideoBench are read"
 
 _TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[,.](\d{1,6}))?"
 _ARROW = re.compile(rf"^\s*{_TIME}\s*-->\s*{_TIME}")
@@ -51,58 +53,50 @@ class SubtitleFile:
 def read_subtitles(path: Path, *, begins_s: float = 0.0, ends_s: float = math.inf) -> SubtitleFile:
     """Read a file. begins_s: the time of the file at which the recording begins; what ended before is left out. ends_s: stands for an
     end that is missing, seconds from the recording's beginning. Raises UsageError."""
+    return parse_subtitles(read_text(path), str(path), begins_s=begins_s, ends_s=ends_s)
+
+
+def read_text(path: Path) -> str:
+    """What a file holds: UTF-8, or UTF-16 where it says so. Raises UsageError."""
     try:
-        if path.stat().st_size > LARGEST_FILE:
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise UsageError(f"{path}: is no file; name a file of subtitles")
+        if state.st_size > LARGEST_FILE:
             raise UsageError(f"{path}: has more than {LARGEST_FILE >> 20} MB; subtitles are smaller")
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({reason(error)}); name a file of subtitles") from None
-    found = _from_json(text, path, begins_s + ends_s) if path.suffix.lower() == ".json" else _from_text(text)
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        why = reason(error) if isinstance(error, OSError) else "no file has such a name"
+        raise UsageError(f"{path}: cannot be read ({why}); name a file of subtitles") from None
+    utf_16 = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return data.decode("utf-16" if utf_16 else "utf-8-sig", errors="replace")
+
+
+def parse_subtitles(text: str, name: str, *, begins_s: float = 0.0, ends_s: float = math.inf) -> SubtitleFile:
+    """The same of a text. name: what errors call it, which never quote the text."""
+    text = text.lstrip("\ufeff")
+    found = _from_json(text, name, begins_s + ends_s) if is_json(text) else _from_text(text)
     if not found.lines:
-        raise UsageError(f"{path}: holds no subtitles; .srt, .vtt and the JSON of LongVideoBench are read")
+        raise UsageError(f"{name}: holds no subtitles; {FORMS}")
     own = [line.moved(-begins_s) for line in found.lines if line.end >= begins_s]
     return SubtitleFile(tuple(sorted(own, key=lambda line: (line.start, line.end))), found.unreadable)
 
 
-def shown_lines(lines: Sequence[Subtitle], start: float, end: float) -> tuple[list[Subtitle], int]:
-    """Those that were to be seen between start and end, and how many of them were left out for their length.
-
-    A line counts from its first moment, so none that begins after `end` is shown. What is too long is thinned evenly.
-    """
-    own = [line for line in lines if line.start <= end and line.end >= start and line.text]
-    size = sum(len(line.text) + 1 for line in own)
-    if size <= MOST_CHARACTERS:
-        return own, 0
-    kept: list[Subtitle] = []
-    room, step = MOST_CHARACTERS, size / MOST_CHARACTERS
-    for number in range(math.ceil(len(own) / step)):
-        line = own[min(len(own) - 1, int(number * step))]
-        if len(line.text) + 1 > room:
-            break
-        kept.append(line)
-        room -= len(line.text) + 1
-    return kept, len(own) - len(kept)
-
-
-def before_question(lines: Sequence[Subtitle], question: str) -> str:
-    """The question with the lines before it, one a line."""
-    if not lines:
-        return question
-    return "\n".join([OPENING, *(line.text for line in lines), question])
+def is_json(text: str) -> bool:
+    """Whether a text can only be JSON: SubRip begins with a number or a time, WebVTT with its name."""
+    return text.lstrip()[:1] in ("[", "{")
 
 
 def clock_seconds(text: object) -> float | None:
     """`01:02:03,5`, `02:03.5`, or a number, in seconds. None if it is no time."""
     if isinstance(text, bool):
         return None
-    if isinstance(text, int | float):
-        return float(text) if math.isfinite(text) and text >= 0 else None
     found = _CLOCK.match(text) if isinstance(text, str) else None
     if found is not None:
         return _seconds(found.groups())
     try:
-        value = float(text) if isinstance(text, str) else math.nan
-    except ValueError:
+        value = float(text) if isinstance(text, str | int | float) else math.nan
+    except (ValueError, OverflowError):
         return None
     return value if math.isfinite(value) and value >= 0 else None
 
@@ -130,13 +124,13 @@ def _from_text(text: str) -> SubtitleFile:
     return SubtitleFile(tuple(lines), unreadable)
 
 
-def _from_json(text: str, path: Path, end_s: float) -> SubtitleFile:
+def _from_json(text: str, name: str, end_s: float) -> SubtitleFile:
     try:
         entries = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: cannot be read ({why_unreadable(error)})") from None
+        raise UsageError(f"{name}: cannot be read ({why_unreadable(error)})") from None
     if not isinstance(entries, list):
-        raise UsageError(f"{path}: is no list of subtitles")
+        raise UsageError(f"{name}: is no list of subtitles; {FORMS}")
     lines = [line for entry in entries if (line := _of_entry(entry, end_s)) is not None]
     return SubtitleFile(tuple(lines), len(entries) - len(lines))
 
@@ -156,5 +150,6 @@ def _of_entry(entry: Any, end_s: float) -> Subtitle | None:
 
 
 def _plain(text: str) -> str:
-    """Without tags, in one line."""
-    return re.sub(r"\s+", " ", html.unescape(_TAG.sub("", text))).strip()
+    """Without tags, in one line, and without halves of surrogate pairs, which are no text."""
+    words = re.sub(r"\s+", " ", html.unescape(_TAG.sub("", text))).strip()
+    return words.encode(errors="replace").decode()

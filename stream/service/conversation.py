@@ -15,7 +15,7 @@ from afterview.memory.base.errors import RepositoryError
 from afterview.memory.directory import Memory
 from afterview.stream.ask.dialogue import Dialogue
 from afterview.stream.ask.question import Question
-from afterview.stream.service.questions import Ask, span_seconds
+from afterview.stream.service.asked import Ask, span_seconds
 
 _MOST_REMEMBERED = 1000  # conversations
 

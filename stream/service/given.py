@@ -23,12 +23,12 @@ from afterview.stream.errors import SourceUnreachable
 from afterview.stream.ingest.camera import CameraIngest
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.service.aside import in_one_line
+from afterview.stream.service.asked import Given
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import TooManyQuestions
 from afterview.stream.service.line import QuestionLine
 from afterview.stream.service.media import kind_of_bytes
 from afterview.stream.service.people.access import Access
-from afterview.stream.service.questions import Given
 from afterview.stream.session import Session
 from afterview.stream.source.address.address import SourceAddress
 from afterview.stream.source.events import WHOLE

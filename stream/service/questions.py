@@ -8,24 +8,26 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from afterview.configs import AfterviewError, UsageError
 from afterview.configs.errors import error_kind
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.errors import MemoryNotFound
 from afterview.memory.base.iso_times import with_iso
-from afterview.memory.base.typed_times import agreed_time, parse_duration
 from afterview.memory.directory import Memory
 from afterview.stream.ask.answer_record import AnswerRecord, Origin, Record, SearchRecord
 from afterview.stream.ask.frame_images import frame_images
 from afterview.stream.ask.question import Answer, Question
 from afterview.stream.ask.saved_answers import Saved, open_saved, save
 from afterview.stream.ask.search import TimeRange, search
+from afterview.stream.ask.shown_subtitles import with_subtitles
+from afterview.stream.ask.subtitles import LONGEST_SENT, parse_subtitles
 from afterview.stream.service.answer_with import AnswerWith
+from afterview.stream.service.asked import Ask, Given, Piece, span_of, span_seconds
 from afterview.stream.service.degraded import notes_on, notes_on_unread
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import ModelNotReady, NotFound, Stopping
@@ -42,39 +44,6 @@ _MOST_IMAGES = {"socket": 100}  # saved per search, by door: a command saves as 
 _MOST_IMAGES_ELSEWHERE = 20
 
 _LOGGER = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Given:
-    """A temporary memory of what came with a question; its times count from the beginning. notes: what an answer must say of it."""
-
-    memory: Memory
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A question as a client gives it. Times: Unix seconds, or texts as on the command line. follows: the id of an earlier answer, whose
-    cameras and span count where this question names none. given: a memory that is asked instead of the service's."""
-
-    text: str
-    cameras: tuple[str, ...] = ()
-    start: float | str | None = None
-    at: float | str | None = None
-    last: float | str | None = None
-    follows: str | None = None
-    more: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # seed, evidence and how the answer is generated, as in Question
-    given: Given | None = None
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A part of an answer as it comes: `cameras`, `text`, then `answer`. data: JSON."""
-
-    kind: Literal["cameras", "text", "answer"]
-    data: dict[str, Any]
 
 
 class Questions:
@@ -181,13 +150,16 @@ class Questions:
         if asked.start is not None and asked.last is not None:
             raise UsageError("start and last both say where the span begins; give one of them")
         cameras = asked.cameras or (tuple(before.about.cameras) if before else ())
-        zones = [memory.camera(name).info.timezone for name in cameras] or [
-            reader.info.timezone for reader in memory.cameras()
-        ]
-        start, at, last_s = span_seconds(asked, zones, now)
+        readers = [memory.camera(name) for name in cameras] or memory.cameras()
+        start, at, last_s = span_seconds(asked, [reader.info.timezone for reader in readers], now)
         if before is not None and (start, at, last_s) == (None, None, None):
             start, at = span_of(before.about)
-        return Question(asked.text, cameras, start=start, at=at, last_s=last_s, **asked.more)
+        question = Question(asked.text, cameras, start=start, at=at, last_s=last_s, **asked.more)
+        if asked.subtitles is None:
+            return question
+        if len(asked.subtitles) > LONGEST_SENT:
+            raise UsageError(f"subtitles: have {len(asked.subtitles)} characters; at most {LONGEST_SENT} are taken")
+        return with_subtitles(question, parse_subtitles(asked.subtitles, "subtitles"), readers, "cameras")
 
     def _document(self, answer: Answer, question: Question, asked: float, access: Access) -> dict[str, Any]:
         """Save an answer; its JSON. In a thread."""
@@ -324,26 +296,3 @@ class Questions:
     def infos(self, memory: Memory) -> dict[str, CameraInfo]:
         """Of all cameras that can be read, for times in their zones."""
         return {reader.info.id: reader.info for reader in memory.cameras()}
-
-
-def span_of(about: Origin) -> tuple[float | None, float | None]:
-    """The span of an earlier question, fixed: one that lasted until "now" ends when it was asked. Nothing if it named none. Pure."""
-    start, at, last_s = (about.options.get(name) for name in ("start", "at", "last_s"))
-    if start is None and last_s is None:
-        return None, at
-    end = about.asked if at is None else at
-    return (start if last_s is None else end - last_s), end
-
-
-def span_seconds(asked: Ask, zones: Sequence[str], now: float) -> tuple[float | None, float | None, float | None]:
-    """start, at, last_s of a question to cameras in these zones. Raises UsageError."""
-    start, at = (None if value is None else agreed_time(value, zones, now=now) for value in (asked.start, asked.at))
-    if asked.last is None:
-        length = None
-    else:
-        length = parse_duration(asked.last) if isinstance(asked.last, str) else float(asked.last)
-        if not length > 0:
-            raise UsageError(f"last: {asked.last}: must be longer than 0 s")
-    if start is not None and at is not None and start > at:
-        raise UsageError("the span ends before it begins")
-    return start, at, length

@@ -366,6 +366,85 @@ def shape(output: str) -> list[str]:
     return [re.sub(r"^[a-z]+$", "SCENE", re.sub(r"\d[\d.]*", "0", line)) for line in output.splitlines()]
 
 
+# --- subtitles ---
+
+SRT = "".join(f"{n}\n00:00:{n:02},000 --> 00:00:{n:02},900\nword{n}\n\n" for n in range(SECONDS))
+
+
+def test_subtitles_are_a_file_or_the_text_of_one(
+    seen: afterview.Memory, model: afterview.AfterviewModel, tmp_path: Path
+) -> None:
+    def counts(subtitles: str | Path) -> object:
+        answer = afterview.ask(seen, QUESTION, camera="hall", at=START + 9, model=model, subtitles=subtitles)
+        return answer.parts[0].provenance["subtitles"]
+
+    (tmp_path / "a.srt").write_text(SRT)
+    rows = [{"timestamp": [n, n + 0.9], "text": f"word{n}"} for n in range(SECONDS)]
+    expected = {"used": 10, "until": START + 9, "later": 30, "earlier": 0, "over_limit": 0, "unreadable": 0}
+    for given in (SRT, tmp_path / "a.srt", str(tmp_path / "a.srt"), json.dumps(rows), f"WEBVTT\r\n\r\n{SRT}"):
+        assert counts(given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"subtitles": b"1"}, "subtitles: give a file, or the text of one, not bytes"),
+        ({"subtitles": " "}, "subtitles: are empty"),
+        ({"subtitles": "nowhere.srt"}, "nowhere.srt: cannot be read"),
+        ({"subtitles": "[nowhere].srt"}, "cannot be read"),
+        ({"subtitles": Path("nowhere.srt")}, "nowhere.srt: cannot be read"),
+        ({"subtitles": "no\ntimes"}, "subtitles: holds no subtitles"),
+        ({"subtitles": "[1]"}, "subtitles: holds no subtitles"),
+        ({"subtitles": SRT}, "camera: subtitles belong to one recording, and 2 are asked; name one camera"),
+        ({"stop": 5}, "stop: give a text, or a list of texts, not int"),
+        ({"stop": ["a", 5]}, "stop: give a text, or a list of texts"),
+    ],
+)
+def test_wrong_subtitles_and_stops_are_refused_before_a_model_is_loaded(
+    seen: afterview.Memory, given: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "_loaded", None)
+    with pytest.raises(afterview.UsageError) as refused:
+        afterview.ask(seen, QUESTION, **given)
+    assert said in str(refused.value)
+
+
+# --- weights that are not here ---
+
+NOT_HERE = """
+import logging, sys, afterview
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+sys.modules["torch"] = None  # importing it fails
+for call in (
+    lambda: afterview.load_pretrained("hour-llava-3b"),
+    lambda: afterview.ask(sys.argv[1], "What?", camera="hall", model="hour-llava-3b"),
+    lambda: afterview.search(sys.argv[1], "a ring", model="hour-llava-3b"),
+    lambda: afterview.ask_recording("nothing.mp4", "What?", model="videochat-flash-2b"),
+):
+    try:
+        call()
+    except (afterview.NotPulled, ImportError) as error:
+        print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize("offline", ["1", "0"])
+def test_the_command_that_fetches_weights_is_named_before_torch_is_loaded(
+    seen: afterview.Memory, tmp_path: Path, offline: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NOT_HERE, str(seen.path)], capture_output=True, text=True, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": offline, "TRANSFORMERS_OFFLINE": "0"},
+    )  # fmt: skip
+    lines, head = done.stdout.splitlines(), "NotPulled " if offline == "1" else "note: "
+    named = [line for line in lines if line.startswith(f"{head}model '")]
+    assert [line.partition("`")[2].partition("`")[0] for line in named] == [
+        *["afterview models pull hour-llava-3b"] * 3, "afterview models pull videochat-flash-2b"
+    ], done.stdout + done.stderr  # fmt: skip
+    assert ("; loading asks the hub for them now" in done.stdout) == (offline == "0")
+    assert ("ModuleNotFoundError" in done.stdout) == (offline == "0"), "torch only then"
+
+
 # --- a model of the user's own ---
 
 

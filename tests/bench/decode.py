@@ -65,7 +65,9 @@ def run() -> list[Table]:
         ],
         f"Demux, decode, sampling and a JPEG of {DEFAULT_IMAGE_SIZE} lines, on one thread; milliseconds per second of video, fastest "
         f"of {TRIES}; {SECONDS:g} s of moving noise on a gradient. needed: packets to the last due picture between key frames. allowed: "
-        "1.15 times that share of full decoding, and the JPEGs. "
+        "1.15 times that share of full decoding, and the JPEGs; it counts all pictures alike, but the ones that must be decoded "
+        "(key frames, references) cost more than the ones that need not, so streams of key frames or with B-frames are above it. "
+        "key frames: the floor. "
         f"ffmpeg: `{'; '.join(_PLAYER)}`"
         + ("." if player else ", which is not on this machine."),
     )  # fmt: skip

@@ -24,6 +24,8 @@ class Every(Schema):
     names: tuple[str, ...] = Field(default=("x",), min_length=1, max_length=2)
     rates: dict[str, float] = Field(default_factory=dict)
     part: Part = Part()
+    word: str = Field(default="x", min_length=1, max_length=5)
+    code: str = Field(default="abc", min_length=2, pattern="^[a-z]+$")
     either: str | tuple[str, ...] = "x"
 
 
@@ -50,6 +52,10 @@ class Every(Schema):
         ({"part": {"count": 9}}, "part.count: must be below 9 (got 9)"),
         ({"part": {"count": 1.5}}, "part.count: must be a whole number (got 1.5)"),
         ({"part": {"cuont": 1}}, "part.cuont: unknown key; did you mean 'count'?"),
+        ({"word": ""}, "word: must not be empty (got '')"),
+        ({"word": "longer"}, "word: must have at most 5 characters (got 'longer')"),
+        ({"code": "a"}, "code: must have at least 2 characters (got 'a')"),
+        ({"code": "A9"}, "code: must have the form ^[a-z]+$ (got 'A9')"),
         ({"either": 3}, "either: must be text (got 3)"),
         ({"text": ["x" * 100]}, "text: must be text"),
         ({"one_of": "x" * 100}, f"(got '{'x' * 56}...)"),

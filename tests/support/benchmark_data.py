@@ -210,7 +210,7 @@ def ovo_bench(directory: Path, **options: Any) -> Path:
         {"id": 2, "task": "OCR", "realtime": 4, **choice, "gt": 7},
         {"id": 3, "task": "REC", "video": "x/a.mp4", "activity": "jump", "start_times": [1], "end_times": [2],
          "test_info": [{"realtime": 3, "count": 0}, {"realtime": 7.5, "count": 2}]},
-        {"id": 4, "task": "SSR", "video": "x/a.mp4", "tutorial": "t", "all_steps": ["s"], "start_time": [1], "end_time": [2],
+        {"id": 4, "task": "SSR", "video": "x/a.mp4", "tutorial": "t", "all_steps": ["close the box"], "start_time": [4], "end_time": [6],
          "test_info": [{"realtime": 5, "step": "close the box", "type": 1}]},
         {"id": 5, "task": "CRR", "video": "x/a.mp4", "question": "What is inside?", "answer": "a ring", "ask_time": 2, "clue_time": 6,
          "test_info": [{"realtime": 2, "type": 0}, {"realtime": 6, "type": 1}]},

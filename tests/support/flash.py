@@ -50,10 +50,10 @@ def published_config(decoder: str, tower: str) -> dict[str, Any]:
 def published_shapes(decoder: str) -> dict[str, tuple[int, ...]]:
     """Names and shapes of its tensors, as the facts of the published checkpoints list them."""
     sizes = DECODERS[decoder]
-    return _tower_shapes(1024, 23) | _language_shapes(**sizes)
+    return tower_shapes(1024, 23) | language_shapes(**sizes)
 
 
-def _tower_shapes(width: int, blocks: int) -> dict[str, tuple[int, ...]]:
+def tower_shapes(width: int, blocks: int) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {
         f"{PREFIX}patch_embed.proj.weight": (width, 3, 1, 16, 16),
         f"{PREFIX}patch_embed.proj.bias": (width,),
@@ -70,7 +70,7 @@ def _tower_shapes(width: int, blocks: int) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _language_shapes(**sizes: int) -> dict[str, tuple[int, ...]]:
+def language_shapes(**sizes: int) -> dict[str, tuple[int, ...]]:
     width, wide, words = sizes["hidden_size"], sizes["intermediate_size"], sizes["vocab_size"]
     keys = width // sizes["num_attention_heads"] * sizes["num_key_value_heads"]
     shapes: dict[str, tuple[int, ...]] = {

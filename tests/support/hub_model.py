@@ -25,8 +25,9 @@ INDEX = {"config.json": b"{}", "tokenizer.json": b"{ }", "model.safetensors": ra
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The cache, empty."""
+    """The cache, empty; and that of Afterview itself."""
     root = tmp_path / "hub"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
     monkeypatch.setenv("HF_HUB_CACHE", str(root))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(root))
     return root

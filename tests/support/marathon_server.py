@@ -43,6 +43,7 @@ class MarathonServer:
         self.answered, self.happened, self.asked = Counter[str](), Counter[str](), Counter[str]()
         self.pictures: list[int] = []
         self.formats: set[str] = set()
+        self.penalties: set[float | None] = set()
         owner = self
 
         class Handler(_Handler):
@@ -93,17 +94,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bytes) -> None:
         own, document = self.server_of, json.loads(body)
-        label, request = document["user"], hashlib.sha256(body).hexdigest()
+        label, request = document.get("user", ""), hashlib.sha256(body).hexdigest()
         with own.lock:
             first = not own.asked[label]
             own.asked[label] += 1
-            what = own.mischief(label) if first else ""
+            what = own.mischief(label)
+            what = what if first or what == "refuse" else ""
             own.happened[what] += 1
+            own.penalties.add(document.get("frequency_penalty"))
             own.formats.add(document.get("response_format", {}).get("type", ""))
         if what == "busy":
             return self._send(429, {"error": {"message": "too many requests"}}, {"Retry-After": "0.1"})
         if what == "error":
             return self._send(500, {"error": {"message": "out of memory"}})
+        if what == "refuse":
+            return self._send(422, {"error": {"message": "the prompt is longer than the context"}})
         if what == "stall":
             own.end.wait(8.0)  # longer than the client waits
             self.close_connection = True
@@ -127,6 +132,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _words(self, document: dict[str, Any], what: str) -> str:
         own = self.server_of
+        if "user" not in document:  # whether requests of this form are taken at all
+            return '{"caption": "ready"}'
+        if what == "silent":
+            return ""
         purpose, _, item = document["user"].partition(" ")
         content = next(text for text in map(_text, reversed(document["messages"])) if "```json" in text)
         if purpose == "clip_caption":

@@ -170,7 +170,7 @@ def _make(
         "recipe": values_fingerprint(recipe.model_dump(mode="json")), "start": start.fingerprint,
         "rotary": run.row.rotary, "use_memaug": run.row.use_memaug,
     }  # fmt: skip
-    _keep(run.directory, made_of)
+    keep_made_of(run.directory, made_of)
     trained = train(run.row, recipe, start, run.directory, deadline=deadline, progress=progress)
     if trained is None:
         return False
@@ -187,7 +187,7 @@ def _make(
     return True
 
 
-def _keep(directory: Path, made_of: Mapping[str, Any]) -> None:
+def keep_made_of(directory: Path, made_of: Mapping[str, Any]) -> None:
     """Note what a run is made of. Raises UsageError if it was begun with something else."""
     path = directory / MADE_OF
     try:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from afterview.memory.base.durable import replacing, write_file
@@ -19,7 +21,9 @@ from afterview.training.ablations.start import Start, new_network
 from afterview.training.base.errors import TrainingError
 from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.core.checkpoints import STATE
+from afterview.training.core.trainer import OnLog
 from afterview.training.evaluation.fingerprint import files_fingerprint
+from afterview.training.tiny.bank import Bank
 from afterview.training.tiny.make import TOKENIZER, learn_study
 from afterview.training.tiny.naming import start_memaug, words_of_frames
 from afterview.training.tiny.recipe import Recipe
@@ -29,6 +33,7 @@ WEIGHTS: Final = "weights.safetensors"
 STUDY: Final = "study"
 _TIMES: Final = "cpu.json"
 _CPU: Final = torch.device("cpu")
+Learn = Callable[[Recipe, AfterviewModel, Bank, Tensor, StageContext, OnLog], bool]  # as learn_study
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,9 @@ def recipe_of(ablations: Ablations, row: RowPlan, seed: int) -> Recipe:
 
 
 def train(
-    row: RowPlan, recipe: Recipe, start: Start, directory: Path, *, deadline: float, progress: ShowProgress = unseen
-) -> Trained | None:
+    row: RowPlan, recipe: Recipe, start: Start, directory: Path, *, deadline: float, progress: ShowProgress = unseen,
+    learn: Learn = learn_study,
+) -> Trained | None:  # fmt: skip
     """Train the run in `directory`, or load its weights if they are there. None if the deadline (time.monotonic()) came first."""
     directory.mkdir(parents=True, exist_ok=True)
     if not (directory / TOKENIZER).exists():
@@ -62,7 +68,7 @@ def train(
     if not path.exists():
         start_memaug(network, _names(start, model.tokenizer), torch.Generator().manual_seed(recipe.seed))
         context = StageContext(directory, recipe.seed, _CPU, deadline, progress)
-        if not learn_study(recipe, model, start.bank, start.features, context, clock.note):
+        if not learn(recipe, model, start.bank, start.features, context, clock.note):
             return None
         state = {name: value.half().contiguous() for name, value in network.state_dict().items()}
         with replacing(path) as partial:

@@ -7,5 +7,6 @@ models                requests, endpoints, kept answers, repair and retries
 worlds                the synthetic world as exact (or faulty) captioner and writer, and as judge
 checks                what is wrong with a question
 stages                videos -> clips -> captions -> events -> questions -> what captioners agree on -> checks -> JSON
+ray_flow, vllm_flow   the same stages by workers of Ray, and with models that vLLM runs
 plan                  what a run will ask and cost, before it starts
 """

@@ -1,7 +1,7 @@
 """The configuration of a run: `afterview marathon run CONFIG`. Unknown keys are fatal."""
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -9,6 +9,7 @@ from afterview.configs import Schema
 
 SHARE = Annotated[float, Field(ge=0, le=1)]
 MINUTE_S: Final = 60.0
+MOST_EVENTS: Final = 500
 
 
 class VideosConfig(Schema):
@@ -17,6 +18,7 @@ class VideosConfig(Schema):
     least_s: float = Field(default=3 * MINUTE_S, ge=0)  # the paper's shortest
     most_s: float = Field(default=60 * MINUTE_S, gt=0)  # the paper's longest
     least_events: int = Field(default=3, ge=1)  # the paper's fewest
+    most_events: int = Field(default=MOST_EVENTS, ge=1, le=MOST_EVENTS)  # where a model does not find an end
     validation: SHARE = 0.0  # share of the videos, drawn by their names
     test: SHARE = 0.0
 
@@ -24,6 +26,8 @@ class VideosConfig(Schema):
     def _fits(self) -> "VideosConfig":
         if self.validation + self.test > 1:
             raise ValueError("validation and test are more than all videos")
+        if self.least_events > self.most_events:
+            raise ValueError(f"least_events is {self.least_events}, more than most_events, {self.most_events}")
         if self.least_s > self.most_s:
             raise ValueError(f"least_s is {self.least_s:g}, more than most_s, {self.most_s:g}")
         return self
@@ -68,13 +72,54 @@ class EndpointConfig(Schema):
     )
     max_tokens: int = Field(default=4096, ge=16, le=131_072)  # of one answer
     temperature: float | None = Field(default=None, ge=0, le=2)  # None: the server's
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)  # against endless repeats; None: the server's
     at_once: int = Field(default=8, ge=1, le=1024)  # requests that wait for an answer at the same time
     tries: int = Field(default=5, ge=1, le=100)  # of a request that the server fails to answer
     label_requests: bool = False  # send the item's name (with the video's file name) in `user`
     prices: Prices = Prices()
 
 
-ModelConfig = Annotated[WorldModelConfig | EndpointConfig, Field(discriminator="kind")]
+class VllmConfig(Schema):
+    """A model that vLLM runs on the GPUs of this machine or cluster, batch by batch, through ray.data.llm."""
+
+    kind: Literal["vllm"]
+    model: str = Field(min_length=1)  # a name on Hugging Face's hub, or a directory that every machine sees
+    engine: dict[str, Any] = Field(default_factory=dict)  # vLLM's engine arguments, such as max_model_len
+    engines: int = Field(default=1, ge=1, le=10_000)  # at most so many copies of the model, each on GPUs of its own
+    batch: int = Field(default=32, ge=1, le=4096)  # requests that an engine is given together
+    accelerator: str | None = Field(default=None, min_length=1)  # the kind of GPU, as Ray calls it: H100
+    gpu: bool = True  # false: a vLLM that was built for CPUs
+    answers: Literal["schema", "text"] = "schema"  # whether decoding is held to the JSON schema of the answer
+    max_tokens: int = Field(default=4096, ge=16, le=131_072)  # of one answer
+    temperature: float | None = Field(default=None, ge=0, le=2)  # None: vLLM's default, 1
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)  # against endless repeats; None: none
+    pictures: Literal["openai", "string"] = (
+        "openai"  # how the model's chat template takes them: in their place, or before the text
+    )
+
+    @field_validator("engine")
+    @classmethod
+    def _names_no_model(cls, engine: dict[str, Any]) -> dict[str, Any]:
+        if named := {"model", "task_type"} & engine.keys():
+            raise ValueError(
+                f"has the key {min(named)}; leave it out: the model is that of `model`, and it writes answers"
+            )
+        return engine
+
+    @property
+    def gpus(self) -> int:
+        """Of one engine."""
+        sizes = [self.engine.get(name, 1) for name in ("tensor_parallel_size", "pipeline_parallel_size")]
+        return sizes[0] * sizes[1] if self.gpu and all(type(size) is int for size in sizes) else 0
+
+
+def sampling_of(config: EndpointConfig | VllmConfig) -> dict[str, float]:
+    """How answers are drawn, as far as it is set: under the names that OpenAI's protocol and vLLM share."""
+    given = {"temperature": config.temperature, "frequency_penalty": config.frequency_penalty}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+ModelConfig = Annotated[WorldModelConfig | EndpointConfig | VllmConfig, Field(discriminator="kind")]
 
 
 class ModelsConfig(Schema):

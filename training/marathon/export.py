@@ -113,9 +113,14 @@ def samples_of(questions: list[Checked], config: MarathonConfig) -> list[dict[st
 
 def _turns(one: Checked, first: bool) -> list[dict[str, str]]:
     """A question and its answer. The answer to a multiple choice is its letter."""
-    lines = [f"{letter}. {option}" for letter, option in zip(LETTERS, one.options, strict=False)]
-    asked = "\n".join([*(["<image>"] if first else []), _plain(one.question), *map(_plain, lines)])
+    asked = "\n".join([*(["<image>"] if first else []), question_text(one)])
     return [{"from": "human", "value": asked}, {"from": "gpt", "value": one.letter or one.answer}]
+
+
+def question_text(one: Checked) -> str:
+    """A question as a sample asks it: a multiple choice with its lettered options, a line each."""
+    lines = [f"{letter}. {option}" for letter, option in zip(LETTERS, one.options, strict=False)]
+    return "\n".join(map(_plain, [one.question, *lines]))
 
 
 def _longvid(data: DataSet, config: MarathonConfig, split: str) -> Iterator[dict[str, Any]]:

@@ -1,12 +1,14 @@
 """Runs the pipeline, stage by stage. It can be stopped at any moment, by a power cut, too, and continues when it is run again.
 
 A local run works with threads: its models are reached over a network or compute nothing. With `ray` the files of each stage are divided
-among the workers of Ray Data (training.marathon.ray_flow), on this machine or a cluster that shares the directories.
+among the workers of Ray Data (training.marathon.ray_flow), on this machine or a cluster that shares the directories. Models on vLLM answer
+whole stages together (training.marathon.vllm_flow).
 """
 
 import hashlib
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,7 +28,15 @@ from afterview.training.marathon.models.answers import KeptAnswers
 from afterview.training.marathon.models.prompts import prompt_hashes
 from afterview.training.marathon.stages.files import DataSet
 from afterview.training.marathon.stages.stage import NAMES, STAGES, VIDEOS, Stage
-from afterview.training.marathon.stages.tools import Tools, model_of, opened_tools, require_different, roles_of
+from afterview.training.marathon.stages.tools import (
+    Tools,
+    model_of,
+    on_vllm,
+    opened_tools,
+    require_different,
+    require_vllm,
+    roles_of,
+)
 from afterview.training.marathon.stages.videos import in_files, listing_hash
 from afterview.training.marathon.stages.work import find_videos, make_files
 
@@ -81,6 +91,7 @@ def run(
     """
     config = load(config_path, MarathonConfig)
     require_different(config)
+    require_vllm(config)
     for name in (until, redo):
         if name is not None and name not in NAMES:
             raise UsageError(f"{name}: no such stage; there are: {', '.join(NAMES)}")
@@ -136,6 +147,13 @@ class _Run:
         if until == VIDEOS:
             return {}
         wanted = STAGES[: NAMES.index(until)] if until is not None else STAGES
+        if on_vllm(self._config) is not None:
+            from afterview.training.marathon.vllm_flow import opened_vllm  # late: it loads Ray
+
+            with opened_vllm(self._config, self._videos, self._data, self._kept, ray or os.cpu_count() or 1) as batches:
+                for stage in wanted:
+                    self._stages([stage], batches.make)
+                return batches.counts
         if ray:
             from afterview.training.marathon.ray_flow import opened_ray  # late: it loads Ray
 
@@ -153,7 +171,7 @@ class _Run:
         if not count:
             raise UsageError(f"--videos {self._videos}: holds no video file")
         most = self._config.videos_per_file
-        settings = [self._config.videos.model_dump(), self._config.seed, most, made]
+        settings = [self._config.videos.model_dump(exclude={"most_events"}), self._config.seed, most, made]
         about = {
             "stage": VIDEOS,
             "identity": _hash([_VERSION, VIDEOS, settings]),

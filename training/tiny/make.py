@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -40,9 +40,11 @@ from afterview.training.tiny.naming import learn_names, words_of_frames
 from afterview.training.tiny.recipe import Recipe
 from afterview.training.tiny.sentences import learn_sentences
 from afterview.training.tiny.stage import StageContext, attention_to_train_with
+from afterview.training.tiny.stories import StoryBatch
 from afterview.training.tiny.study import StudyObjective, accuracies
 from afterview.training.tiny.texts import Words
 from afterview.training.tiny.words import train_tokenizer
+from afterview.training.world.facts import KINDS
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -174,6 +176,30 @@ def learn_study(
 
     Returns whether it is done; if the deadline came first, call it again.
     """
+    progress = Progress(list(recipe.study.lessons))
+
+    def note(figures: dict[str, float]) -> None:
+        on_log(figures)
+        step = int(figures["step"])
+        if progress.note(step, accuracies(figures, tuple(progress.plan.kinds)), recipe.study.trainer.log_every):
+            _LOGGER.info("step %d: lesson '%s' begins", step, progress.plan.name)
+
+    with _loader(recipe, context.directory) as loader:
+
+        def draw(number: int) -> tuple[StoryBatch, int | None]:
+            return loader.batch(progress.plan, number), progress.plan.tokens_read
+
+        return study_with(draw, recipe, model, bank, features, context, note)
+
+
+def study_with(
+    draw: Callable[[int], tuple[StoryBatch, int | None]], recipe: Recipe, model: AfterviewModel, bank: Bank, features: Tensor,
+    context: StageContext, note: OnLog = _unheard, *, kinds: Sequence[str] = KINDS,
+) -> bool:  # fmt: skip
+    """The study with batches by number, and how many tokens of each frame are read (None: all). kinds: what the batches' kinds number.
+
+    note: gets the figures of every line of the log, before an interruption, too. Returns as learn_study does.
+    """
     config, directory, device = recipe.study, context.directory / "study", context.device
     tokenizer = PreTrainedTokenizerFast.from_pretrained(context.directory / TOKENIZER)
     names, shown = words_of_frames(bank, tokenizer, device) if config.telling_weight else (None, None)
@@ -185,29 +211,21 @@ def learn_study(
         telling_weight=config.telling_weight,
         moment=moment_id(tokenizer),
         names=names,
+        kinds=kinds,
     )
-    progress = Progress(list(config.lessons))
     parts = {
         name: part for name, part in parts_of(model.video_language, model.vision.tower).items() if name != "vision"
     }
-
-    def note(figures: dict[str, float]) -> None:
-        on_log(figures)
-        step = int(figures["step"])
-        if progress.note(step, accuracies(figures, tuple(progress.plan.kinds)), config.trainer.log_every):
-            _LOGGER.info("step %d: lesson '%s' begins", step, progress.plan.name)
 
     trainer = Trainer(objective, parts, config.trainer, directory, cpu=device.type == "cpu", on_log=note)
     trainer.resume()
     for figures in trainer.logged():  # bring the curriculum to the state of the weights
         note(figures)
-    with (
-        _loader(recipe, context.directory) as loader,
-        attention_to_train_with(device, model.video_language.language.decoder),
-    ):
+    with attention_to_train_with(device, model.video_language.language.decoder):
 
         def batch(number: int) -> DeviceBatch:
-            return to_device(loader.batch(progress.plan, number), features, shown, progress.plan.tokens_read)
+            drawn, tokens_read = draw(number)
+            return to_device(drawn, features, shown, tokens_read)
 
         with context.progress("study", "steps", bar=False) as report:
             done = trainer.run(batch, deadline=context.deadline, report=report)

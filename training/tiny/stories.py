@@ -212,20 +212,25 @@ def _recall(story: Story, plan: LessonPlan, visible: NDArray[np.int64], draw: np
         *(_shown(event) for event in started if event.number not in asked),
         *(np.array([_shown(event)[0] - 1, _shown(event)[-1] + 1]) for event in started),
     ]
+    return choose_frames(story.span, plan.frames, np.concatenate(classes), draw)
+
+
+def choose_frames(span: int, count: int, candidates: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.int64]:
+    """`count` frames of a span, ascending: the first candidates that lie in it, then others at even distances."""
     chosen: list[int] = []
     taken: set[int] = set()
-    for number in np.concatenate(classes).tolist():
-        if 0 <= number < story.span and number not in taken and len(chosen) < plan.frames:
+    for number in candidates.tolist():
+        if 0 <= number < span and number not in taken and len(chosen) < count:
             taken.add(number)
             chosen.append(number)
-    if len(chosen) < plan.frames:
-        rest = np.setdiff1d(np.arange(story.span), chosen)
-        picks = np.linspace(0, len(rest) - 1, plan.frames - len(chosen)) + draw.uniform(-0.4, 0.4)
+    if len(chosen) < count:
+        rest = np.setdiff1d(np.arange(span), chosen)
+        picks = np.linspace(0, len(rest) - 1, count - len(chosen)) + draw.uniform(-0.4, 0.4)
         filled = np.unique(np.clip(np.rint(picks), 0, len(rest) - 1).astype(int))
         chosen += rest[filled].tolist()
-    short = plan.frames - len(chosen)
+    short = count - len(chosen)
     if short:
-        chosen += draw.choice(np.setdiff1d(np.arange(story.span), chosen), short, replace=False).tolist()
+        chosen += draw.choice(np.setdiff1d(np.arange(span), chosen), short, replace=False).tolist()
     return np.sort(np.array(chosen, np.int64))
 
 

@@ -74,9 +74,8 @@ class StudyObjective(nn.Module):
         pointed = (batch.answers == self._moment).any(1)
         if masses_KBN is None or asking_BD is None:  # without MemAug nothing points to a time
             return StepOutput(loss, {"answering": loss} | kinds_right(right & ~pointed, batch.kinds, names=self._kinds))
-        proven, mass_BN = batch.needles.any(1), masses_KBN.mean(0)
+        proven, evident = batch.needles.any(1), _evident(masses_KBN, batch)
         proving = _all_proving(masses_KBN, batch, proven)
-        evident = batch.needles.gather(1, mass_BN.argmax(1, keepdim=True))[:, 0] & proven
         right = right & (evident | ~pointed)
         figures = {
             "answering": loss,
@@ -89,6 +88,15 @@ class StudyObjective(nn.Module):
             telling = self._telling(asking_BD, batch.named)
             loss, figures["telling"] = loss + self._telling_weight * telling, telling
         return StepOutput(loss, figures | kinds_right(right, batch.kinds, names=self._kinds))
+
+    def answered(self, batch: DeviceBatch) -> Tensor:
+        """Which questions are answered, token for token, as a greedy decoder would, bool [B]. A time also needs the most evidence on a
+        frame that proves it; without MemAug nothing points to a time.
+        """
+        embeds, masses_KBN, _ = self._embeds(batch)
+        _, right = answering(self.model.language, embeds, batch)
+        pointed = (batch.answers == self._moment).any(1)
+        return right & (~pointed if masses_KBN is None else _evident(masses_KBN, batch) | ~pointed)
 
     def _telling(self, asking_BD: Tensor, named_BW: Tensor) -> Tensor:
         """Minus the log likelihood of the words that name what the proof shows."""
@@ -211,6 +219,11 @@ def _proving(mass_BN: Tensor, frames_BN: Tensor, proven_B: Tensor) -> Tensor:
     """Minus the log of the attention to these frames, the mean over proven questions."""
     found = (mass_BN * frames_BN).sum(1).clamp(min=_LEAST_MASS)
     return -(found.log() * proven_B).sum() / proven_B.sum().clamp(min=1)
+
+
+def _evident(masses_KBN: Tensor, batch: DeviceBatch) -> Tensor:
+    """Which questions have the most evidence on a frame that proves the answer, bool [B]."""
+    return batch.needles.gather(1, masses_KBN.mean(0).argmax(1, keepdim=True))[:, 0] & batch.needles.any(1)
 
 
 def _all_proving(masses_KBN: Tensor, batch: DeviceBatch, proven_B: Tensor) -> Tensor:

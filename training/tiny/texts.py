@@ -50,15 +50,16 @@ class Words:
         """
         text = reworded(question.text, rng, reword) if reword else question.text
         text = add_word_noise(text, rng) if rng.random() < noisy else text
-        return self._put(text, answer_of(question), span)
+        return self.put(text, answer_of(question), span)
 
     def choose(self, choice: Choice, span: int, *, in_words: bool = False) -> Text:
         """A question with lettered options about a span of `span` frames at 1 FPS; its answer is the letter. in_words: without options."""
         if in_words:
-            return self._put(choice.text, choice.answer, span)
-        return self._put(choice.asked, choice.letter, span)
+            return self.put(choice.text, choice.answer, span)
+        return self.put(choice.asked, choice.letter, span)
 
-    def _put(self, text: str, answer: str, span: int) -> Text:
+    def put(self, text: str, answer: str, span: int) -> Text:
+        """A question about a span of `span` frames at 1 FPS, in these words, and its answer."""
         sentence = HOUR_LLAVA_TIME.form.format(seconds=float(span), frames=span)
         lead, asked = self.ids(f"\n{sentence}\n"), self.ids(text)
         return Text(lead + asked + self.tail, (len(lead), len(lead) + len(asked)), self.ids(answer) + self.end)

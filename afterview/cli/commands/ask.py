@@ -1,11 +1,12 @@
 """`afterview ask`. Loads little until it is known who answers: a service that holds the memory, or a model that is loaded here."""
 
 import argparse
+import json
 import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,35 @@ if TYPE_CHECKING:
     from afterview.stream.ask.answer_record import AnswerRecord
     from afterview.stream.ask.own_model.server import ModelServer
     from afterview.stream.ask.saved_answers import Saved
+    from afterview.stream.ask.subtitles import SubtitleFile
 
 _LOGGER = logging.getLogger(__name__)
+_LARGEST_SENT = 1_000_000  # bytes of subtitles as JSON: a request to a service has at most 1 MiB
+
+
+@dataclass(frozen=True)
+class _Subtitles:
+    """The text of a file of subtitles, and what it holds. can_be_sent: whether a service takes so much in a request."""
+
+    text: str
+    found: "SubtitleFile"
+    can_be_sent: bool
+
+    @classmethod
+    def read(cls, path: Path) -> "_Subtitles":
+        """Raises UsageError."""
+        from afterview.stream.ask.subtitles import LONGEST_SENT, parse_subtitles, read_text  # late: few have any
+
+        text = read_text(path)
+        found = parse_subtitles(text, str(path))
+        if found.unreadable:
+            _LOGGER.warning("%s: %d entries cannot be read as subtitles; they are left out", path, found.unreadable)
+        fits = len(text) <= LONGEST_SENT and len(json.dumps(text)) <= _LARGEST_SENT
+        if not fits:
+            _LOGGER.warning(
+                "note: %s is larger than a request to a service may be: this command loads a model of its own", path
+            )
+        return cls(text, found, fits)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -52,16 +80,16 @@ def run(arguments: argparse.Namespace) -> int:
     server = chosen_server(arguments)
     path, now = readable_memory(arguments.memory), time.time()
     streamed = not arguments.json and sys.stdout.isatty()
-    if arguments.subtitles is not None and server is not None:
-        raise UsageError("--subtitles: a model of your own is not given any; ask without --answer-with")
-    service = service_for(arguments, path) if server is None and arguments.subtitles is None else None
+    subtitles = None if arguments.subtitles is None else _Subtitles.read(Path(arguments.subtitles))
+    service = service_for(arguments, path) if server is None and (subtitles is None or subtitles.can_be_sent) else None
     if service is None:
-        record, saved = _ask_here(arguments, path, now, server, streamed=streamed)
+        record, saved = _ask_here(arguments, path, now, server, subtitles, streamed=streamed)
     else:
         zones = list(_opened(path, arguments)[1].results.values()) if arguments.start or arguments.at else []
         question = _question(arguments, zones, now)
         with announced("answering") as end:
-            record, saved = service.ask(question, on_text=streamer(end) if streamed else None)
+            lines = None if subtitles is None else subtitles.text
+            record, saved = service.ask(question, subtitles=lines, on_text=streamer(end) if streamed else None)
     if streamed:
         print()
     from afterview.cli.output.records import show_record  # late: it was imported while the service worked
@@ -91,22 +119,14 @@ def _question(arguments: argparse.Namespace, cameras: "list[CameraReader]", now:
     )
 
 
-def _with_subtitles(question: Question, path: Path, cameras: "list[CameraReader]") -> Question:
-    """The question with the lines of a file, whose times count from the first frame of the only camera. Raises UsageError."""
-    from afterview.stream.ask.subtitles import read_subtitles  # late: few have any
-
-    if len(cameras) != 1:
-        raise UsageError(f"--subtitles {path}: belong to one recording; name its --camera")
-    times = cameras[0].snapshot().times
-    found = read_subtitles(path)
-    if found.unreadable:
-        _LOGGER.warning("%s: %d entries cannot be read as subtitles; they are left out", path, found.unreadable)
-    begins = float(times[0]) if len(times) else 0.0
-    return replace(question, subtitles=tuple(line.moved(begins) for line in found.lines))
-
-
 def _ask_here(
-    arguments: argparse.Namespace, path: Path, now: float, server: "ModelServer | None", *, streamed: bool
+    arguments: argparse.Namespace,
+    path: Path,
+    now: float,
+    server: "ModelServer | None",
+    subtitles: "_Subtitles | None",
+    *,
+    streamed: bool,
 ) -> "tuple[AnswerRecord, Saved]":
     """Load the model, and answer with it, or with the user's server."""
     from afterview.cli.here import Here
@@ -115,8 +135,10 @@ def _ask_here(
     memory, opened = _opened(path, arguments)
     cameras = list(opened.results.values())
     question = _question(arguments, cameras, now)
-    if arguments.subtitles is not None:
-        question = _with_subtitles(question, Path(arguments.subtitles), cameras)
+    if subtitles is not None:
+        from afterview.stream.ask.shown_subtitles import with_subtitles
+
+        question = with_subtitles(question, subtitles.found, cameras, "--camera")
     if len(cameras) == 1 and not opened.skipped:
         find_span(cameras[0].snapshot(), question, now)
     spec, announce = cameras[0].spec, for_a_question(as_json=arguments.json)

@@ -31,6 +31,7 @@ from afterview.model.catalogue.measured import keep_speed
 from afterview.model.checkpoint.preset import ModelPreset, find_preset
 from afterview.model.download.cache import cache_directory
 from afterview.model.download.needed import needed_models
+from afterview.model.download.own_presets import remember_preset
 
 _REVISION = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 _BUSY = 0.5  # load average per core beyond which a measurement says little
@@ -100,6 +101,7 @@ def _pull(arguments: argparse.Namespace) -> int:
     _ask(lines, missing, arguments)
     with progress("fetching", "MB", scale=1e-6) as report:
         pulled = pull(plans, report=report)
+    remember_preset(preset)
     if arguments.json:
         dump(
             {

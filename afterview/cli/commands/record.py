@@ -50,6 +50,19 @@ class _Recording:
     ingest: CameraIngest | None = None
     failure: BaseException | None = None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it recorded nothing, although nobody has paused it."""
+        return self.ingest is not None and not self.ingest.stats.recorded and self.ingest.stats.source_state != "paused"
+
+    @property
+    def why_idle(self) -> str:
+        """For people."""
+        if self.ingest is not None and self.ingest.stats.disk_full:
+            return "the disk is full"
+        known = self.ingest.never_began if self.ingest is not None else ""
+        return known or "no frame was ready when the time was up; a slow camera or a busy machine needs a longer --for"
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Record until the sources end, the time is up, or Ctrl-C. With several cameras, one that fails does not end the others."""
@@ -80,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     if len(recordings) == 1 and recordings[0].failure is not None:
         raise recordings[0].failure
     _report(arguments, recordings, encoders)
-    return _status(recordings)
+    return _status(recordings, seconds)
 
 
 def _choose_model(given: str | None, cameras: Sequence[PlannedCamera]) -> str:
@@ -174,9 +187,9 @@ def _open(session: Session, recording: _Recording, view: RecordingView, *, alone
         view.add(recording.ingest)
 
 
-def _status(recordings: Sequence[_Recording]) -> int:
+def _status(recordings: Sequence[_Recording], seconds: float | None) -> int:
     """The exit status: 0 if no camera failed, 130 if a file was not read to its end; 2 if each that failed has a wrong address or the like;
-    otherwise 1."""
+    otherwise 1, also if no camera recorded anything for as long as it was asked to. seconds: of --for."""
     first = recordings[0]
     if len(recordings) == 1 and are_unrecorded(outcomes_of(first.camera.archive, first.ingest)):
         return ExitStatus.INTERRUPTED if first.ingest and first.ingest.cut_short else ExitStatus.FAILURE
@@ -188,6 +201,11 @@ def _status(recordings: Sequence[_Recording]) -> int:
             if recording.camera.archive is not None and recording.camera.archive.resumable:
                 rest = "run the same command again to record the rest"
             _LOGGER.warning("%s: interrupted; %s", recording.camera.id, rest)
+        if seconds is not None and (idle := [one for one in recordings if one.is_idle]):
+            said = "; ".join(f"{one.camera.id} ({one.why_idle})" for one in idle)
+            _LOGGER.warning("%d of %d cameras recorded nothing: %s", len(idle), len(recordings), said)
+            if len(idle) == len(recordings):
+                return ExitStatus.FAILURE
         return ExitStatus.INTERRUPTED if short else ExitStatus.OK
     _LOGGER.error("%d of %d cameras failed: %s", len(failures), len(recordings), ", ".join(failures))
     return min(

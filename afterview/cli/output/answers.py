@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from afterview.cli.output.documents import columns_of, describe_gap, describe_time_basis, printable
 from afterview.cli.output.evidence import has_shares, heading, standing
@@ -13,6 +13,7 @@ from afterview.memory.base.counts import counted, were
 from afterview.memory.base.records import Gap
 from afterview.memory.base.typed_times import spell_duration
 from afterview.memory.plans.removal import describe_removal
+from afterview.stream.ask.evidence_words import subtitles_in_words
 
 if TYPE_CHECKING:
     from afterview.stream.ask.answer_record import AnswerRecord, Images, Origin, SearchRecord
@@ -78,7 +79,11 @@ def print_answer(record: "AnswerRecord", images: "Images", *, text: bool = True)
         return
     print("\ncoverage")
     for part in answer.parts:
-        _print_coverage(part.coverage, zones[part.coverage.camera])
+        info = zones[part.coverage.camera]
+        _print_coverage(part.coverage, info)
+        subtitles: Any = part.provenance.get("subtitles")
+        if subtitles:
+            print(f"    subtitles: {subtitles_in_words(subtitles, info.show(subtitles['until']))}")
     if len(answer.parts) + len(answer.skipped) > 1:
         for line in by_reason("asked", ((part.coverage.camera, part.why) for part in answer.parts)):
             print(f"  {line}")

@@ -4,6 +4,7 @@ import argparse
 
 from afterview.cli.parsers.common import MODEL, Commands, add_command, add_json, add_verbosity
 from afterview.cli.parsers.evaluate_ablations import add_evaluate_ablations
+from afterview.cli.parsers.evaluate_mixtures import add_evaluate_mixtures
 from afterview.cli.parsers.evaluate_needle import add_evaluate_needle
 from afterview.cli.parsers.evaluate_retrieval import add_evaluate_retrieval
 from afterview.cli.parsers.evaluate_worker import add_evaluate_worker
@@ -18,7 +19,8 @@ def add_evaluate_command(commands: Commands) -> None:
         "`evaluate needle` looks for pictures in long videos. "
         "`evaluate list` shows the benchmarks and where their files are from,\n`evaluate compare` compares two runs item by item. "
         "`evaluate cost` computes tokens, FLOPs and bytes of both papers' recipes,\n`evaluate ablations` trains the small model again with "
-        "one part changed at a time, and `evaluate retrieval` measures what the index finds.", json=False,
+        "one part changed at a time, `evaluate mixtures` trains it on "
+        "mixtures of\nshort and long worlds, and `evaluate retrieval` measures what the index finds.", json=False,
     )  # fmt: skip
     actions = parser.add_subparsers(dest="benchmark", metavar="ACTION", required=True)
     _add_world(actions)
@@ -28,6 +30,7 @@ def add_evaluate_command(commands: Commands) -> None:
     _add_cost(actions)
     add_evaluate_needle(actions)
     add_evaluate_ablations(actions)
+    add_evaluate_mixtures(actions)
     add_evaluate_retrieval(actions)
     add_evaluate_worker(actions)
 

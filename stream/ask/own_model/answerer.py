@@ -35,12 +35,14 @@ from afterview.stream.ask.own_model.prompt import cited, messages
 from afterview.stream.ask.own_model.server import ModelServer
 from afterview.stream.ask.own_model.verdict import is_yes_or_no, judge
 from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, Question, Tokens
+from afterview.stream.ask.shown_subtitles import ShownSubtitles, shown_subtitles
 
 if TYPE_CHECKING:  # encoders are handed in: importing this module must not load torch
     from afterview.model.checkpoint.models import Encoders
 
 _EMBEDDING = threading.Lock()  # one text at a time, however many questions are asked at once
 _NOT_SENT = ("top_k", "repetition_penalty")  # which OpenAI's protocol does not have
+_MOST_SUBTITLES = 20_000  # characters that are sent: many servers have room for some 8,000 tokens
 OnSent = Callable[[int, int], None]
 
 
@@ -154,12 +156,12 @@ class OwnModelAnswerer:
     ) -> tuple[CameraAnswer, list[str]]:  # fmt: skip
         """One camera's answer, and what must be said of it."""
         info, frames, yes_or_no = one.chosen.snapshot.info, one.chosen.frames, is_yes_or_no(text)
-        body = {
-            "messages": messages(
-                text, frames, one.coverage, info, yes_or_no=yes_or_no, elapsed=self._times_since_start
-            ),
-            **self._decoding(question),
-        }
+        heard = shown_subtitles(question, one.coverage.first_time, one.coverage.last_time, most=_MOST_SUBTITLES)
+        chat = messages(
+            text, frames, one.coverage, info, yes_or_no=yes_or_no, elapsed=self._times_since_start,
+            subtitles=heard.lines if heard else (),
+        )  # fmt: skip
+        body = {"messages": chat, **self._decoding(question)}
         sent: list[int] = []
 
         def note(size: int) -> None:
@@ -171,7 +173,7 @@ class OwnModelAnswerer:
         merger.end(row)
         named, unknown = cited(reply.text, frames, info)
         provenance = {
-            **self._provenance(one.chosen, question, reply, sum(sent)), "cited": named, "cited_unknown": unknown,
+            **self._provenance(one.chosen, question, reply, sum(sent), heard), "cited": named, "cited_unknown": unknown,
             "verdict": judge(reply.text, cut=reply.cut).to_dict() if yes_or_no else None,
         }  # fmt: skip
         total_s = time.perf_counter() - began
@@ -202,7 +204,9 @@ class OwnModelAnswerer:
 
         return tuple(made(by_number[number]) for number in [*named, *rest][:most])
 
-    def _provenance(self, chosen: ChosenFrames, question: Question, reply: Reply, size: int) -> dict[str, object]:
+    def _provenance(
+        self, chosen: ChosenFrames, question: Question, reply: Reply, size: int, heard: ShownSubtitles | None
+    ) -> dict[str, object]:
         return {
             "model": reply.model,
             "answered_by": {"host": self._server.host, "model": reply.model, "reported_model": reply.reported},
@@ -226,6 +230,7 @@ class OwnModelAnswerer:
             "search": chosen.search,
             **provenance_of(self._encoders.preset, question.sought, searched=chosen.search != "none"),
             "cut": reply.cut or None,
+            **({} if heard is None else {"subtitles": heard.to_dict()}),
         }
 
 

@@ -7,10 +7,12 @@ class ModelServerError(StreamError):
     """The server does not answer, or not as it should. No part of its answer counts.
 
     status: of its HTTP response; None: there was none. what: the fault without a remedy, for callers whose settings have other names.
+    silent: it took the question, and its model said nothing.
     """
 
     status: int | None = None
     what: str = ""
+    silent: bool = False
 
 
 class ModelServerBusy(ModelServerError):

@@ -221,7 +221,9 @@ class Exchange:
             raise self._error(str(error), f"{_LOG}{_PARTIAL if words.text else ''}") from None
         words.end()
         if not words.text.strip():
-            raise self._silent(found, words)
+            silence = self._silent(found, words)
+            silence.silent = found.end != "content_filter"
+            raise silence
         cut = words.cut or ("it had as many tokens as are allowed" if found.end == "length" else "")
         first_s = self._first - self._began
         return Reply(words.text.strip(), model, found.model, cut, first_s, found.tokens, self._requests)

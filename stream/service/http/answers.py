@@ -10,14 +10,16 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from afterview.configs import AfterviewError
 from afterview.memory.format.answer_files import delete_answer
 from afterview.stream.ask.saved_answers import changes_since, find_saved
+from afterview.stream.service.asked import Piece
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.http import schemas
 from afterview.stream.service.http.answer_schemas import AnswerDocument
+from afterview.stream.service.http.asked import ask_of
 from afterview.stream.service.http.errors import Json, Responses, document_of
 from afterview.stream.service.http.parameters import Admin, Visitor, access_of, server_sent, unless_left
 from afterview.stream.service.people.audit import Audit
 from afterview.stream.service.people.saved import visible_answers
-from afterview.stream.service.questions import Ask, Piece, Questions
+from afterview.stream.service.questions import Questions
 
 _SENT = """Server-sent events: `cameras` (which are asked, and why others are not), `text` (pieces of the answer), then `answer` (the whole
 document) or `error`."""
@@ -52,7 +54,7 @@ def answer_routes(engine: Engine, questions: Questions, audit: Audit) -> APIRout
                  responses={**streamed, **_NOTHING, **_GONE, **_OTHER_MODEL, **_FULL})  # fmt: skip
     async def ask(request: Request, body: schemas.AskRequest) -> Response:
         """The answer with its evidence and coverage; a client that leaves cancels it. `follows` asks on about the same cameras and span."""
-        asked, access = _asked(body), access_of(request)
+        asked, access = ask_of(body), access_of(request)
         if not (body.stream or "text/event-stream" in request.headers.get("accept", "")):
             return Json(await unless_left(request, questions.ask(asked, access)))
         pieces = questions.stream(asked, access)
@@ -104,13 +106,6 @@ def _add_saved(routes: APIRouter, engine: Engine, questions: Questions, audit: A
 
         audit.note(access, "delete_answer", answer=await engine.read(work))
         return Response(status_code=204)
-
-
-def _asked(body: schemas.AskRequest) -> Ask:
-    more: dict[str, Any] = {"seed": body.seed, "evidence": body.evidence, "max_new_tokens": body.max_tokens}
-    more |= {name: getattr(body, name) for name in ("temperature", "top_p", "top_k", "repetition_penalty")}
-    more["stop"] = None if body.stop is None else tuple(body.stop)
-    return Ask(body.question, tuple(body.cameras), body.start, body.at, body.last, body.follows, more)
 
 
 async def _next(pieces: AsyncIterator[Piece]) -> Piece:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from afterview.stream.ask.answerer import LONGEST_QUESTION
+from afterview.stream.ask.subtitles import LONGEST_SENT
 from afterview.stream.ingest.status import State
 from afterview.stream.service.jobs import JobKind, JobState
 
@@ -41,6 +42,17 @@ DurationValue = Annotated[
     AfterValidator(_finite),
     Field(description='Seconds, or a text such as "2h".', examples=["2h"]),
 ]
+
+
+SubtitleText = Annotated[
+    Text,
+    Field(
+        min_length=1, max_length=LONGEST_SENT,
+        description="The text of a file of subtitles (.srt, .vtt, or the JSON of LongVideoBench), which the model reads up to the moment "
+        "asked. 0:00 is the first frame of the camera, so name one. Never a path.",
+        examples=["1\n00:00:01,000 --> 00:00:02,500\nHello\n"],
+    ),
+]  # fmt: skip
 
 
 class Request(BaseModel):
@@ -79,6 +91,7 @@ class AskRequest(Request):
     repetition_penalty: float | None = Field(default=None, gt=0)
     max_tokens: int | None = Field(default=None, ge=1, le=100_000)
     stop: list[Text] | None = Field(default=None, max_length=16, description="Texts that end the answer.")
+    subtitles: SubtitleText | None = None
 
 
 class SearchRequest(Request):

@@ -10,6 +10,7 @@ from afterview.configs import ConfigError, Schema, UsageError, load_mapping
 from afterview.stream.ask.answerer import LONGEST_QUESTION
 
 MOST_PICTURES = 4  # in one answer: they go into the prompt of the assistant
+LONGEST_SUBTITLES = 100_000  # characters: an assistant writes them itself, and more than MOST_CHARACTERS are thinned
 _MOST_CAMERAS = 64
 _LONGEST_NAME = 200  # characters of a camera's name
 _LONGEST_TIME = 100  # characters
@@ -55,6 +56,7 @@ Time = Annotated[float | str, PlainValidator(_time), WithJsonSchema({"type": "st
 Question = Annotated[StrictStr, _text(LONGEST_QUESTION), _size(LONGEST_QUESTION)]
 Identity = Annotated[StrictStr, _text(_LONGEST_ID), _size(_LONGEST_ID)]
 Name = Annotated[StrictStr, _text(_LONGEST_NAME), _size(_LONGEST_NAME)]
+Subtitles = Annotated[StrictStr, _text(LONGEST_SUBTITLES), _size(LONGEST_SUBTITLES)]
 Cameras = Annotated[tuple[Name, ...], Field(max_length=_MOST_CAMERAS)]
 _CAMERAS = "Names or ids of cameras, as the tool `cameras` lists them. Leave it out to choose among all."
 _LAST = 'Only the last so much time before `at` or now: "90s", "15m", "2h", "3d", or seconds. Not with `start`.'
@@ -75,6 +77,10 @@ class Ask(Span):
     question: Question = Field(description="One question about what the cameras have seen, in words.")
     follows: Identity | None = Field(
         default=None, description="Id of an earlier answer: the same cameras and span count, unless others are given."
+    )
+    subtitles: Subtitles | None = Field(
+        default=None,
+        description="Text of an .srt or .vtt file that you have of the camera's recording (0:00 is its first frame); name that camera.",
     )
     pictures: StrictInt = Field(
         default=0, ge=0, le=MOST_PICTURES,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from afterview.stream.ask.evidence_words import evidence_in_words
+from afterview.stream.ask.evidence_words import evidence_in_words, subtitles_in_words
 
 SHOWN_FRAMES = 5  # in the text, with links: all of it goes into the prompt of the assistant
 _MOST_LINES = 20  # about cameras, and of each kind of remark
@@ -53,7 +53,7 @@ def answered(document: Document, base: str | None) -> Result:
     data: dict[str, Any] = {"status": "answered", **{key: document[key] for key in keys if key in document}}
     data["evidence"] = [_linked(item, base) for item in document["evidence"]]
     data["cameras"] = [
-        {**{key: part[key] for key in ("camera", "answer", "why", "coverage") if key in part}, **_own_model(part)}
+        {**{key: part[key] for key in ("camera", "answer", "why", "coverage") if key in part}, **_from_provenance(part)}
         for part in document["cameras"]
     ]
     shown = data["evidence"][:SHOWN_FRAMES]
@@ -66,6 +66,8 @@ def answered(document: Document, base: str | None) -> Result:
     lines += [_coverage(coverage) for coverage in covered[:_MOST_LINES]]
     if len(covered) > _MOST_LINES:
         lines.append(f"- {len(covered) - _MOST_LINES} more cameras: see the data")
+    heard = [one["subtitles"] for one in data["cameras"] if "subtitles" in one]
+    lines += [f"- subtitles: {subtitles_in_words(one, one['until_iso'])}" for one in heard]
     if shown:
         own_model = any("answered_by" in one for one in data["cameras"])
         words = evidence_in_words(document.get("evidence_kind"), own_model=own_model)
@@ -77,10 +79,10 @@ def answered(document: Document, base: str | None) -> Result:
     return bounded(Result("\n".join(lines), data, _links(shown)))
 
 
-def _own_model(part: Document) -> Document:
-    """What the answer of a user's own model server has more."""
+def _from_provenance(part: Document) -> Document:
+    """What subtitles were read, and what the answer of a user's own model server has more."""
     provenance = part.get("provenance") or {}
-    return {key: provenance[key] for key in ("answered_by", "sent", "verdict") if provenance.get(key)}
+    return {key: provenance[key] for key in ("answered_by", "sent", "verdict", "subtitles") if provenance.get(key)}
 
 
 def found(document: Document, base: str | None) -> Result:

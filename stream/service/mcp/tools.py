@@ -13,13 +13,14 @@ from typing import Any, cast
 from afterview.configs import AfterviewError, Schema
 from afterview.configs.errors import error_kind
 from afterview.configs.system_errors import describe
+from afterview.stream.service.asked import Ask
 from afterview.stream.service.engine import Engine
 from afterview.stream.service.errors import NotFound, Stopping
 from afterview.stream.service.mcp import arguments, looking, results
 from afterview.stream.service.mcp.handles import Handles, Held
 from afterview.stream.service.mcp.results import Result
 from afterview.stream.service.people.access import Access
-from afterview.stream.service.questions import Ask, Questions
+from afterview.stream.service.questions import Questions
 from afterview.stream.source.address.redact import redact
 
 PATIENCE_S = 8.0  # common clients give up after 10 s
@@ -94,7 +95,9 @@ class Tools:
     # --- questions and searches ---
 
     async def _ask(self, form: arguments.Ask, caller: Caller) -> Result:
-        asked = Ask(form.question, form.cameras or (), form.start, form.at, form.last, form.follows)
+        asked = Ask(
+            form.question, form.cameras or (), form.start, form.at, form.last, form.follows, subtitles=form.subtitles
+        )
         return await self._answer("question", lambda: self._questions.ask(asked, caller.access), form.pictures, caller)
 
     async def _search(self, form: arguments.Search, caller: Caller) -> Result:

@@ -13,9 +13,10 @@ from pydantic import ConfigDict, Field, ValidationError
 from afterview.configs import UsageError
 from afterview.configs.wording import describe_secret_problem
 from afterview.stream.ask.answerer import LONGEST_QUESTION
+from afterview.stream.service.asked import Ask
 from afterview.stream.service.events import Event
+from afterview.stream.service.http.asked import ask_of
 from afterview.stream.service.http.schemas import AskRequest, Text
-from afterview.stream.service.questions import Ask
 
 LARGEST_QUESTION = 32 * 1024  # bytes of a message with a question
 LARGEST_COMMAND = 16  # bytes
@@ -58,10 +59,7 @@ def read_question(payload: bytes) -> Asked:
     body = _checked(_object(text))
     if body.stream:
         raise UsageError("stream: answers by MQTT come as a whole; leave it out")
-    more: dict[str, Any] = {"seed": body.seed, "evidence": body.evidence, "max_new_tokens": body.max_tokens}
-    more |= {name: getattr(body, name) for name in ("temperature", "top_p", "top_k", "repetition_penalty")}
-    more["stop"] = None if body.stop is None else tuple(body.stop)
-    return Asked(Ask(body.question, tuple(body.cameras), body.start, body.at, body.last, body.follows, more), body.id)
+    return Asked(ask_of(body), body.id)
 
 
 def question_id(payload: bytes) -> str | None:

@@ -55,10 +55,12 @@ def test_a_watch_that_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         both, error = run(capsys, "watch", camera.url, dead, "--memory", tmp_path / "deep" / "memory")
         assert "close other viewers" in error
         assert "2 of 2 cameras failed" in error
-        trying, _ = run(
+        trying, error = run(
             capsys, "watch", camera.url, "--memory", tmp_path / "deep" / "memory", "--keep-trying", "--for", "1s"
         )
-    assert (alone, both, trying) == (1, 1, 0)
+        assert "1 of 1 cameras recorded nothing: " in error
+        assert "(never connected: " in error
+    assert (alone, both, trying) == (1, 1, 1)
     assert not (tmp_path / "deep").exists()
 
 

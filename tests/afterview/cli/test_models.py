@@ -52,7 +52,9 @@ def test_which_preset_fits_a_machine() -> None:
 def test_the_list_says_what_is_here_and_invents_no_speed(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = {one["preset"]: one for one in document(capsys, "models")["presets"]}  # type: ignore[attr-defined]
     assert found["tiny"]["state"] == "bundled"
-    assert found["tiny"]["disk_bytes_per_hour"] > 0
+    assert found["tiny"]["disk_bytes_per_hour"] == 3600 * (64 * 128 * 2 + 96 * 4)  # tokens, and embeddings of the index
+    assert found["hour-llava-3b"]["disk_bytes_per_hour"] == 3600 * (64 * 1152 * 2 + 768 * 4)
+    assert found["videochat-flash-2b"]["disk_bytes_per_hour"] == 3600 * (16 * 1024 * 2 + 768 * 4)
     assert found["hour-llava-3b"]["state"] == "not here"
     assert found["hour-llava-3b"]["sizes"] == "computed"
     assert all(one["speed"] is None for one in found.values())

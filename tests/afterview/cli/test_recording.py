@@ -99,6 +99,7 @@ def test_a_camera_that_never_connects_is_neither_silent_nor_in_the_way(
     assert re.search(r"^here: [2-9] frames recorded", out, re.MULTILINE)
     assert re.search(r"away: offline \(.*; next try in", error)
     assert "away: ended (stopped; never connected: " in error
+    assert "1 of 2 cameras recorded nothing: away (never connected: " in error
 
 
 def test_nothing_can_be_recorded_is_found_before_a_model_is_loaded(

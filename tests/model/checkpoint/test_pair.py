@@ -127,7 +127,7 @@ def test_keys_that_the_base_models_config_leaves_out_are_known(tmp_path: Path) -
     qwen(tmp_path / "qwen")
     need = pair_sizes(find_preset(write_pair(tmp_path, encoder=str(place))), bytes_per_parameter=4)
     assert need is not None
-    assert need.disk_per_hour == 3600 * 64 * 768 * 2
+    assert need.disk_per_hour == 3600 * (64 * 768 * 2 + 768 * 4), "tokens, and embeddings of the default index"
     with pytest.raises(CheckpointError, match=r"^encoder: .*holds no weights"):
         load(tmp_path / "pair.yaml")
 

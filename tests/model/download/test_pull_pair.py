@@ -9,9 +9,11 @@ import huggingface_hub
 import pytest
 
 from afterview.cli.main import main
+from afterview.cli.models import require_weights
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.preset import find_preset
 from afterview.model.download.needed import NeededModel, needed_models
+from afterview.model.download.own_presets import own_presets_path
 from tests.support.hub_model import cache, hub
 from tests.support.hub_server import COMMIT, HubServer
 from tests.support.pairs import change_config, files_of, in_shards_by_tower, qwen, siglip, write_pair
@@ -81,12 +83,47 @@ def test_a_pair_is_pulled_checked_loaded_without_a_network_and_removed(
     assert document(capsys, "models", "check", path)["whole"] is True
     one = document(capsys, "models", "list", path)["presets"][0]
     assert (one["state"], one["sizes"], one["untrained"]) == ("here", "computed", ["projector", "memaug"])
-    assert one["disk_bytes_per_hour"] == 3600 * 64 * 32 * 2
+    assert one["disk_bytes_per_hour"] == 3600 * (64 * 32 * 2 + 32 * 4), "tokens, and embeddings of the index"
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     model = load_pretrained(path, device="cpu")
     assert model.encoders.index.spec.resolution == 32
     assert main(["models", "remove", path, "--yes"]) == 0
     assert not list(cache.rglob("blobs/*"))
+
+
+def test_what_another_preset_of_the_users_own_needs_stays(
+    pairs: HubServer, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also if it pins a revision, because all revisions are removed at once."""
+    (tmp_path / "b").mkdir()
+    first, second = str(pair(tmp_path)), str(pair(tmp_path / "b", encoder=f"{ENCODER}@{COMMIT}", index_encoder=ENCODER))
+    assert main(["models", "pull", first]) == 0
+    assert main(["models", "pull", second]) == 0
+    capsys.readouterr()
+    plan = document(capsys, "models", "remove", first, "--dry-run")
+    assert plan["kept"] == [{"repo": ENCODER, "needed_by": second}, {"repo": DECODER, "needed_by": second}]
+    assert [one["repo"] for one in plan["removed"]] == [INDEX]
+    assert main(["models", "remove", first, "--dry-run"]) == 0
+    assert f"{ENCODER}: stays, {second} needs it" in capsys.readouterr().out
+    Path(second).unlink()
+    assert document(capsys, "models", "remove", first, "--dry-run")["kept"] == []
+
+
+def test_a_model_that_a_command_used_counts_although_nothing_was_pulled_for_it(
+    pairs: HubServer, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(pair(tmp_path))
+    assert main(["models", "pull", path]) == 0
+    own = tmp_path / "own.yaml"
+    own.write_text(f"name: own\ncheckpoint: {tmp_path}\nindex_encoder: {INDEX}\n")
+    require_weights(str(own))
+    require_weights(str(own))
+    assert json.loads(own_presets_path().read_text()) == [path, str(own)]
+    capsys.readouterr()
+    assert document(capsys, "models", "remove", path, "--dry-run")["kept"] == [{"repo": INDEX, "needed_by": str(own)}]
+    for odd in ("{", "[" * 100_000, '[7, null, "gone.yaml"]'):
+        own_presets_path().write_text(odd)
+        assert document(capsys, "models", "remove", path, "--dry-run")["kept"] == []
 
 
 def test_revisions_of_both_parts(

@@ -14,6 +14,7 @@ from afterview.model import video_language
 from afterview.model.base.errors import CheckpointError, InputMismatch
 from afterview.model.kernels.attention import grouped_attention
 from afterview.model.language.prompt import Prompt
+from afterview.model.memaug import evidence
 from afterview.model.memaug import memaug as memaug_module
 from afterview.model.memaug.attention import Heads
 from afterview.model.memaug.evidence import frame_attention
@@ -217,6 +218,15 @@ def graph_of(x: Tensor) -> list[str]:
             names.append(step.name())
             left += [before for before, _ in step.next_functions]
     return names
+
+
+def test_evidence_of_many_rows_is_computed_in_blocks_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k = 3 * randn(2, 11, 6, 8), 3 * randn(2, 3, 7 * 5, 8, seed=1)
+    valid = torch.tensor([[True] * 11, [False] * 4 + [True] * 2 + [False] * 5])
+    expected = [frame_attention(q, k, 5, valid_Bn=given) for given in (None, valid)]
+    monkeypatch.setattr(evidence, "ROWS_AT_ONCE", 4)
+    for given, whole in zip((None, valid), expected, strict=True):
+        torch.testing.assert_close(frame_attention(q, k, 5, valid_Bn=given), whole)
 
 
 def test_evidence_survives_scores_that_overflow_a_plain_exponential() -> None:

@@ -277,6 +277,35 @@ def test_the_oldest_go_beyond_the_limits_and_it_is_said(memory: Path, monkeypatc
     assert [one.id for one in saved_directories(memory)] == ["id5"]
 
 
+def test_a_user_who_asks_much_pushes_out_their_own_answers(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saved_answers, "KEPT", 4)
+
+    def saved(id: str, user: str | None) -> tuple[str, ...]:
+        record = record_of(memory, part(memory, "a", [10]), id=id)
+        notes = save(replace(record, about=replace(record.about, user=user)), memory).notes
+        when = 1000 + len(seen)
+        seen.append(id)
+        if (memory / "answers" / id).exists():
+            os.utime(memory / "answers" / id / RECORD, (when, when))
+        return notes
+
+    seen: list[str] = []
+    for id, user in (("ann1", "ann"), ("own1", None), ("bob1", "bob"), ("bob2", "bob")):
+        saved(id, user)
+    notes = saved("bob3", "bob")
+    assert notes == (
+        "the oldest saved answer of whoever has the most was deleted: a memory keeps 4 of them, up to 1 GB",
+    )
+    for number in range(4, 9):
+        saved(f"bob{number}", "bob")
+    assert [one.id for one in saved_directories(memory)] == ["bob8", "bob7", "own1", "ann1"]
+    saved("ann2", "ann")
+    assert [one.id for one in saved_directories(memory)] == ["ann2", "bob8", "bob7", "own1"]  # as many: the older
+    monkeypatch.setattr(saved_answers, "KEPT_BYTES", 1)
+    saved("ann3", "ann")
+    assert [one.id for one in saved_directories(memory)] == ["ann3"]
+
+
 def test_an_id_may_be_shortened_while_it_is_unique(memory: Path) -> None:
     for id in ("abc1", "abc2", "d"):
         save(record_of(memory, part(memory, "a", [10]), id=id), memory)

@@ -9,22 +9,33 @@ import pytest
 from afterview.cli.main import main
 from afterview.configs import UsageError
 from afterview.memory.directory import Memory
+from afterview.memory.writing.open import open_camera
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Question
-from afterview.stream.ask.subtitles import (
+from afterview.stream.ask.shown_subtitles import (
     MOST_CHARACTERS,
-    Subtitle,
+    MOST_TOKENS,
+    ShownSubtitles,
     before_question,
+    recording_begins,
+    shown_subtitles,
+    with_subtitles,
+)
+from afterview.stream.ask.subtitles import (
+    LARGEST_FILE,
+    Subtitle,
+    SubtitleFile,
     clock_seconds,
+    parse_subtitles,
     read_subtitles,
-    shown_lines,
 )
 from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address.address import parse_source
 from tests.support.clips import make_clip
+from tests.support.memory_world import START, make_frame, make_spec
 from tests.support.presets import small_model
 
 SRT = (
@@ -69,6 +80,7 @@ def test_both_shapes_of_longvideobench_are_read_and_moved_to_the_clip(tmp_path: 
         ("a.srt", "no times", "holds no subtitles"),
         ("a.json", "{}", "no list"),
         ("a.json", "[" * 99_999, "cannot be read"),
+        ("a.json", '[{"start": 1%s, "end": null, "line": "x"}]' % ("0" * 400), "holds no subtitles"),
     ],
 )
 def test_what_holds_no_subtitles_is_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -76,22 +88,63 @@ def test_what_holds_no_subtitles_is_refused(tmp_path: Path, name: str, text: str
         read_subtitles(written(tmp_path, name, text))
     with pytest.raises(UsageError, match="cannot be read"):
         read_subtitles(tmp_path / "nowhere.srt")
+    with pytest.raises(UsageError, match="is no file"):
+        read_subtitles(tmp_path)
+    with pytest.raises(UsageError, match="no file has such a name"):
+        read_subtitles(Path("a\0.srt"))
 
 
-def test_no_line_from_after_the_moment_is_shown() -> None:
-    lines = [Subtitle(second, second + 0.9, f"line {second}") for second in range(10)]
-    assert [line.text for line in shown_lines(lines, 2.95, 5.0)[0]] == ["line 3", "line 4", "line 5"]
+def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
+    with (tmp_path / "a.srt").open("wb") as file:
+        file.truncate(LARGEST_FILE + 1)
+    with pytest.raises(UsageError, match="more than 32 MB"):
+        read_subtitles(tmp_path / "a.srt")
+
+
+def test_utf_16_is_read_where_the_file_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.srt").write_bytes(SRT.lstrip("\ufeff").encode("utf-16"))
+    assert read_subtitles(tmp_path / "a.srt").lines[0].text == "Hello & welcome"
+
+
+def test_a_text_is_read_like_a_file_and_an_error_does_not_quote_it() -> None:
+    assert parse_subtitles(SRT, "subtitles").unreadable == 1
+    half = parse_subtitles('[{"start": 1, "end": 2, "line": "\\ud800 \\u00e9"}]', "subtitles")
+    assert half.lines == (Subtitle(1.0, 2.0, "? é"),)  # half of a surrogate pair would fail in the tokenizer
+    with pytest.raises(UsageError) as refused:
+        parse_subtitles("/etc/passwd", "subtitles")
+    assert str(refused.value).startswith("subtitles: holds no subtitles; ")
+    assert "passwd" not in str(refused.value)
+
+
+def shown(question: Question, first: float, last: float, **more: int) -> ShownSubtitles:
+    found = shown_subtitles(question, first, last, **more)
+    assert found is not None
+    return found
+
+
+def test_no_line_from_after_the_moment_is_shown_and_the_others_are_counted() -> None:
+    lines = tuple(Subtitle(second, second + 0.9, f"line {second}") for second in range(10))
+    found = shown(Question("What?", subtitles=(*lines, Subtitle(3, 4, "")), subtitles_unreadable=2), 2.95, 5.0)
+    assert [line.text for line in found.lines] == ["line 3", "line 4", "line 5"]
+    counts = {"used": 3, "until": 5.0, "later": 4, "earlier": 3, "over_limit": 0, "unreadable": 2}
+    assert found.to_dict() == counts
+    assert shown(Question("What?", at=7.5, subtitles=lines), 2.95, 5.0).until == 7.5  # asked after the last frame
+    assert shown(Question("What?", at=7.5, subtitles=lines), 2.95, 5.0).later == 2
+    assert shown_subtitles(Question("What?"), 0, 5) is None
     assert before_question([], "What?") == "What?"
     assert before_question(lines[:1], "What?") == "This video's subtitles are listed below:\nline 0\nWhat?"
 
 
 def test_too_many_lines_are_thinned_evenly_and_counted() -> None:
-    lines = [Subtitle(float(second), second + 1.0, f"{second:09}") for second in range(MOST_CHARACTERS // 5)]
-    kept, left_out = shown_lines(lines, 0, 1e9)
-    assert sum(len(line.text) + 1 for line in kept) <= MOST_CHARACTERS
-    assert left_out + len(kept) == len(lines)
-    assert kept[0].start == 0
-    assert kept[-1].start > 0.99 * len(lines)
+    lines = tuple(Subtitle(float(second), second + 1.0, f"{second:09}") for second in range(MOST_CHARACTERS // 5))
+    found = shown(Question("What?", subtitles=lines), 0, 1e9)
+    assert found.characters <= MOST_CHARACTERS
+    assert found.over_limit + len(found.lines) == len(lines)
+    assert found.lines[0].start == 0
+    assert found.lines[-1].start > 0.99 * len(lines)
+    huge = (Subtitle(0.0, 1.0, "x" * 1000),)
+    assert shown(Question("What?", subtitles=huge), 0, 1, most=999).over_limit == 1
+    assert shown(Question("What?", subtitles=huge), 0, 1, most=0).lines == ()
 
 
 def test_times_of_any_form() -> None:
@@ -133,7 +186,36 @@ def test_the_model_reads_what_had_begun_by_the_moment_asked(memory: Path, model:
     assert "word7\nWho?" in prompt(None, *lines)
     assert prompt(1002.0) == prompt(1002.0, replace(lines[5]))  # none yet: as without
     answer = answerer.ask(Question("Who?", ("a",), subtitles=lines, max_new_tokens=1))
-    assert answer.parts[0].provenance["subtitles_left_out"] == 0
+    counts = {"used": 8, "until": 1007.0, "later": 0, "earlier": 0, "over_limit": 0, "unreadable": 0}
+    assert answer.parts[0].provenance["subtitles"] == counts
+    assert "subtitles" not in answerer.ask(Question("Who?", ("a",), max_new_tokens=1)).parts[0].provenance
+
+
+def test_scripts_with_many_tokens_a_character_are_thinned_further(memory: Path, model: AfterviewModel) -> None:
+    """Sixty thousand emoji would be some hundred thousand tokens, and one question would hold the model for minutes."""
+    lines = tuple(Subtitle(1000.0, 1001.0, "\U0001f9ff" * 50) for _ in range(1200))
+    context = Answerer(Memory(memory), model).plan("a", Question("Who?", subtitles=lines), 2000.0)
+    assert context.subtitles is not None
+    assert 0.8 * MOST_TOKENS < len(context.prompt.after) <= MOST_TOKENS
+    assert len(context.subtitles.lines) + context.subtitles.over_limit == len(lines)
+
+
+def test_times_count_from_the_first_frame_also_when_it_is_forgotten(tmp_path: Path) -> None:
+    spec = make_spec()
+    with open_camera(tmp_path, "door", spec) as repository:
+        for number in range(12):
+            repository.append(make_frame(number, spec))
+        repository.sync()
+        repository.forget(START, START + 4)
+    reader = Memory(tmp_path).camera("door")
+    assert reader.snapshot().times[0] == START + 5
+    assert recording_begins(reader.snapshot()) == START
+    found = SubtitleFile((Subtitle(6.0, 7.0, "six"),), 3)
+    question = with_subtitles(Question("Who?"), found, [reader], "camera")
+    assert question.subtitles == (Subtitle(START + 6, START + 7, "six"),)
+    assert question.to_dict()["subtitles"] == 1
+    with pytest.raises(UsageError, match="camera: subtitles belong to one recording, and 2 are asked; name one camera"):
+        with_subtitles(Question("Who?"), found, [reader, reader], "camera")
 
 
 def test_frames_are_recalled_by_their_own_text(memory: Path, model: AfterviewModel) -> None:

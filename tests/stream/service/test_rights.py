@@ -12,7 +12,16 @@ import pytest
 
 from tests.stream.service import rights
 from tests.stream.service.rights import Rule, Verdict
-from tests.stream.service.rights.world import HIDDEN, HIDDEN_NAME, MISSING, STRANGERS, TARGETS, World, world
+from tests.stream.service.rights.world import (
+    HIDDEN,
+    HIDDEN_NAME,
+    MISSING,
+    STRANGERS,
+    SUBTITLES,
+    TARGETS,
+    World,
+    world,
+)
 from tests.support.service import API
 
 DOORS = [
@@ -143,3 +152,17 @@ def test_a_question_that_names_no_camera_goes_to_the_visible_ones(both: World) -
     assert [part["camera"] for part in everything["cameras"]] == [HIDDEN, "yard"]
     found = both.json("one", "POST", "/search", {"text": "a ring", "top": 100})
     assert {hit["camera"] for hit in found["hits"]} == {"yard"}
+
+
+def test_subtitles_find_no_hidden_camera(both: World) -> None:
+    words = set()
+    for name in (HIDDEN, MISSING):
+        body = {"question": "Which scene do you see now?", "cameras": [name], "subtitles": SUBTITLES}
+        answer = both.service.client.post(f"{API}/ask", json=body, headers=both.headers("one"))
+        assert answer.status_code == 404
+        words.add(answer.text.replace(name, "THING"))
+    assert len(words) == 1, words
+    body = {"question": "Which scene do you see now?", "subtitles": SUBTITLES}
+    answer = both.json("one", "POST", "/ask", body)  # who sees one camera need not name it
+    assert (answer["provenance"]["subtitles"]["used"], "attic" in json.dumps(answer)) == (1, False)
+    assert both.json("viewer", "POST", "/ask", body, status=400)["error"]["kind"] == "usage"

@@ -1,11 +1,13 @@
 """Models behind a real HTTP endpoint that speaks OpenAI's protocol and misbehaves: nothing lost, nothing asked twice, the same rows."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,16 @@ from afterview.training.base.errors import EndpointError
 from afterview.training.marathon.config import EndpointConfig
 from afterview.training.marathon.models.answers import KeptAnswers
 from afterview.training.marathon.models.endpoint import Endpoint
-from afterview.training.marathon.models.replies import BadAnswer, answer_in
-from afterview.training.marathon.models.shapes import CaptionAnswer
+from afterview.training.marathon.models.replies import BadAnswer, answer_in, usable_part
+from afterview.training.marathon.models.shapes import (
+    AnswersAnswer,
+    CaptionAnswer,
+    ClipCaptionAnswer,
+    CompareAnswer,
+    EventsAnswer,
+    QuestionsAnswer,
+    schema_of,
+)
 from afterview.training.marathon.rows import Checked
 from afterview.training.marathon.run import run
 from afterview.training.marathon.stages.files import DataSet
@@ -91,13 +101,94 @@ def test_an_item_that_fails_is_counted_and_the_rest_goes_on(worlds: Path, tmp_pa
         config.write_text(config.read_text() + "repairs: 0\n")
         ran = run(config, worlds, tmp_path / "out")
     assert ran.failed == 2
-    assert ran.stages["questions"]["reasons"] == {"no usable answer after N tries": 2}
+    assert ran.stages["questions"]["reasons"] == {"the JSON does not have the shape that was asked for": 2}
     topics = {
         row.topic
         for row in DataSet(tmp_path / "out").rows("checks")
         if isinstance(row, Checked) and row.video == "a.mp4"
     }
     assert topics == {"temporality", "spatiality", "action", "scene", "event"}
+
+
+def test_an_answer_without_words_is_one_that_cannot_be_used(worlds: Path, tmp_path: Path) -> None:
+    """A model that ends at once says the same to the same request: it is told so, instead of being asked again and again."""
+    silent = {"events a.mp4", "questions more/b.mp4/scene/choice"}
+    with marathon_server(worlds, mischief=lambda label: "silent" if label in silent else "") as server:
+        ran = run(configured(tmp_path, server), worlds, tmp_path / "out")
+    assert ran.failed == 0
+    assert ran.asked["writer, checker, blind"]["repaired"] == 2
+    assert {server.asked[label] for label in silent} == {2}
+    assert contents(tmp_path / "out") == exact(tmp_path, worlds)
+
+
+def test_a_request_that_is_refused_is_not_sent_again_and_others_are(
+    worlds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A video too long for the context has many refused requests in a row: that is no reason to end, as long as others are taken."""
+    monkeypatch.setattr("afterview.training.marathon.models.endpoint._MOST_FAILURES", 3)
+    refused: Callable[[str], bool] = lambda label: label.startswith("questions a.mp4")  # noqa: E731
+    with marathon_server(worlds, mischief=lambda label: "refuse" if refused(label) else "") as server:
+        ran = run(configured(tmp_path, server, at_once=1), worlds, tmp_path / "out")
+    assert ran.failed == 12
+    assert [count for label, count in server.asked.items() if refused(label)] == [1] * 12
+    with (
+        marathon_server(worlds, mischief=lambda label: "refuse") as server,
+        pytest.raises(EndpointError, match=r"3 requests failed one after another.*longer than the context"),
+    ):
+        run(configured(tmp_path, server, at_once=1), worlds, tmp_path / "none")
+
+
+QUESTION = {
+    "task": "object attribute",
+    "question": "What colour?",
+    "answer": "red",
+    "spans": [{"start_s": 0, "end_s": 2}],
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (json.dumps({"questions": [QUESTION, QUESTION]})[:-40], 1),  # cut off in the second one
+        (json.dumps({"questions": [QUESTION, {**QUESTION, "answer": ""}, "what?", QUESTION]}), 2),
+        (json.dumps([QUESTION, 7]), 1),
+        (json.dumps({"questions": [QUESTION]})[:-60], None),
+        (json.dumps({"questions": [{**QUESTION, "question": "x" * 401}]}), None),
+        ("{" * 2000 + "}" * 2000, None),
+        ("no", None),
+        ('{"questions": 7}', None),
+    ],
+)
+def test_whole_questions_of_an_answer_that_is_not(text: str, kept: int | None) -> None:
+    found = usable_part(text, QuestionsAnswer)
+    assert (None if found is None else len(found.questions)) == kept
+    assert usable_part(text, EventsAnswer) is None, "events without the rest of them are no answer"
+
+
+def test_a_penalty_for_repeats_is_sent_where_it_is_set_and_is_another_model(worlds: Path, tmp_path: Path) -> None:
+    plain = {"kind": "openai", "url": "http://127.0.0.1:1/v1", "model": "m"}
+    before = Endpoint("models.writer", EndpointConfig.model_validate(plain)).identity
+    assert before == "openai http://127.0.0.1:1/v1 m schema None 4096", (
+        "kept answers of earlier runs are those of this model"
+    )
+    after = Endpoint("models.writer", EndpointConfig.model_validate({**plain, "frequency_penalty": 0.5})).identity
+    assert after != before
+    with marathon_server(worlds) as server:
+        config = configured(tmp_path, server, frequency_penalty=0.5)
+        run(config, worlds, tmp_path / "out", until="clip-captions")
+    assert server.penalties == {0.5}
+
+
+def test_schemas_have_no_lengths_that_grammars_refuse() -> None:
+    """llama.cpp takes none of 2,000 and more. How many entries there are to be is said where it is known."""
+    for shape in (ClipCaptionAnswer, EventsAnswer, CaptionAnswer, QuestionsAnswer, AnswersAnswer, CompareAnswer):
+        text = json.dumps(schema_of(shape))
+        assert not [word for word in ("maxLength", "maxItems", "maximum") if f'"{word}"' in text]
+        assert '"minLength"' in text or shape in (AnswersAnswer, CompareAnswer)
+    assert schema_of(AnswersAnswer, (4, 4))["properties"]["answers"]["maxItems"] == 4
+    assert "wrong" in schema_of(QuestionsAnswer, (0, 2))["$defs"]["SaidQuestion"]["properties"]
+    with pytest.raises(BadAnswer, match="caption: must have at most 4000 characters"):
+        answer_in(json.dumps({"caption": "x" * 4001}), CaptionAnswer)
 
 
 def test_a_video_without_all_captions_asks_nothing(worlds: Path, tmp_path: Path) -> None:

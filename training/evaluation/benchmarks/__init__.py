@@ -4,6 +4,7 @@ base      item, reading, benchmark (values)      files      tables, videos, subt
 scoring   answers: strict and official (pure)    spans      a span of time from text or from evidence (pure)
 registry  all benchmarks, and those absent       features   a video's memory, cached
 running   offline: one answer an item            online     one pass, a question sees only what was before it
+tasks     online: once, polled, or standing      proactive  what polls and standing questions found, and when (pure)
 checking  what is missing, before a run           evaluation  one run, from the files to results.json
 asking    one prompt to one model                 processes  several GPUs
 card      tables for people and the model card (pure)

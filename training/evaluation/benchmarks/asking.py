@@ -6,7 +6,7 @@ The preset's scope is set aside: a benchmark measures what a model answers, not 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from afterview.memory.directory import Memory
 from afterview.model.language.prompt import require_tokenizer
@@ -35,6 +35,7 @@ class Asked:
     start_s: float | None = None
     end_s: float | None = None
     subtitles: tuple[Subtitle, ...] = ()
+    by_time: bool = False  # subtitles stand at their times
     evidence: int = 0
     max_new_tokens: int | None = None
 
@@ -44,7 +45,7 @@ class Asked:
         lines = tuple(line.moved(START) for line in self.subtitles)
         return Question(
             self.prompt, (CAMERA,), start=start, at=end, evidence=self.evidence, temperature=0.0,
-            max_new_tokens=self.max_new_tokens, subtitles=lines, recall_text=self.recall,
+            max_new_tokens=self.max_new_tokens, subtitles=lines, recall_text=self.recall, subtitles_by_time=self.by_time,
         )  # fmt: skip
 
 
@@ -52,7 +53,8 @@ class Asked:
 class Reply:
     """An answer. Times in seconds from the video's beginning. newest_s: of the newest frame that it saw. weights: evidence by time.
 
-    cut: it ended because it was as long as allowed.
+    cut: it ended because it was as long as allowed. subtitles_left_out: too long together, or, between clips, without a frame.
+    subtitles_form: where they stood; empty: before the question.
     """
 
     text: str
@@ -63,6 +65,7 @@ class Reply:
     newest_s: float = 0.0
     cut: bool = False
     subtitles_left_out: int = 0
+    subtitles_form: str = ""
     weights: Sequence[tuple[float, float]] = ()
 
 
@@ -89,11 +92,11 @@ class MemoryAsker:
         """See Asker."""
         answer = self._answerer.ask(asked.question())
         (part,) = answer.parts
-        left_out = part.provenance.get("subtitles_left_out", 0)
+        subtitles: Any = part.provenance.get("subtitles", {})
         return Reply(
             answer.text, answer.total_s, part.timing.get("first_token_s"), part.coverage.frames, part.coverage.recalled,
             part.coverage.last_time - START, part.tokens is not None and part.tokens.cut,
-            left_out if isinstance(left_out, int) else 0,
+            subtitles.get("over_limit", 0) + subtitles.get("no_frame", 0), subtitles.get("form", ""),
             tuple((item.time - START, item.weight) for item in part.evidence),
         )  # fmt: skip
 

@@ -41,6 +41,21 @@ class Problems:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """A proactive task as a standing question. Times in seconds.
+
+    check: asked at every frame from set_s to until_s, to be answered yes or no. truths: spans, ascending; each should raise one alarm, best
+    at its beginning. output: asked at the first alarm; empty: nothing is.
+    """
+
+    check: str
+    set_s: float
+    until_s: float
+    truths: tuple[tuple[float, float], ...]
+    output: str = ""
+
+
+@dataclass(frozen=True)
 class Item:
     """One question about one video.
 
@@ -48,7 +63,8 @@ class Item:
     published. options: by letter (or by name, such as `Option 1`); none for an open question. truth: a key of options, or a text.
     subtitles: seconds from the video's beginning. start_s, end_s: the part of the video that is asked about.
 
-    Online: at_s is when it is asked; polls: moments at which it is asked again until the answer is yes; then `prompt` is asked.
+    Online: at_s is when it is asked; polls: moments at which it is asked again until the answer is yes; then `prompt` is asked. standing:
+    it is watched for instead, or as well.
     """
 
     id: str
@@ -66,6 +82,7 @@ class Item:
     at_s: float | None = None
     polls: tuple[float, ...] = ()
     poll_prompt: str = ""
+    standing: Standing | None = None
     truth_s: tuple[float, float] | None = None  # a span of time that is the truth
     max_new_tokens: int | None = None
 
@@ -99,8 +116,9 @@ Score = Callable[[Item, str], Mapping[str, float]]
 class Benchmark:
     """A benchmark. needs: what lies in its data directory. download: where that is from. source: where its format was read.
 
-    splits: sets that `Options.split` may name. subtitles: whether it has any. span: asked for a span of time, answered from text and from
-    evidence. judge: a part that only a judge model scores, and what is scored here instead. likelihood: whether letters can be weighed.
+    splits: sets that `Options.split` may name. subtitles: whether it has any. by_time: they stand at their times, as published. span: asked
+    for a span of time, answered from text and from evidence. judge: a part that only a judge model scores, and what is scored here instead.
+    likelihood: whether letters can be weighed.
     """
 
     name: str
@@ -113,6 +131,7 @@ class Benchmark:
     score: Score
     splits: tuple[str, ...] = ()
     subtitles: bool = False
+    by_time: bool = False
     span: bool = False
     likelihood: bool = True
     judge: str = ""

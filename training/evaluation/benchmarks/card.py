@@ -31,6 +31,8 @@ def results_markdown(document: Mapping[str, Any]) -> str:
         lines += ["", "Right only if all of a unit are right:", "", *_table("", {"all": units["scores"]})]
         for name, values in units["groups"].items():
             lines += ["", *_table(name, values)]
+    if "proactive" in document:
+        lines += ["", *_proactive(document["proactive"])]
     if document["problems"]:
         lines += ["", "Not asked, or odd:"]
         lines += [f"- {one['count']} x {one['kind']}: {'; '.join(one['examples'][:2])}" for one in document["problems"]]
@@ -46,6 +48,20 @@ def _table(group: str, values: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for value, scores in values.items():
         n = max((row["n"] for row in scores.values()), default=0)
         lines.append(f"| {value} | {n} | {' | '.join(_cell(scores.get(name)) for name in names)} |")
+    return lines
+
+
+def _proactive(ways: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Polls beside standing questions: what was found, what was said for nothing, and how late."""
+    lines = [
+        "| proactive | questions | moments | found | false alarms | lag, p50 and p95 (s) |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, own in ways.items():
+        lag = "-" if own["lag_s"] is None else f"{own['lag_s']['p50']:g}, {own['lag_s']['p95']:g}"
+        lines.append(
+            f"| {name} | {own['questions']} | {own['moments']} | {own['found']} | {own['false_alarms']} | {lag} |"
+        )
     return lines
 
 

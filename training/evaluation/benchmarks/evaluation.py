@@ -1,7 +1,7 @@
 """One run of a benchmark with a model, from its data directory to results.json. What the command line calls."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +67,15 @@ def run_benchmark(
 def _identity(run: Run, items: Sequence[Item], data: str, model: AfterviewModel) -> RunIdentity:
     config = {
         **run.options.to_dict(), "score": run.scoring, "limit": run.limit, "max_new_tokens": run.max_new_tokens,
-        "partial": run.partial, "items": values_fingerprint([[item.id, item.prompt, item.truth] for item in items]),
+        "partial": run.partial, "items": values_fingerprint([_asked(item) for item in items]),
         "scope": "set aside", **model_settings(model),
     }  # fmt: skip
     return RunIdentity("benchmark", run.benchmark.name, model.preset.reference, model.weights_hash, data, config)
+
+
+def _asked(item: Item) -> list[Any]:
+    """What tells two items apart."""
+    return [item.id, item.prompt, item.truth, *([asdict(item.standing)] if item.standing is not None else [])]
 
 
 def _kept(video: Path) -> None:

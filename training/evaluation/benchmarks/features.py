@@ -21,6 +21,7 @@ from afterview.stream.ingest.config import IngestConfig
 from afterview.stream.session import Session
 from afterview.stream.session import run as run_loop
 from afterview.stream.source.address.address import parse_source
+from afterview.training.base.errors import BenchmarkError
 from afterview.training.evaluation.fingerprint import file_fingerprint, values_fingerprint
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
@@ -80,6 +81,30 @@ class VideoMemories:
                 await session.run()
 
         run_loop(replay())
+
+
+class Unchanged:
+    """Holds that questions leave a memory as it is: every file but those of the index, which is a cache."""
+
+    def __init__(self, memory: Path) -> None:
+        self._memory, self._state = memory, _state(memory)
+
+    def require(self) -> None:
+        """Raise BenchmarkError, which names a file, if the memory is not what it was."""
+        if (state := _state(self._memory)) != self._state:
+            changed = sorted({*state.items()} ^ {*self._state.items()})[0][0]
+            raise BenchmarkError(f"a question changed the memory ({changed}); a question must leave it as it is")
+
+
+def _state(memory: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of change of each file."""
+    found = {}
+    for path in sorted(memory.rglob("*")):
+        name = path.relative_to(memory)
+        if "index" not in name.parts and path.is_file():
+            state = path.stat()
+            found[name.as_posix()] = (state.st_size, state.st_mtime_ns)
+    return found
 
 
 def _is_done(place: Path) -> bool:

@@ -93,6 +93,13 @@ class Data:
             )
         return found
 
+    def known_video(self, name: object, *folders: str) -> Path | None:
+        """The same, but one that is missing is not counted."""
+        plain = PurePosixPath(str(name).strip()) if isinstance(name, str | int) and not isinstance(name, bool) else None
+        if plain is None or not plain.name or ".." in plain.parts or "\0" in str(plain):
+            return None
+        return self._look(PurePosixPath(plain.name) if plain.is_absolute() else plain, folders)
+
     def _look(self, name: PurePosixPath, folders: Sequence[str]) -> Path | None:
         stem = name.with_suffix("") if name.suffix in VIDEOS else name
         for folder in (*folders, "."):

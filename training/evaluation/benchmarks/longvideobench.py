@@ -4,8 +4,10 @@ Format: longvideobench/LongVideoBench as lmms-eval (lmms_eval/tasks/longvideoben
 video_path, question, candidates (or option0 ... option4, "N/A" for none), correct_choice (0-based), duration, duration_group,
 question_category, subtitle_path, starting_timestamp_for_subtitles; videos/, subtitles/*.json.
 
-The published prompt puts each subtitle between the frames it was spoken at. A video has one place in our prompts, so the subtitles stand
-before the question, in order of time.
+The published prompt puts each subtitle between the frames around its middle, and leaves out those during which no frame is seen
+(longvideobench/longvideobench_dataset.py of the authors). A model whose decoder reads the frames of a video (VideoChat-Flash) gets the
+same, clip by clip. Where a memory is read (Hour-LLaVA) a video has one place: the subtitles stand before the question, each with its
+time. The results say which. A missing end is the end of the clip, as published; the authors' code takes a whole number for missing, too.
 """
 
 from pathlib import Path
@@ -79,5 +81,5 @@ LONG_VIDEO_BENCH: Final = Benchmark(
     needs=("lvb_val.json", "videos/", "subtitles/*.json"),
     download="huggingface.co/datasets/longvideobench/LongVideoBench",
     source="lmms-eval, lmms_eval/tasks/longvideobench/utils.py; VLMEvalKit, vlmeval/dataset/longvideobench.py",
-    read=_read, score=choice_score(first_capital_or_chance), subtitles=True,
+    read=_read, score=choice_score(first_capital_or_chance), subtitles=True, by_time=True,
 )  # fmt: skip

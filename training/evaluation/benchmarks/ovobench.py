@@ -4,6 +4,10 @@ Format: JoeLeelyf/OVO-Bench, ovo_bench_new.json: nine tasks of multiple choice {
 options, gt (0-based)}; forward: CRR {question, answer, ask_time, clue_time, test_info [{realtime, type}]}, SSR {test_info [{realtime, step,
 type}]}, REC {activity, test_info [{realtime, count}]}. Videos: src_videos/<video>, or the clips that end at each moment,
 chunked_videos/<id>.mp4 and <id>_<i>.mp4. Prompts: utils/OVOBench.py; official rules: utils/OVOBenchScore.py.
+
+The official harness polls a forward task at its published moments. Beside it each is asked as a standing question of the source video:
+CRR is set at its ask_time and due at its clue_time; a step of SSR is due between its start and its end; REC whenever a motion is complete.
+Those of SSR and REC have no published time of asking: they are watched from a minute before the first moment to a minute after the last.
 """
 
 from collections.abc import Mapping
@@ -11,8 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from afterview.stream.ask.subtitles import clock_seconds
-from afterview.training.evaluation.benchmarks.base import LETTERS, Benchmark, Item, Options, Reading
-from afterview.training.evaluation.benchmarks.files import Data, as_list, is_file, lettered
+from afterview.training.evaluation.benchmarks.base import LETTERS, Benchmark, Item, Options, Reading, Standing
+from afterview.training.evaluation.benchmarks.files import Data, as_list, lettered
 from afterview.training.evaluation.benchmarks.scoring import (
     choice_score,
     contains,
@@ -21,6 +25,7 @@ from afterview.training.evaluation.benchmarks.scoring import (
     yes_or_no,
 )
 
+Spans = tuple[tuple[float, float], ...]
 MODES: Final[Mapping[str, tuple[str, ...]]] = {
     "backward": ("EPM", "ASI", "HLD"),
     "realtime": ("STU", "OJR", "ATR", "ACR", "OCR", "FPD"),
@@ -52,6 +57,14 @@ _FORWARD: Final = {
         "information for answering the question.\n" + _YES_NO
     ),
 }
+# Ours, in the words of the count: nothing like it is published.
+_COMPLETES: Final = (
+    "You're watching a video in which people may perform a certain type of action repetively.\n"
+    "The person performing this kind of action are referred to as 'they' in the following statement.\n"
+    "Your task is to determine if, in the latest frames, they complete this action: {what}\n" + _YES_NO
+)
+WATCHED_S: Final = 60.0  # that a standing question is watched before and after its moments
+_FOLDERS: Final = ("src_videos", "videos", "data/src_videos")
 _choice = choice_score(contains)
 
 
@@ -109,16 +122,69 @@ def _add_forward(data: Data, row: Mapping[str, Any], task: str, key: str) -> Non
             data.add(Item(own, found, what, prompt, truth=value, groups={"mode": "forward", "task": task}, at_s=time))
     if not isinstance(tests, list) or not tests:
         data.problems.add("no answer published", key)
+    _add_standing(data, row, task, key)
+
+
+def _add_standing(data: Data, row: Mapping[str, Any], task: str, key: str) -> None:
+    """The same as standing questions: one of a row, of SSR one of each step."""
+    video = data.known_video(row.get("video"), *_FOLDERS)
+    if video is None:
+        data.problems.add("no source video for a standing question", key)  # a clip ends at the moment of a poll
+        return
+    for name, what, truths in _due(data, row, task, key):
+        if not truths or not what:
+            data.problems.add("no time of a standing question", f"{key}: {what or 'nothing to watch for'}"[:100])
+            continue
+        set_s = clock_seconds(row.get("ask_time")) if task == "CRR" else None
+        if set_s is not None and truths[0][1] < set_s:
+            data.problems.add("truth before the question", key)
+            continue
+        standing = Standing(
+            (_COMPLETES if task == "REC" else _FORWARD[task]).format(what=what),
+            max(0.0, truths[0][0] - WATCHED_S) if set_s is None else set_s, truths[-1][1] + WATCHED_S, truths,
+        )  # fmt: skip
+        truth, groups = ", ".join(f"{start:g} s" for start, _ in truths), {"mode": "forward", "task": task}
+        data.add(
+            Item(name, video, what, standing.check, truth=truth, groups=groups, at_s=standing.set_s, standing=standing)
+        )
+
+
+def _due(data: Data, row: Mapping[str, Any], task: str, key: str) -> list[tuple[str, str, Spans]]:
+    """Id, subject and moments of each standing question of a row."""
+    if task == "CRR":
+        clue = clock_seconds(row.get("clue_time"))
+        return [(f"{key}_standing", data.text(row, "question"), () if clue is None else ((clue, clue),))]
+    if task == "REC":
+        ends = sorted(span[1] for span in _spans(row.get("start_times"), row.get("end_times")))
+        return [(f"{key}_standing", data.text(row, "activity"), tuple((end, end) for end in ends))]
+    spans, steps = _spans(row.get("start_time"), row.get("end_time")), as_list(row.get("all_steps"))
+    of_step: dict[str, Spans] = {}
+    if len(steps) == len(spans):
+        for step, span in zip(steps, spans, strict=True):
+            of_step[str(step).strip()] = (*of_step.get(str(step).strip(), ()), span)
+    else:  # by the polls that are answered with yes
+        for test in as_list(row.get("test_info")):
+            time = clock_seconds(test.get("realtime")) if isinstance(test, dict) else None
+            if time is not None and data.text(test, "type") == "1":
+                step = data.text(test, "step")
+                own = tuple(span for span in spans if span[0] <= time <= span[1])
+                of_step[step] = tuple(sorted({*of_step.get(step, ()), *own}))
+    return [(f"{key}_standing_{place}", step, tuple(sorted(own))) for place, (step, own) in enumerate(of_step.items())]
+
+
+def _spans(starts: object, ends: object) -> list[tuple[float, float]]:
+    """Pairs of times; none unless all of them can be read."""
+    first, last = ([clock_seconds(time) for time in as_list(values)] for values in (starts, ends))
+    pairs = [(a, b) for a, b in zip(first, last, strict=False) if a is not None and b is not None and a <= b]
+    return pairs if len(pairs) == len(first) == len(last) else []
 
 
 def _video(data: Data, row: Mapping[str, Any], key: str) -> Path | None:
     """The source video; else the clip that was cut at this moment, which the memory then holds up to its end."""
     clips = data.find(f"chunked_videos/{key}.mp4") if key.replace("_", "").isalnum() else []
-    if clips and not any(
-        is_file(data.directory / folder / data.text(row, "video")) for folder in ("src_videos", "videos", ".")
-    ):
+    if clips and data.known_video(row.get("video"), *_FOLDERS) is None:
         return clips[0]
-    return data.video(row.get("video"), "src_videos", "videos", "data/src_videos", where=key)
+    return data.video(row.get("video"), *_FOLDERS, where=key)
 
 
 def _score(item: Item, answer: str) -> Mapping[str, float]:

@@ -1,6 +1,7 @@
 """Runs an offline benchmark: each video is recorded once, each item asked once, each answer on disk before the next."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,12 @@ from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.evaluation.benchmarks.asking import ALL_EVIDENCE, Asked, Asker
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Problems, Reading, Scoring
 from afterview.training.evaluation.benchmarks.failures import keep_failures
-from afterview.training.evaluation.benchmarks.features import Recorded
+from afterview.training.evaluation.benchmarks.features import Recorded, Unchanged
 from afterview.training.evaluation.benchmarks.spans import span_in_evidence, span_scores
 from afterview.training.evaluation.results import ResultsWriter, Row
 
 _LOGGER = logging.getLogger(__name__)
+BEFORE_QUESTION = "before the question"
 _QUOTED = 500  # characters of a question that a row repeats
 AskerFor = Callable[[Path], Asker]  # a memory -> who asks about it
 
@@ -78,16 +80,20 @@ def by_video(work: Work) -> Iterator[tuple[Path, list[Item]]]:
 
 
 def answered(work: Work, video: Path, items: Sequence[Item], problems: Problems) -> Iterator[Row]:
-    """Rows of one video's items."""
+    """Rows of one video's items. Raises BenchmarkError if a question changed the memory."""
     try:
-        asker = work.asker(work.recorded(video))
+        memory = work.recorded(video)
+        unchanged = Unchanged(memory)
+        asker = work.asker(memory)
     except (AfterviewError, OSError) as error:
         _LOGGER.warning("%s: cannot be asked about: %s", video, error)
         problems.add("video cannot be read", f"{video.name}: {error}")
         return
     for item in items:
         try:
-            yield answer_item(work, item, asker)
+            row = answer_item(work, item, asker)
+            unchanged.require()
+            yield row
         except BenchmarkError:
             raise
         except AfterviewError as error:
@@ -98,7 +104,7 @@ def answered(work: Work, video: Path, items: Sequence[Item], problems: Problems)
 def answer_item(work: Work, item: Item, asker: Asker) -> Row:
     """Ask one item and score the answer."""
     asked = Asked(
-        item.prompt, item.question, item.start_s, item.end_s, item.subtitles,
+        item.prompt, item.question, item.start_s, item.end_s, item.subtitles, work.benchmark.by_time,
         max_new_tokens=item.max_new_tokens or work.max_new_tokens,
     )  # fmt: skip
     if work.scoring == "likelihood" and is_weighable(work.benchmark, item):
@@ -109,7 +115,9 @@ def answer_item(work: Work, item: Item, asker: Asker) -> Row:
     reply = asker.ask(asked)
     more: dict[str, Any] = {"frames": reply.frames, "recalled": reply.recalled}
     more |= {"cut": True} if reply.cut else {}
-    more |= {"subtitles": len(item.subtitles), "subtitles left out": reply.subtitles_left_out} if item.subtitles else {}
+    if item.subtitles:
+        more |= {"subtitles": len(item.subtitles), "subtitles left out": reply.subtitles_left_out}
+        more["subtitles stand"] = reply.subtitles_form or BEFORE_QUESTION
     scores = work.benchmark.score(item, reply.text)
     if work.benchmark.span and item.truth_s is not None:
         shown = asker.ask(
@@ -140,12 +148,14 @@ def described(work: Work, results: ResultsWriter) -> dict[str, Any]:
     """Further keys of the document."""
     seconds = [row.seconds for row in results.done.values() if row.seconds]
     weighed = work.scoring == "likelihood"
+    stand = [row.details["subtitles stand"] for row in results.done.values() if "subtitles stand" in row.details]
     rest = sum(not is_weighable(work.benchmark, item) for item in work.items) if weighed else 0
     return {
         "benchmark": work.benchmark.to_dict(),
         "videos": len({item.video for item in work.items}),
         "seconds_median": round(median(seconds), 3) if seconds else None,
         **({"answered_by_text": rest} if weighed else {}),  # options that cannot be weighed
+        **({"subtitles_stand": dict(Counter(stand))} if stand else {}),
     }
 
 

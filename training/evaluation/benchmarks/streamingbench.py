@@ -5,6 +5,9 @@ questions: [{task_type, question, time_stamp "HH:MM:SS", answer, options[4], req
 proactive: ground_truth_time_stamp, ground_truth_output. Also the CSV files of mjuicem/StreamingBench. Prompts: src/benchmark/
 StreamingBench.py, StreamingBenchSQA.py (earlier questions with their answers come first), StreamingBenchProactive.py (polled each second
 from one second after it was set until four after the truth; officially any `yes` in the answer counts). Scoring: src/data/count.py.
+
+The polls tell the model the output that is due, and end when it is. As a standing question the same task is told neither: it is checked at
+every frame from the moment it is set to a minute after the truth.
 """
 
 import re
@@ -13,13 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from afterview.stream.ask.subtitles import clock_seconds
-from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading
+from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading, Standing
 from afterview.training.evaluation.benchmarks.files import Data, as_list, groups_of, letter_of, lettered, listing
 from afterview.training.evaluation.benchmarks.scoring import choice_score, first_character, open_score
 
 SETS: Final = ("real", "omni", "sqa", "proactive")
 POLL_S: Final = 1.0
 AFTER_TRUTH_S: Final = 4.0
+WATCHED_S: Final = 60.0  # that a standing question is watched after the truth: what it says then is a false alarm
 MOST_POLLS: Final = 3600  # of one question; the videos last half an hour at most
 _ROLE: Final = "You are an advanced {what} question-answering AI assistant. You have been provided with "
 _LETTER: Final = (
@@ -42,6 +46,7 @@ _PROACTIVE: Final = (
     "the answer to the question. You need to carefully confirm whether the images content meet the conditions of the question, and then "
     "output the correct content.\n\nQuestion: {question}\n\nThe answer is:\n"
 )
+_CHECK: Final = "{question} Is it the right time to output it now? You can only answer yes or no."  # ours: nothing like it is published
 _NOW: Final = '{question} Is it the right time to output "{output}"? You can only answer yes or no.'
 _CONTEXT: Final = (
     "Here are the contextual information related to the video. "
@@ -131,11 +136,12 @@ def _add_proactive(
     if not polls:
         data.problems.add("truth before the question", key)
         return
-    now = _PROACTIVE.format(question=_NOW.format(question=question, output=output))
-    prompt = _PROACTIVE.format(question=question)
+    now, check = (_PROACTIVE.format(question=form.format(question=question, output=output)) for form in (_NOW, _CHECK))
+    prompt, truth = _PROACTIVE.format(question=question), (truth_s, truth_s)
     data.add(
         Item(
-            key, video, question, prompt, truth=output, groups=groups, at_s=at_s, polls=polls, poll_prompt=now, truth_s=(truth_s, truth_s)
+            key, video, question, prompt, truth=output, groups=groups, at_s=at_s, polls=polls, poll_prompt=now, truth_s=truth,
+            standing=Standing(check, at_s, truth_s + WATCHED_S, (truth,), prompt),
         )
     )  # fmt: skip
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from afterview.training.marathon.models.replies import BadAnswer, answer_in
-from afterview.training.marathon.models.request import ItemFailed, Model, Request, Said
+from afterview.training.marathon.models.replies import BadAnswer, answer_in, usable_part
+from afterview.training.marathon.models.request import ItemFailed, Model, Request, Said, Waiting
 
 
 class Kept(Protocol):
@@ -36,7 +36,12 @@ class Asker:
 
     def ask_all(self, requests: Sequence[Request]) -> list[Any | ItemFailed]:
         """The answers, in the order of the requests, each an object of its shape; ItemFailed where there is none."""
-        return [future.result() for future in [self._pool.submit(self._settled, request) for request in requests]]
+        futures = [self._pool.submit(self._settled, request) for request in requests]
+        answers = [future.result() for future in futures]
+        for answer in answers:  # only now: all of them are to wait together
+            if isinstance(answer, Waiting):
+                raise answer
+        return answers
 
     def ask(self, request: Request) -> Any | ItemFailed:
         """One answer."""
@@ -51,9 +56,11 @@ class Asker:
         """End the threads; what waits is not asked any more."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _settled(self, request: Request) -> Any | ItemFailed:
+    def _settled(self, request: Request) -> Any | ItemFailed | Waiting:
         try:
             return self._answer(request)
+        except Waiting as waiting:
+            return waiting
         except ItemFailed as failed:
             self._count("failed")
             return failed
@@ -64,13 +71,18 @@ class Asker:
         while True:
             said = self._said(request, repairs, before)
             try:
+                if not said.text and not said.cut:
+                    raise BadAnswer("the answer has no words")
                 if said.cut:
                     raise BadAnswer(f"the answer was cut off: {said.cut}; write a shorter one")
                 answer = answer_in(said.text, request.shape)
                 request.check(answer)
             except ValueError as error:
                 if len(repairs) == self._repairs:
-                    raise ItemFailed(f"no usable answer after {self._repairs + 1} tries: {error}") from None
+                    if (part := usable_part(said.text, request.shape)) is not None:
+                        self._count("shortened")
+                        return part
+                    raise ItemFailed(f"{error}; no usable answer after {self._repairs + 1} tries") from None
                 self._count("repaired")
                 repairs, before = (*repairs, str(error)), (*before, said.text)
                 continue

@@ -2,7 +2,6 @@
 no proxy, no redirect, bounded sizes and times, Retry-After obeyed, and no secret in a message.
 """
 
-import base64
 import os
 import random
 import ssl
@@ -15,19 +14,21 @@ from afterview.stream.ask.own_model.errors import ModelServerBusy, ModelServerEr
 from afterview.stream.ask.own_model.exchange import Exchange
 from afterview.stream.ask.own_model.server import ModelServer, split_address
 from afterview.training.base.errors import EndpointError
-from afterview.training.marathon.config import EndpointConfig
+from afterview.training.marathon.config import EndpointConfig, sampling_of
+from afterview.training.marathon.models.messages import messages_of, show
 from afterview.training.marathon.models.request import ItemFailed, Request, Said
+from afterview.training.marathon.models.shapes import CaptionAnswer, schema_of
 
 _WRONG_SETTINGS: Final = frozenset(
     {300, 301, 302, 303, 307, 308, 401, 403, 404, 405, 407}
 )  # no other request would fare better
+_WRONG_REQUEST: Final = frozenset({400, 413, 415, 422})  # the same would be refused again
 _FIRST_WAIT_S: Final = 0.5  # doubled with each try
 _LONGEST_WAIT_S: Final = 30.0
 _LONGEST_BUSY_S: Final = 900.0  # that a busy server may ask to wait
 _MOST_FAILURES: Final = (
     20  # requests one after another that failed, after which the run ends instead of failing item by item
 )
-_LONGEST_QUOTE: Final = 4000  # characters of an answer that the model is shown again
 
 
 class Endpoint:
@@ -49,7 +50,10 @@ class Endpoint:
     def identity(self) -> str:
         """Address, model, and what shapes an answer."""
         given = self._config
-        return f"openai {self._server.base} {given.model} {given.answers} {given.temperature} {given.max_tokens}"
+        penalty = "" if given.frequency_penalty is None else f" penalty {given.frequency_penalty}"
+        return (
+            f"openai {self._server.base} {given.model} {given.answers} {given.temperature} {given.max_tokens}{penalty}"
+        )
 
     @property
     def at_once(self) -> int:
@@ -77,11 +81,14 @@ class Endpoint:
             try:
                 reply = Exchange(self._server, on_sent=self._count, cancel=self._stopped).ask(body)
             except ModelServerError as error:
-                what = error.what or str(error)
+                what = f"the server {(error.what or str(error)).removeprefix(f'{self._server.host} ')}"  # its name is in the provenance
+                if error.silent:  # like any answer that cannot be used: the same request would have the same one
+                    return self._answered(Said(""))
                 if error.status in _WRONG_SETTINGS:
                     raise EndpointError(f"{self._name}: {what}; check url, model and key_variable") from None
-                if error.status == 400 or error.status == 413 or number == self._config.tries:
-                    self._failed(what)
+                refused = error.status in _WRONG_REQUEST
+                if refused or number == self._config.tries:
+                    self._failed(what, refused=refused)
                     raise ItemFailed(what) from None
                 wait = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (number - 1)) * random.uniform(
                     0.5, 1.0
@@ -89,21 +96,43 @@ class Endpoint:
                 if isinstance(error, ModelServerBusy):
                     wait = max(wait, min(error.retry_after_s, _LONGEST_BUSY_S))
                 self._stopped.wait(wait)
-                continue
-            with self._lock:
-                self._failures = 0
-            return Said(reply.text, reply.tokens, reply.cut)
+            else:
+                return self._answered(Said(reply.text, reply.tokens, reply.cut))
         raise AssertionError("the last try returns or raises")
 
-    def _failed(self, what: str) -> None:
-        """Count a request that failed for good. Raises EndpointError if nothing else happens any more."""
+    def _answered(self, said: Said) -> Said:
+        with self._lock:
+            self._failures = 0
+        return said
+
+    def _failed(self, what: str, *, refused: bool) -> None:
+        """Count a request that failed for good. Raises EndpointError if nothing else happens any more.
+
+        refused: the server took none of it, for example because it is too long. Then it may take others, which a short one shows.
+        """
         with self._lock:
             self._failures += 1
-            if self._failures >= _MOST_FAILURES:
-                raise EndpointError(
-                    f"{self._name}: {self._failures} requests failed one after another, the last one: {what}; what was answered is kept: "
-                    "mend the server, or what it is asked (answers, max_tokens), and run the same command again"
-                )
+            failures = self._failures
+            if failures < _MOST_FAILURES:
+                return
+        if refused and self._takes_any():
+            self._answered(Said(""))
+            return
+        raise EndpointError(
+            f"{self._name}: {failures} requests failed one after another, the last one: {what}; what was answered is kept: "
+            "mend the server, or what it is asked (answers, max_tokens), and run the same command again"
+        )
+
+    def _takes_any(self) -> bool:
+        """Whether the server takes a short request of the same form."""
+        words = 'Answer with this JSON object: {"caption": "ready"}'
+        body: dict[str, Any] = {"messages": [{"role": "user", "content": words}], "seed": 0, "max_tokens": 16}
+        body |= _format("caption", schema_of(CaptionAnswer), self._config)
+        try:
+            Exchange(self._server, on_sent=self._count, cancel=self._stopped).ask(body)
+        except ModelServerError as error:
+            return error.silent
+        return True
 
     def _count(self, size: int) -> None:
         with self._lock:
@@ -111,23 +140,17 @@ class Endpoint:
             self.requests += 1
 
     def _body(self, request: Request, repairs: tuple[str, ...], said: tuple[str, ...]) -> dict[str, Any]:
-        messages: list[dict[str, Any]] = [dict(message) for message in request.messages]
+        messages = messages_of(request, repairs, said)
         if self._sees and request.picture_times:
-            messages[-1]["content"] = [*_parts(request), {"type": "text", "text": messages[-1]["content"]}]
-        for words, why in zip(said, repairs, strict=True):
-            messages.append({"role": "assistant", "content": words[:_LONGEST_QUOTE]})
-            messages.append(
-                {"role": "user", "content": f"This cannot be used: {why}. Answer the same again, as JSON alone."}
-            )
+            show(messages, len(request.messages) - 1, request.pictures())
         given = self._config
         body: dict[str, Any] = {
             "messages": messages,
             "seed": request.seed,
             "max_tokens": given.max_tokens,
-            **_format(request, given),
+            **_format(request.purpose, request.schema(), given),
         }
-        if given.temperature is not None:
-            body["temperature"] = given.temperature
+        body |= sampling_of(given)
         if given.label_requests:
             body["user"] = f"{request.purpose} {request.item}"
         return body
@@ -145,20 +168,10 @@ def _key(name: str, config: EndpointConfig) -> str | None:
     return key
 
 
-def _format(request: Request, config: EndpointConfig) -> Mapping[str, Any]:
+def _format(name: str, schema: Mapping[str, Any], config: EndpointConfig) -> Mapping[str, Any]:
     if config.answers == "text":
         return {}
     if config.answers == "object":
         return {"response_format": {"type": "json_object"}}
-    schema = {"name": request.purpose, "schema": request.shape.model_json_schema(), "strict": False}
-    return {"response_format": {"type": "json_schema", "json_schema": schema}}
-
-
-def _parts(request: Request) -> list[dict[str, Any]]:
-    """The pictures, each with its time before it."""
-    parts: list[dict[str, Any]] = []
-    for shown in request.pictures():
-        parts.append({"type": "text", "text": f"at {shown.at_s:.1f} s:"})
-        url = f"data:image/jpeg;base64,{base64.b64encode(shown.jpeg).decode()}"
-        parts.append({"type": "image_url", "image_url": {"url": url}})
-    return parts
+    wanted = {"name": name, "schema": schema, "strict": False}
+    return {"response_format": {"type": "json_schema", "json_schema": wanted}}

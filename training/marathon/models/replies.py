@@ -12,6 +12,7 @@ _FENCE: Final = re.compile(r"```(?:json|JSON)?\s*\n?(.*?)(?:```|\Z)", re.DOTALL)
 _TRAILING_COMMA: Final = re.compile(r",(\s*[}\]])")
 _QUOTES: Final = str.maketrans({"\u201c": '"', "\u201d": '"', "\u00a0": " "})
 _MOST_BYTES: Final = 1_000_000
+_MOST_PARTS: Final = 40
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
@@ -31,6 +32,41 @@ def answer_in(text: str, shape: type[Shape]) -> Shape:
         raise BadAnswer(f"the JSON does not have the shape that was asked for: {first_problem(error)[:300]}") from None
     except RecursionError:
         raise BadAnswer("the JSON is nested too deeply") from None
+
+
+def usable_part(text: str, shape: type[Shape]) -> Shape | None:
+    """The whole entries of a list of independent ones, where the answer as such cannot be used. None: there are none."""
+    name = getattr(shape, "independent", "")
+    value = _begun(text, name) if name else None
+    entries = value.get(name) if isinstance(value, dict) else value
+    good = []
+    for entry in entries if isinstance(entries, list) else ():
+        try:
+            shape.model_validate({name: [entry]})
+        except (ValidationError, RecursionError):
+            continue
+        good.append(entry)
+    return shape.model_validate({name: good[:_MOST_PARTS]}) if good else None
+
+
+def _begun(text: str, name: str) -> Any:
+    """The JSON in an answer, which may break off in the list of this name: up to its last whole entry."""
+    try:
+        return _value(text)
+    except BadAnswer:
+        pass
+    begin, end = text.find("{"), len(text)
+    for _ in range(_MOST_PARTS if begin >= 0 and len(text) <= _MOST_BYTES else 0):
+        end = text.rfind("}", begin, end)
+        if end < 0:
+            break
+        try:
+            value = json.loads(f"{text[begin : end + 1]}]}}", parse_constant=_refused)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict) and isinstance(value.get(name), list) and _is_text(value):
+            return value
+    return None
 
 
 def _value(text: str) -> Any:

@@ -8,6 +8,8 @@ from typing import Any, Final, Literal, Protocol
 
 from pydantic import BaseModel
 
+from afterview.training.marathon.models.shapes import schema_of
+
 Purpose = Literal[
     "clip_caption",
     "events",
@@ -58,6 +60,11 @@ class Request:
     pictures: Callable[[], list[Shown]] = field(default=no_pictures)
     picture_times: tuple[float, ...] = ()
     picture_size: int = 0  # short side, pixels
+    entries: tuple[int, int] | None = None  # fewest and most of the list that is asked for, which the data says, too
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of the answer, for decoding that is held to it."""
+        return schema_of(self.shape, self.entries)
 
     def key(self, model: str, repairs: tuple[str, ...] = ()) -> str:
         """Hash of everything that decides the answer. model: its identity. repairs: what was wrong with the answers before.
@@ -105,9 +112,13 @@ class Model(Protocol):
     def ask(self, request: Request, repairs: tuple[str, ...], said: tuple[str, ...]) -> Said:
         """The answer. repairs, said: of the tries before, what was wrong and what it had said.
 
-        Raises ItemFailed if this item has no answer, EndpointError if no other item would have one.
+        Raises ItemFailed if this item has no answer, EndpointError if no other item would have one, Waiting if it comes later.
         """
 
 
 class ItemFailed(Exception):
     """One request has no answer, for this reason; others may."""
+
+
+class Waiting(Exception):
+    """The model answers many requests together, and this one is noted: ask again when they are answered."""

@@ -1,12 +1,16 @@
 """The shapes of answers. Their JSON schemas go to the model; what comes back is validated against them.
 
-What a model says beside them is ignored. Lengths are bounded, so that no answer fills a disk.
+What a model says beside them is ignored. Lengths are bounded, so that no answer fills a disk: after decoding, because llama.cpp's grammars
+refuse a schema with lengths of 2,000 and more, and other servers compile it slowly.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from afterview.training.marathon.config import MOST_EVENTS
+
+_LENGTHS: Final = frozenset({"maxLength", "maxItems", "maximum"})
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=400)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
 Note = Annotated[str, StringConstraints(strip_whitespace=True, max_length=4000)]
@@ -14,8 +18,9 @@ Seconds = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 
 
 class Answer(BaseModel):
-    """Base of all answers."""
+    """Base of all answers. independent: the list whose entries are of use without each other."""
 
+    independent: ClassVar[str] = ""
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
@@ -51,7 +56,7 @@ class SaidEvent(Answer):
 class EventsAnswer(Answer):
     """The events of a video, in order, without gaps."""
 
-    events: Annotated[tuple[SaidEvent, ...], Field(min_length=1, max_length=500)]
+    events: Annotated[tuple[SaidEvent, ...], Field(min_length=1, max_length=MOST_EVENTS)]
 
 
 class CaptionAnswer(Answer):
@@ -81,6 +86,7 @@ class SaidQuestion(Answer):
 class QuestionsAnswer(Answer):
     """Questions about a topic."""
 
+    independent: ClassVar[str] = "questions"
     questions: Annotated[tuple[SaidQuestion, ...], Field(max_length=40)]
 
 
@@ -109,3 +115,22 @@ class CompareAnswer(Answer):
     """Comparisons of numbered pairs."""
 
     pairs: Annotated[tuple[SaidComparison, ...], Field(max_length=100)]
+
+
+def schema_of(shape: type[BaseModel], entries: tuple[int, int] | None = None) -> dict[str, Any]:
+    """The JSON schema that goes to a model. entries: fewest and most of the one list that the answer is."""
+    schema: dict[str, Any] = _without_lengths(shape.model_json_schema())
+    if entries is not None:
+        (name,) = (name for name, of in schema["properties"].items() if of.get("type") == "array")
+        schema["properties"][name] |= {"minItems": entries[0], "maxItems": entries[1]}
+    return schema
+
+
+def _without_lengths(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: _without_lengths(of)
+            for key, of in value.items()
+            if not (key in _LENGTHS and isinstance(of, int | float))
+        }
+    return [_without_lengths(of) for of in value] if isinstance(value, list) else value

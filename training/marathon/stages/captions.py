@@ -1,6 +1,8 @@
 """Stages 3 to 6: captions of clips, events, captions of events, the caption of the video."""
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from afterview.training.marathon.models.prompts import prompt
@@ -48,22 +50,25 @@ def _clip_request(video: Video, clip: Clip, tools: Tools) -> Request:
     span = {"start_s": clip.start_s, "end_s": clip.end_s}
     data = {"seconds": video.seconds, "clip": span, "frames": list(times)}
 
-    def pictures() -> list[Shown]:
-        from afterview.stream.errors import SourceError  # late: they load PyAV
-        from afterview.stream.source.recordings.pictures_at import pictures_at
-
-        try:
-            found = pictures_at(tools.videos / video.video, times, short_side=config.image_size)
-        except SourceError as error:
-            raise ItemFailed(f"its pictures cannot be read: {error}") from None
-        return [Shown(one.at_s, one.jpeg) for one in found]
-
     return Request(
         purpose="clip_caption", item=clip.key, source=video.identity, messages=prompt("clip_caption").messages(data),
         prompt_hash=prompt("clip_caption").hash, data=data, shape=ClipCaptionAnswer,
         seed=tools.config.seed + clip.look * _APART, check=lambda answer: within_clip(answer, clip),
-        pictures=pictures, picture_times=times, picture_size=config.image_size,
+        pictures=partial(_pictures, tools.videos / video.video, times, config.image_size),
+        picture_times=times, picture_size=config.image_size,
     )  # fmt: skip
+
+
+def _pictures(path: Path, times: tuple[float, ...], size: int) -> list[Shown]:
+    """The pictures of a video at these times. A function of the module, so that a worker can be given it."""
+    from afterview.stream.errors import SourceError  # late: they load PyAV
+    from afterview.stream.source.recordings.pictures_at import pictures_at
+
+    try:
+        found = pictures_at(path, times, short_side=size)
+    except SourceError as error:
+        raise ItemFailed(f"its pictures cannot be read: {error}") from None
+    return [Shown(one.at_s, one.jpeg) for one in found]
 
 
 def within_clip(answer: ClipCaptionAnswer, clip: Clip) -> None:
@@ -71,8 +76,8 @@ def within_clip(answer: ClipCaptionAnswer, clip: Clip) -> None:
     for one in answer.moments:
         if one.end_s < one.start_s or one.start_s < clip.start_s - _OUTSIDE_S or one.end_s > clip.end_s + _OUTSIDE_S:
             raise ValueError(
-                f"the moment '{one.text[:60]}' from {one.start_s:g} to {one.end_s:g} s is not within the clip, {clip.start_s:g} to "
-                f"{clip.end_s:g} s"
+                f"a moment is not within the clip: '{one.text[:60]}' from {one.start_s:g} to {one.end_s:g} s, and the clip lasts from "
+                f"{clip.start_s:g} to {clip.end_s:g} s"
             )
 
 
@@ -112,11 +117,12 @@ def text_request(
     shape: Any,
     tools: Tools,
     check: Any = lambda answer: None,
+    entries: tuple[int, int] | None = None,
 ) -> Request:
-    """A request without pictures."""
+    """A request without pictures. entries: fewest and most that are asked for."""
     return Request(
         purpose=purpose, item=item, source=video.identity, messages=prompt(purpose).messages(data), prompt_hash=prompt(purpose).hash,
-        data=data, shape=shape, seed=tools.config.seed, check=check,
+        data=data, shape=shape, seed=tools.config.seed, check=check, entries=entries,
     )  # fmt: skip
 
 
@@ -126,7 +132,11 @@ def events_of(video: Video, captions: Sequence[ClipCaption], failures: Sequence[
         why = f"{len(failures)} of {len(failures) + len(captions)} clips have no caption, so nothing is certain about the whole video"
         return [LeftOut(key=video.video, video=video.video, left_out=why)]
 
+    videos = tools.config.videos
+
     def check(answer: EventsAnswer) -> None:
+        if len(answer.events) > videos.most_events:
+            raise ValueError(f"there are {len(answer.events)} events; give at most {videos.most_events}")
         starts = [one.start_s for one in answer.events]
         if starts != sorted(set(starts)) or starts[-1] >= video.seconds:
             raise ValueError(
@@ -134,7 +144,10 @@ def events_of(video: Video, captions: Sequence[ClipCaption], failures: Sequence[
             )
 
     data = {"seconds": video.seconds, "clips": told(captions, "scene", "summary")}
-    answer = tools.asker(WRITER).ask(text_request("events", video.video, video, data, EventsAnswer, tools, check))
+    edges = {edge for one in captions for moment in one.moments for edge in (moment.start_s, moment.end_s)}
+    most = min(videos.most_events, max(videos.least_events, len(captions) + len(edges)))  # each begins at one of them
+    request = text_request("events", video.video, video, data, EventsAnswer, tools, check, (1, most))
+    answer = tools.asker(WRITER).ask(request)
     if isinstance(answer, ItemFailed):
         return [Failure(key=video.video, video=video.video, failed=str(answer))]
     starts = [0.0, *(one.start_s for one in answer.events[1:]), video.seconds]
@@ -149,9 +162,8 @@ def events_of(video: Video, captions: Sequence[ClipCaption], failures: Sequence[
         )
         for number, (one, start, end) in enumerate(zip(answer.events, starts[:-1], starts[1:], strict=True))
     ]
-    least = tools.config.videos.least_events
-    if len(events) < least:
-        why = f"has {len(events)} events, fewer than {least}"
+    if len(events) < videos.least_events:
+        why = f"has {len(events)} events, fewer than {videos.least_events}"
         return [LeftOut(key=video.video, video=video.video, left_out=why)]
     return events
 

@@ -108,7 +108,16 @@ class _Checks:
             data["questions"] = self._numbered(group, 0)
             item = f"{self._video.video}/{topic}/{what}"
             requests.append(
-                text_request("answers", item, self._video, data, AnswersAnswer, self._tools, _every(len(group)))
+                text_request(
+                    "answers",
+                    item,
+                    self._video,
+                    data,
+                    AnswersAnswer,
+                    self._tools,
+                    _every(len(group)),
+                    (len(group), len(group)),
+                )
             )
         found: dict[str, str] = {}
         for (_, group), answer in zip(groups, self._tools.asker(CHECKER).ask_all(requests), strict=True):
@@ -157,7 +166,14 @@ class _Checks:
                 raise ValueError(f"there must be one entry for each number from 1 to {len(pairs)}")
 
         request = text_request(
-            "compare", self._video.video, self._video, {"pairs": pairs}, CompareAnswer, self._tools, check
+            "compare",
+            self._video.video,
+            self._video,
+            {"pairs": pairs},
+            CompareAnswer,
+            self._tools,
+            check,
+            (len(pairs), len(pairs)),
         )
         answer = self._tools.asker(CHECKER).ask(request)
         if not isinstance(answer, ItemFailed):
@@ -174,7 +190,7 @@ class _Checks:
         requests = [
             text_request(
                 "blind", f"{self._video.video}/blind {turn}", self._video, {"questions": self._numbered(asked, turn)}, AnswersAnswer,
-                self._tools, _every(len(asked)),
+                self._tools, _every(len(asked)), (len(asked), len(asked)),
             )
             for turn in range(1, _BLIND_ROUNDS + 1)
         ]  # fmt: skip

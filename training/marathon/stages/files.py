@@ -9,6 +9,7 @@ A file is written as a whole, and never changed: one that is there is done. A cr
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -156,5 +157,5 @@ def _reasons(row: Row) -> list[str]:
 
 def general(why: str) -> str:
     """A reason without its numbers and details, so that reasons can be counted."""
-    head = why.split(":")[0].split("(")[0].strip()[:80]
+    head = re.split("[:;(]", why)[0].strip()[:80]
     return " ".join("N" if any(letter.isdigit() for letter in word) else word for word in head.split())

@@ -40,7 +40,7 @@ def _of_form(
             "tasks": tasks, "global_caption": whole, "clips": told(captions, aspect_of(topic)), **({"asked": asked} if asked else {}),
         }  # fmt: skip
         item = f"{video.video}/{topic}/{form}"
-        requests.append(text_request("questions", item, video, data, QuestionsAnswer, tools))
+        requests.append(text_request("questions", item, video, data, QuestionsAnswer, tools, entries=(0, count)))
     rows: list[Row] = []
     for topic, answer in zip(TOPICS, tools.asker(WRITER).ask_all(requests), strict=True):
         key = f"{video.video}/{topic}/{form}"

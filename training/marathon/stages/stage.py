@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from afterview.training.marathon.config import MarathonConfig
+from afterview.training.marathon.config import MOST_EVENTS, MarathonConfig
 from afterview.training.marathon.models.request import Purpose
 from afterview.training.marathon.rows import (
     Checked,
@@ -110,6 +110,12 @@ def _checks(video: Video, inputs: Inputs, tools: Tools) -> list[Row]:
     return checks.checked(video, asked, said, None if lacking else agreed_on, whole[0].caption, tools)
 
 
+def _events_asked(config: MarathonConfig) -> Any:
+    """Fewest and most; alone the fewest where the most are those that any answer may have, as before there was such a setting."""
+    videos = config.videos
+    return videos.least_events if videos.most_events == MOST_EVENTS else [videos.least_events, videos.most_events]
+
+
 def _nobody(config: MarathonConfig) -> tuple[str, ...]:
     return ()
 
@@ -134,7 +140,7 @@ STAGES: Final = (
     ),
     Stage(
         4, "events", VideoEvent, _events, ("clip-captions",), lambda config: (WRITER,), ("events",),
-        lambda config: config.videos.least_events,
+        _events_asked,
     ),
     Stage(
         5, "event-captions", VideoEvent, _event_captions, ("events", "clip-captions"), lambda config: (WRITER,), ("event_caption",),

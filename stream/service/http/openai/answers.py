@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from afterview.stream.service.asked import Piece
 from afterview.stream.service.http.openai.errors import NoText
-from afterview.stream.service.questions import Piece
 
 _ADDED = (
     "id", "declined", "finds_only", "notice", "evidence_kind", "evidence", "coverage", "provenance", "timing", "cameras", "skipped",

@@ -14,6 +14,7 @@ from afterview.configs import UsageError
 from afterview.memory.directory import Memory
 from afterview.stream.ask.dialogue import Dialogue
 from afterview.stream.errors import SourceError
+from afterview.stream.service.asked import Ask, Piece
 from afterview.stream.service.conversation import (
     Conversations,
     Planned,
@@ -31,7 +32,7 @@ from afterview.stream.service.http.openai.errors import NoSuchModel
 from afterview.stream.service.http.openai.parts import Conversation, canonical, decode_data_url
 from afterview.stream.service.http.openai.requests import AfterviewOptions
 from afterview.stream.service.people.access import Access
-from afterview.stream.service.questions import Ask, Piece, Questions
+from afterview.stream.service.questions import Questions
 
 ANY_MODEL = "afterview"  # whatever model the service has
 _MOST_LOADING = 4  # questions at once whose pictures and videos are decoded or fetched: they are held in memory
@@ -57,6 +58,11 @@ class Asked:
     def sources(self) -> tuple[Source, ...]:
         """The pictures and videos that it is about."""
         return given_sources(self.turns)
+
+    @property
+    def subtitles(self) -> str | None:
+        """The text of its subtitles; those of an earlier question do not count."""
+        return None if self.options is None else self.options.subtitles
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -114,13 +120,14 @@ class Asking:
             async with self.given.opened(await self._load(sources, asked.access), asked.access) as given:
                 names, end = await self._engine.read(lambda: _extent(given.memory))
                 text = asked.conversation.turns[-1].text
-                ask = Ask(text, names, at=end, given=given, more=asked.more)
+                ask = Ask(text, names, at=end, given=given, more=asked.more, subtitles=asked.subtitles)
                 async with aclosing(self._questions.stream(ask, asked.access)) as pieces:  # type: ignore[type-var]
                     async for piece in pieces:
                         yield piece
             return
         asked.planned = await self._engine.read(lambda: self._plan(asked))
-        async with aclosing(self._questions.stream(asked.planned.ask, asked.access)) as pieces:  # type: ignore[type-var]
+        ask = replace(asked.planned.ask, subtitles=asked.subtitles)
+        async with aclosing(self._questions.stream(ask, asked.access)) as pieces:  # type: ignore[type-var]
             async for piece in pieces:
                 yield piece
 

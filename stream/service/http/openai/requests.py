@@ -7,7 +7,15 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from afterview.configs import UsageError
-from afterview.stream.service.http.schemas import LARGEST_SEED, DurationValue, Request, Text, TimeValue, whole_text
+from afterview.stream.service.http.schemas import (
+    LARGEST_SEED,
+    DurationValue,
+    Request,
+    SubtitleText,
+    Text,
+    TimeValue,
+    whole_text,
+)
 from afterview.stream.source.address.redact import printable
 
 MOST_MESSAGES, MOST_STOPS = 1000, 16
@@ -67,6 +75,9 @@ class AfterviewOptions(Request):
     start: TimeValue | None = None
     at: TimeValue | None = None
     last: DurationValue | None = None
+    subtitles: SubtitleText | None = Field(
+        default=None, description="As of POST /api/v1/ask; of a video that comes with the question, from its beginning."
+    )
 
 
 class Lenient(BaseModel):

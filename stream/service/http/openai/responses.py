@@ -6,6 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from afterview.configs import AfterviewError, UsageError
+from afterview.stream.service.asked import Piece
 from afterview.stream.service.http.errors import Json, Responses
 from afterview.stream.service.http.openai.answers import (
     Form,
@@ -24,7 +25,6 @@ from afterview.stream.service.http.openai.requests import MOST_MESSAGES, Message
 from afterview.stream.service.http.openai.routes import FAILURES, asked_of, form_of, joined, stream_of, whole_document
 from afterview.stream.service.http.openai.schemas import ResponseDocument
 from afterview.stream.service.http.parameters import unless_left
-from afterview.stream.service.questions import Piece
 
 _SENT = "Events of a response: `response.created`, `response.output_text.delta` and others, last `response.completed` or `error`."
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from afterview.configs import AfterviewError
+from afterview.stream.service.asked import Piece
 from afterview.stream.service.http.errors import Json, Responses
 from afterview.stream.service.http.openai.answers import Chunks, Form, completion, first_words, sent
 from afterview.stream.service.http.openai.asking import Asked, Asking
@@ -16,7 +17,6 @@ from afterview.stream.service.http.openai.parts import read_messages
 from afterview.stream.service.http.openai.requests import ChatRequest, Generation, refuse
 from afterview.stream.service.http.openai.schemas import ChatCompletion, ModelDocument, ModelList, OpenAiErrorDocument
 from afterview.stream.service.http.parameters import access_of, unless_left
-from afterview.stream.service.questions import Piece
 
 _SENT = "Chunks of a chat completion as server-sent events, then `[DONE]`. The last one with a choice has `afterview`."
 _FAILURES: dict[int | str, str] = {

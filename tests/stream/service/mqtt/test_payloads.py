@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from afterview.configs import UsageError
+from afterview.stream.service.asked import Ask
 from afterview.stream.service.events import Event
 from afterview.stream.service.mqtt.payloads import (
     LARGEST_QUESTION,
@@ -21,7 +22,6 @@ from afterview.stream.service.mqtt.payloads import (
     read_switch,
     shown_event,
 )
-from afterview.stream.service.questions import Ask
 
 BOMB = b'{"question":' + b"[" * 10_000 + b"]" * 10_000 + b"}"
 VALUES = st.recursive(
@@ -42,6 +42,7 @@ KEYS = [
     "stop",
     "max_tokens",
     "stream",
+    "subtitles",
 ]
 
 

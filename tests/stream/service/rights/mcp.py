@@ -6,13 +6,14 @@ from typing import Any
 from afterview.stream.service.mcp.arguments import FORMS
 from tests.stream.service.rights import Outcome, Rule, Verdict
 from tests.stream.service.rights.http import routes
-from tests.stream.service.rights.world import ROLES, World
+from tests.stream.service.rights.world import ROLES, SUBTITLES, World
 
 _QUESTION = "Which scene do you see now?"
 _CALLS: dict[str, tuple[Rule, dict[str, Any]]] = {
     "tool ask": (Rule(), {"question": _QUESTION, "pictures": 1}),
     "tool ask cameras": (Rule(about="camera"), {"question": _QUESTION, "cameras": ["THING"]}),
     "tool ask follows": (Rule(about="answer"), {"question": _QUESTION, "follows": "THING"}),
+    "tool ask subtitles": (Rule(about="camera"), {"question": _QUESTION, "cameras": ["THING"], "subtitles": SUBTITLES}),
     "tool search": (Rule(), {"text": "a red ring"}),
     "tool search cameras": (Rule(about="camera"), {"text": "a red ring", "cameras": ["THING"]}),
     "tool cameras": (Rule(), {}),

@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.stream.service.rights import Outcome, Rule, Verdict
 from tests.stream.service.rights.http import routes
-from tests.stream.service.rights.world import ROLES, World
+from tests.stream.service.rights.world import ROLES, SUBTITLES, World
 
 _ASK = "Which scene do you see now?"
 RULES: dict[str, Rule] = {
@@ -14,7 +14,7 @@ RULES: dict[str, Rule] = {
     **{
         f"POST /v1/{path} {way}": Rule(about=None if way == "all" else "camera")
         for path in ("chat/completions", "responses")
-        for way in ("part", "system", "option", "all", "stream")
+        for way in ("part", "system", "option", "subtitles", "all", "stream")
     },
 }  # fmt: skip
 _VERDICTS: dict[int, Verdict] = {401: "stranger", 403: "forbidden", 404: "absent"}
@@ -50,7 +50,8 @@ def _body(path: str, way: str, camera: str) -> dict[str, Any]:
         messages.insert(0, {"role": "system", "content": f"Look at {address}"})
     body: dict[str, Any] = {"model": "afterview", "stream": way == "stream"}
     body["messages" if path.endswith("completions") else "input"] = messages
-    return {**body, "afterview": {"cameras": [camera]}} if way == "option" else body
+    more = {"subtitles": SUBTITLES} if way == "subtitles" else {}
+    return {**body, "afterview": {"cameras": [camera], **more}} if way in ("option", "subtitles") else body
 
 
 __all__ = ["ROLES", "RULES", "attempt", "names"]

@@ -20,6 +20,7 @@ SEEN, HIDDEN, HIDDEN_NAME, MISSING = "yard", "attic-secret", "attic secret", "no
 TARGETS = ("seen", "hidden", "missing")
 ROLES = ("owner", "admin", "viewer", "one", "nobody", "expired", "revoked")
 STRANGERS = ("nobody", "expired", "revoked")
+SUBTITLES = "1\n00:00:01,000 --> 00:00:02,500\nHello\n"
 NOWHERE = "rtsp://127.0.0.1:1/none"
 
 

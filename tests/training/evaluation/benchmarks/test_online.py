@@ -1,6 +1,7 @@
 """Online benchmarks: their formats, and a protocol that stops where a harness would cheat."""
 
 import json
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,19 @@ from typing import Any
 import pytest
 
 from afterview.memory.base.errors import NothingRecorded
+from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.training.base.errors import BenchmarkError
 from afterview.training.evaluation.benchmarks.asking import Asked, MemoryAsker, Reply
-from afterview.training.evaluation.benchmarks.base import Item, Options, Problems, Reading
+from afterview.training.evaluation.benchmarks.base import Item, Options, Problems, Reading, Standing
 from afterview.training.evaluation.benchmarks.features import VideoMemories
-from afterview.training.evaluation.benchmarks.online import Watched, moments, run_online
+from afterview.training.evaluation.benchmarks.online import Watched, run_online
 from afterview.training.evaluation.benchmarks.registry import find_benchmark
 from afterview.training.evaluation.benchmarks.running import Work
+from afterview.training.evaluation.benchmarks.tasks import moments, tasks_of
 from afterview.training.evaluation.results import ResultsWriter, RunIdentity, read_rows
+from afterview.training.world import World, make_script
+from afterview.training.world.video import VideoFormat, write_video
 from tests.support.benchmark_data import COLOURS, MADE_ONLINE, QUESTION
 from tests.support.clips import make_clip
 from tests.support.presets import small_model
@@ -109,7 +114,8 @@ def test_streamingbench_as_csv_files(tmp_path: Path) -> None:
 
 def test_ovobench_in_three_modes(tmp_path: Path) -> None:
     reading = read("ovo-bench", tmp_path)
-    assert [(item.id, item.at_s, item.truth, item.groups["mode"]) for item in reading.items] == [
+    asked = [item for item in reading.items if item.standing is None]
+    assert [(item.id, item.at_s, item.truth, item.groups["mode"]) for item in asked] == [
         ("0", 9.5, "A", "backward"), ("1", 4.0, "A", "realtime"), ("3_0", 3.0, "0", "forward"), ("3_1", 7.5, "2", "forward"),
         ("4_0", 5.0, "Yes", "forward"), ("5_0", 2.0, "No", "forward"), ("5_1", 6.0, "Yes", "forward"),
     ]  # fmt: skip
@@ -127,6 +133,7 @@ def test_ovobench_takes_clips_that_end_at_the_moment(tmp_path: Path) -> None:
     reading = find_benchmark("ovo-bench").read(directory, Options())
     assert [(item.id, item.video.name) for item in reading.items] == [("0", "0.mp4"), ("3_1", "3_1.mp4")]
     assert reading.missing
+    assert reading.problems["no source video for a standing question"] == 3  # a clip ends at the moment of a poll
 
 
 @pytest.mark.parametrize(
@@ -184,23 +191,127 @@ def test_proactive_output_is_polled_until_the_answer_is_yes(
     reading, own = read("streamingbench", tmp_path, split="proactive"), replace(asker, asked=[])
     run(tmp_path / "out", "streamingbench", reading, own, memory)
     (row,) = read_rows(tmp_path / "out")
-    assert row.scores == scores
+    assert {name: value for name, value in row.scores.items() if not name.startswith("standing")} == scores
     assert len(row.details["polls"]) == polls
 
 
-def test_polls_of_several_items_interleave_in_time() -> None:
+def test_polls_of_several_items_interleave_in_time(tmp_path: Path) -> None:
     items = [
         Item("a", Path("v"), "?", "?", polls=(1.0, 3.0)),
-        Item("b", Path("v"), "?", "?", polls=(2.0, 4.0)),
+        Item("b", Path("v"), "?", "?", standing=Standing("?", 2.0, 3.5, ())),
         Item("c", Path("v"), "?", "?", at_s=2.5),
     ]
-    assert [(time, run.item.id) for time, run in moments(items)] == [
-        (1.0, "a"),
-        (2.0, "b"),
-        (2.5, "c"),
-        (3.0, "a"),
-        (4.0, "b"),
-    ]
+    work = Work(find_benchmark("ovo-bench"), items, lambda video: video, lambda place: Honest())
+    tasks = [task for item in items for task in tasks_of(work, item)]
+    assert [(time, task.item.id) for time, task in moments(tasks, [0.0, 1.0, 2.0, 3.0, 4.0])] == [
+        (1.0, "a"), (2.0, "b"), (2.5, "c"), (3.0, "a"), (3.0, "b"),
+    ]  # fmt: skip
+
+
+@dataclass
+class Alarming(Honest):
+    """Says yes to a check while a moment lies in one of the spans; to polls as Honest does."""
+
+    spans: tuple[tuple[float, float], ...] = ((5.0, 99.0),)
+
+    def ask(self, asked: Asked) -> Reply:
+        reply = super().ask(asked)
+        assert asked.end_s is not None
+        if "output it now" in asked.prompt or "Yes\u201d or" in asked.prompt:
+            now = any(first <= asked.end_s <= last for first, last in self.spans)
+            reply = replace(reply, text="Yes." if now else "No." if asked.end_s < 11 else "Hard to say")
+        return reply
+
+
+@pytest.mark.parametrize(
+    ("spans", "scores", "log"),
+    [
+        (((5, 99),), (1, 1, 1, 1), ([5.0], [0.0], 0, 0)),  # it holds on: one alarm
+        (((7, 99),), (1, 1, 1, 1), ([7.0], [2.0], 0, 0)),
+        (((8, 99),), (0, 0, 0, 0), ([8.0], [None], 1, 0)),
+        (((2, 2), (5, 5)), (0, 1, 0.5, 0), ([2.0, 5.0], [0.0], 1, 0)),  # the first alarm was false
+        (((4, 4), (6, 6)), (1, 1, 0.5, 1), ([4.0, 6.0], [-1.0], 0, 1)),  # one moment, two alarms
+        (((5, 5), (9, 10)), (1, 1, 0.5, 1), ([5.0, 9.0], [0.0], 1, 0)),  # after the truth the polls have ended
+        (((0, 1),), (0, 0, None, 0), ([], [None], 0, 0)),  # before it was set
+        (((2, 99),), (0, 0, 0, 0), ([2.0], [None], 1, 0)),  # always yes: one false alarm, and nothing found
+    ],
+)
+def test_the_same_as_a_standing_question(
+    spans: Any, scores: tuple[float | None, ...], log: Any, tmp_path: Path, memory: Path
+) -> None:
+    reading, asker = read("streamingbench", tmp_path, split="proactive"), Alarming(spans=spans)
+    document = run(tmp_path / "out", "streamingbench", reading, asker, memory)
+    (row,) = read_rows(tmp_path / "out")
+    names = ("standing time", "standing recall", "standing precision", "standing")
+    assert tuple(row.scores.get(name) for name in names) == scores
+    own = row.details["standing"]
+    assert (own["alarms_s"], own["lags_s"], own["false_alarms"], own["repeated_alarms"]) == log
+    assert (own["checks"], own["unclear"], own["watched_s"]) == (10, int(not spans[-1][1] >= 11), 9.0)  # 2 s to 11 s
+    assert document["proactive"]["standing"]["false_alarms"] == log[2]
+    assert document["proactive"]["polled strict"]["found"] == 1
+    assert document["scores"]["standing time"]["value"] == scores[0]
+    checks = [asked for asked in asker.asked if "output it now" in asked.prompt]
+    assert [asked.end_s for asked in checks] == [float(second) for second in range(2, SECONDS)]  # every frame
+    assert not any('output "ring"?' in asked.prompt for asked in checks)  # only polls are told the output
+
+
+def test_a_real_model_speaks_up_at_the_frame_that_shows_the_thing(tmp_path: Path) -> None:
+    script = make_script(100, 32.0)  # shows it from 18.4 s to 22.4 s
+    write_video(World.of(script), tmp_path / "story.mp4", video=VideoFormat(rate=2))
+    (shown,) = [event for event in script.events if event.name == "digit 8"]
+    tiny = load_pretrained("tiny")
+    check, due = f"Was there a {shown.name}?", float(math.ceil(shown.start_s))
+    standing = Standing(check, due - 5, due + 4, ((shown.start_s, shown.end_s),))
+    item = Item("1", tmp_path / "story.mp4", check, check, groups={"task": "CRR"}, standing=standing)
+    memory = VideoMemories(tmp_path / "memories", tiny.encoders, dense=False).memory(item.video)
+    document = run(tmp_path / "out", "ovo-bench", Reading((item,), Problems(), ()), MemoryAsker(memory, tiny), memory)
+    (row,) = read_rows(tmp_path / "out")
+    assert row.details["standing"]["alarms_s"] == [due]
+    assert row.details["standing"]["unclear"] == 0
+    assert row.scores == {"standing time": 1, "standing recall": 1, "standing precision": 1}
+    assert document["proactive"]["standing"]["lag_s"]["p50"] == pytest.approx(due - shown.start_s, abs=1e-3)
+
+
+def test_forward_tasks_of_ovobench_as_standing_questions(tmp_path: Path, memory: Path) -> None:
+    reading = read("ovo-bench", tmp_path, split="forward")
+    standing = {item.id: item.standing for item in reading.items if item.standing is not None}
+    assert {name: (own.set_s, own.until_s, own.truths) for name, own in standing.items()} == {
+        "3_standing": (0.0, 62.0, ((2.0, 2.0),)),  # when the motion is complete
+        "4_standing_0": (0.0, 66.0, ((4.0, 6.0),)),
+        "5_standing": (2.0, 66.0, ((6.0, 6.0),)),  # from its ask_time on
+    }
+    assert "they complete this action: jump" in standing["3_standing"].check
+    asker = Alarming(spans=((4, 5), (7, 8)))
+    document = run(tmp_path / "out", "ovo-bench", reading, asker, memory)
+    rows = {row.id: row for row in read_rows(tmp_path / "out")}
+    assert rows["4_standing_0"].scores == {"standing time": 1, "standing recall": 1, "standing precision": 0.5}
+    assert rows["4_standing_0"].details["standing"]["repeated_alarms"] == 1
+    assert rows["5_standing"].details["standing"]["lags_s"] == [-2.0]
+    assert rows["3_standing"].answer == "4 s, 7 s"
+    assert document["groups"]["task"]["SSR"]["strict"]["n"] == 1  # a standing question is no item of the official score
+    assert document["proactive"]["standing"]["questions"] == 3
+    assert "polled strict" not in document["proactive"]  # forward tasks are polled at their published moments
+
+
+def test_odd_forward_rows_are_counted(tmp_path: Path) -> None:
+    directory = MADE_ONLINE["ovo-bench"](tmp_path)
+    path = directory / "ovo_bench_new.json"
+    rec, ssr, crr = json.loads(path.read_text())[3:]
+    test = {"realtime": 5, "step": "fold it", "type": 1}
+    rows = [
+        {**rec, "end_times": [2, 3]}, {**rec, "id": 6, "start_times": "soon"}, {**crr, "clue_time": None}, {**crr, "id": 8, "clue_time": 1},
+        {**ssr, "all_steps": ["a", "b"], "test_info": [test, {**test, "step": "open it", "type": 0}]},
+        {**ssr, "id": 7, "start_time": [1, 7], "end_time": [2, 9], "all_steps": ["cut", "cut"]},
+    ]  # fmt: skip
+    path.write_text(json.dumps(rows))
+    reading = find_benchmark("ovo-bench").read(directory, Options())
+    standing = {item.id: item.standing for item in reading.items if item.standing is not None}
+    assert {name: own.truths for name, own in standing.items()} == {
+        "4_standing_0": ((4.0, 6.0),),  # steps and times do not pair: by the poll that is answered with yes
+        "7_standing_0": ((1.0, 2.0), (7.0, 9.0)),  # one question, two moments
+    }
+    assert reading.problems["no time of a standing question"] == 3
+    assert reading.problems["truth before the question"] == 1
 
 
 def test_seeing_the_next_second_is_caught(tmp_path: Path, memory: Path) -> None:
@@ -209,8 +320,8 @@ def test_seeing_the_next_second_is_caught(tmp_path: Path, memory: Path) -> None:
             assert asked.end_s is not None
             return replace(super().ask(asked), newest_s=float(int(asked.end_s) + 1))
 
-    with pytest.raises(BenchmarkError, match=r"a question at 2.0 s saw a frame of 3.0 s"):
-        run(tmp_path / "out", "ovo-bench", read("ovo-bench", tmp_path), Ahead(), memory)
+    with pytest.raises(BenchmarkError, match=r"a question at 4.0 s saw a frame of 5.0 s"):
+        run(tmp_path / "out", "ovo-bench", read("ovo-bench", tmp_path, split="realtime"), Ahead(), memory)
 
 
 def test_questions_out_of_order_are_caught(memory: Path) -> None:
@@ -256,5 +367,5 @@ def test_online_memories_hold_one_frame_a_second(memory: Path, tmp_path: Path, m
     offline, online = (VideoMemories(tmp_path, published, dense=dense) for dense in (True, False))
     clip = make_clip(tmp_path / "c.mp4", frames=SECONDS * 2, rate=2)
     assert offline.place(clip) != online.place(clip)
-    assert len(Watched(Honest(), online.memory(clip))._times) == SECONDS
-    assert len(Watched(Honest(), offline.memory(clip))._times) == 2 * SECONDS  # densely, as published
+    assert len(Watched(Honest(), online.memory(clip)).times) == SECONDS
+    assert len(Watched(Honest(), offline.memory(clip)).times) == 2 * SECONDS  # densely, as published

@@ -68,6 +68,40 @@ def test_longvideobench_in_both_shapes(tmp_path: Path) -> None:
     assert one.groups == {"duration": "15", "category": "T2O"}
 
 
+def test_longvideobench_odd_rows(tmp_path: Path) -> None:
+    directory = MADE["longvideobench"](tmp_path)
+    row = json.loads((directory / "lvb_val.json").read_text())[0]
+    mixed = [
+        {"timestamp": [100, 102], "text": "whole <i>numbers</i>"}, {"timestamp": [103.5, None], "text": "no end"},
+        {"start": "00:01:44.000", "end": "00:01:45.500", "line": "the other shape"}, {"timestamp": [105, 104], "text": "back"},
+        {"timestamp": ["x", "y"], "text": "no times"}, {"timestamp": [99.0, 100.5], "text": "cut off"}, {"timestamp": [106, 107]},
+        {"timestamp": [101, 102], "text": "  "}, {"timestamp": [400.0, 401.0], "text": "after the clip"}, "no object",
+    ]  # fmt: skip
+    (directory / "subtitles" / "mixed.json").write_text(json.dumps(mixed))
+    (directory / "subtitles" / "broken.json").write_text('[{"timestamp": [1')
+    (directory / "subtitles" / "empty.json").write_text("[]")
+    rows: list[dict[str, Any]] = [
+        {**row, "id": "mixed", "subtitle_path": "mixed.json"},
+        {**row, "id": "text", "candidates": "['red', 'blue']", "correct_choice": "1", "starting_timestamp_for_subtitles": "100"},
+        {**row, "id": "test set", "correct_choice": "@"}, {**row, "id": "broken", "subtitle_path": "broken.json"},
+        {**row, "id": "empty", "subtitle_path": "empty.json"}, {**row, "id": "gone", "subtitle_path": "../gone.json"},
+        {**row, "id": "none", "subtitle_path": None}, {**row, "id": "one option", "candidates": ["red"]},
+        {**row, "id": "no times", "starting_timestamp_for_subtitles": None, "duration": None},
+    ]  # fmt: skip
+    (directory / "lvb_val.json").write_text(json.dumps(rows))
+    reading = read("longvideobench", directory, subtitles=True)
+    items = {item.id: item for item in reading.items}
+    assert [(line.start, line.end, line.text) for line in items["mixed"].subtitles if line.text] == [
+        (-1.0, 0.5, "cut off"), (0.0, 2.0, "whole numbers"), (3.5, 12.5, "no end"), (4.0, 5.5, "the other shape"),
+    ]  # fmt: skip
+    assert (items["text"].truth, [line.start for line in items["text"].subtitles]) == ("B", [1.0])
+    assert [line.start for line in items["no times"].subtitles] == [9.0, 101.0]  # of the whole video
+    assert [items[name].subtitles for name in ("broken", "empty", "gone", "none")] == [()] * 4
+    assert {problem["kind"]: problem["count"] for problem in reading.problems.to_dicts()} == {
+        "subtitles missing": 2, "unreadable subtitles": 2, "unreadable subtitle": 1, "no options": 1, "answer is no option": 1,
+    }  # fmt: skip
+
+
 def test_lvbench_counts_a_question_in_each_of_its_abilities(tmp_path: Path) -> None:
     item = first("lvbench", tmp_path)
     assert item.prompt == f"{QUESTION}\n{BRACKETED}\nAnswer the question with the option letter."

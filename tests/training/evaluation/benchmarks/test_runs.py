@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +311,20 @@ def test_subtitles_reach_the_model(tmp_path: Path) -> None:
     run(tmp_path / "out", "video-mme", reading, asker)
     assert asker.asked[0].question().subtitles[0].text == "a red ring"
     assert asker.asked[0].subtitles == (Subtitle(1.0, 2.0, "a red ring"),)
+    assert not asker.asked[0].question().subtitles_by_time
+
+
+def test_subtitles_of_longvideobench_stand_at_their_times_and_the_result_says_where(tmp_path: Path) -> None:
+    class Between(Scripted):
+        def ask(self, asked: Asked) -> Reply:
+            return replace(super().ask(asked), subtitles_form="between the clips")
+
+    reading = find_benchmark("longvideobench").read(MADE["longvideobench"](tmp_path), Options(subtitles=True))
+    asker = Between()
+    document = run(tmp_path / "out", "longvideobench", reading, asker)
+    assert asker.asked[0].question().subtitles_by_time
+    assert document["subtitles_stand"] == {"between the clips": 2}
+    assert read_rows(tmp_path / "out")[0].details["subtitles stand"] == "between the clips"
 
 
 def test_the_commands_say_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,5 @@
+"""Errors after which an engine is of no use."""
+
+
+class EngineDeadError(Exception):
+    pass

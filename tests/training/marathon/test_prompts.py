@@ -86,7 +86,7 @@ def test_the_tasks_are_the_paper_s() -> None:
     assert sum(task.reach == "short" for task in TASKS) == 7
 
 
-@pytest.mark.parametrize("name", ["world", "openai"])
+@pytest.mark.parametrize("name", ["world", "openai", "vllm"])
 def test_shipped_configurations_load(name: str) -> None:
     config = load(prompts_directory().parent / f"{name}.yaml", MarathonConfig)
     assert len(config.models.looks) == 3

@@ -75,6 +75,7 @@ class MixturesConfig(Schema):
     longest_answer: int = Field(default=24, ge=1)  # tokens
     asked: int = Field(ge=1)  # questions of each form about each held-out world
     paper: str  # name of the mixture that the paper found best
+    note: str = ""  # what was examined of the figures; in the table
     mixtures: tuple[MixturePlan, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

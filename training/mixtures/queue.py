@@ -118,7 +118,7 @@ def run_mixtures(
 
 def _settings(mixtures: Mixtures) -> dict[str, Any]:
     """What must stay the same while a queue is not done."""
-    settings = mixtures.config.model_dump(mode="json", exclude={"mixtures", "paper", "asked"})
+    settings = mixtures.config.model_dump(mode="json", exclude={"mixtures", "paper", "asked", "note"})
     return {**settings, "recipe": mixtures.recipe().model_dump(mode="json")}
 
 

@@ -67,6 +67,12 @@ def commonest(rows: Sequence[Row], cell: str) -> float:
     return sum(one.most_common(1)[0][1] for one in counts.values()) / asked if asked else 0.0
 
 
+def guessed(rows: Sequence[Row], cell: str) -> float | None:
+    """Expected share of right answers of a guess among the options, over the multiple choices of a cell; None without any."""
+    chances = [1 / int(row.details["options"]) for row in rows if "options" in row.details and _in(row, cell)]
+    return sum(chances) / len(chances) if chances else None
+
+
 def comparisons(config: MixturesConfig, runs: Sequence[Run]) -> list[Comparison]:
     """The paper's mixture against every other that is done."""
     by_name = {run.mixture.name: run for run in runs}
@@ -90,6 +96,9 @@ def document(config: MixturesConfig, runs: Sequence[Run], about: Mapping[str, An
     return {
         "format": FORMAT, **about,
         "commonest": {cell: round(commonest(runs[0].rows, cell), 4) for cell in cells_of(config)} if runs else {},
+        "guessed": {
+            cell: round(chance, 4) for cell in cells_of(config) if runs and (chance := _guess(runs[0].rows, cell)) is not None
+        },
         "mixtures": [
             {
                 "name": run.mixture.name, "shares": run.mixture.shares, "weights": run.document["weights"], "steps": run.document["steps"],
@@ -100,7 +109,7 @@ def document(config: MixturesConfig, runs: Sequence[Run], about: Mapping[str, An
             }
             for run in runs
         ],
-        "paper": {"best": config.paper},
+        "paper": {"best": config.paper}, "note": config.note.strip(),
         "comparisons": [one.to_dict() for one in comparisons(config, runs)],
     }  # fmt: skip
 
@@ -126,8 +135,16 @@ def markdown(config: MixturesConfig, runs: Sequence[Run], about: Mapping[str, An
         shown = " | ".join(_mean(score(run.rows, cell)) for cell in cells)
         lines.append(f"| {run.mixture.label} | {shown} | {run.document['cpu_s'] / 60:.1f} |")
     lines.append(f"| commonest answer | {' | '.join(f'{commonest(runs[0].rows, cell):.3f}' for cell in cells)} | |")
+    chances = [_guess(runs[0].rows, cell) for cell in cells]
+    shown = " | ".join("-" if chance is None else f"{chance:.3f}" for chance in chances)
+    lines += [f"| a guess among the options | {shown} | |", *(["", config.note.strip()] if config.note else [])]
     lines += ["", *_compared(config, names, comparisons(config, runs)), "", *_tasks(runs)]
     return "\n".join([*lines, ""])
+
+
+def _guess(rows: Sequence[Row], cell: str) -> float | None:
+    """Of a cell that has multiple choices alone."""
+    return guessed(rows, cell) if cell.endswith(" choice") else None
 
 
 def _setting(config: MixturesConfig, about: Mapping[str, Any]) -> list[str]:

@@ -37,7 +37,7 @@ from afterview.training.mixtures.ask import ANSWERS, VECTORS
 from afterview.training.mixtures.lessons import lesson
 from afterview.training.mixtures.plan import SHIPPED, Mixtures, length_of_batch, read_mixtures
 from afterview.training.mixtures.queue import RUNS, run_mixtures
-from afterview.training.mixtures.report import Run, comparisons, document, markdown
+from afterview.training.mixtures.report import Run, comparisons, document, guessed, markdown
 from afterview.training.mixtures.told import ToldSet, read_told
 from afterview.training.mixtures.worlds import load_rows, make_worlds, rows_path, shelves
 from afterview.training.tiny.bank import CODE, LABELS, Bank, index_bank, plan_bank, shape_of
@@ -211,7 +211,7 @@ def finished(shipped: Mixtures, name: str, right: str) -> Run:
         Row(
             f"{n}", {"right": float(one), "recalled": 1.0},
             {"length": length, "form": "open", "cell": f"{length} open", "task": "temporal order", "reach": "long"},
-            truth="red" if n % 4 else "blue",
+            truth="red" if n % 4 else "blue", details={"options": 4} if n % 2 else {"options": 2},
         )
         for n, one in enumerate(right)
         for length in ["long" if n % 2 else "short"]
@@ -239,6 +239,11 @@ def test_the_report_says_whether_the_direction_is_the_papers(shipped: Mixtures) 
     assert "| commonest answer | 0.500 |" in text
     made = json.loads(json.dumps(document(shipped.config, runs, {"steps": 9}), allow_nan=False))
     assert made["mixtures"][0]["right"]["all"]["n"] == 100
+    noted = shipped.config.model_copy(update={"note": "Why it is so."})
+    assert "\nWhy it is so.\n" in markdown(noted, runs, {"steps": 9})
+    assert guessed(runs[0].rows, "short") == 0.5
+    assert guessed(runs[0].rows, "all") == 0.375
+    assert "| a guess among the options | - | - |" in text
     assert "No mixture is done yet." in markdown(shipped.config, [], {})
     assert "is not done yet" in markdown(shipped.config, runs[:1], {})
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from afterview.cli.imports import without_collection
 from afterview.cli.progress import announced
-from afterview.configs import UsageError, preset_names
+from afterview.configs import UsageError
 
 if TYPE_CHECKING:
     from afterview.memory.base.feature_spec import FeatureSpec
@@ -44,6 +44,8 @@ def require_weights(
 
 def _remember(name: str) -> None:
     """Note a preset of the user's own, so that `models remove` keeps what it needs. Raises UsageError."""
+    from afterview.configs import preset_names  # late: it loads pydantic
+
     if name in preset_names():
         return
     from afterview.model.checkpoint.preset import find_preset  # late: few have presets of their own

@@ -17,7 +17,7 @@ from afterview.training.marathon.stages.captions import within_clip
 from afterview.training.marathon.stages.files import DataSet
 from afterview.training.marathon.stages.videos import clips_of
 from afterview.training.marathon.worlds.agreeing import agreed
-from afterview.training.marathon.worlds.captioner import Mistakes, caption_clip
+from afterview.training.marathon.worlds.captioner import Mistakes, caption_clip, described
 from afterview.training.marathon.worlds.story import Story, read_story, sighting_in, story_of
 from afterview.training.world import WorldConfig, make_script
 from tests.training.marathon.conftest import EXACT, settings
@@ -82,6 +82,10 @@ LEFT = "a big red circle in the top left"
 def test_on_what_captioners_agree(told: list[str], expected: list[str]) -> None:
     assert [text for _, _, text in times([said((1, 4, text)) for text in told])] == expected
     assert all(sighting_in(text, 0, 1) or "scene" in text for text in expected)
+
+
+def test_a_caption_of_nothing_has_its_shape() -> None:
+    assert ClipCaptionAnswer.model_validate(described([], [])).moments == ()
 
 
 def test_two_things_that_one_captioner_tells_of_stay_two() -> None:

@@ -1,6 +1,11 @@
 """The shipped prompts and configurations: exemplars are answers as they are asked for, and pass the checks themselves."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from afterview.configs import load
@@ -16,14 +21,37 @@ from afterview.training.marathon.models.shapes import (
     EventsAnswer,
     QuestionsAnswer,
 )
-from afterview.training.marathon.rows import Moment, Question
+from afterview.training.marathon.rows import Checked, Moment, Question
+from afterview.training.marathon.run import run
+from afterview.training.marathon.stages.files import DataSet
 from afterview.training.marathon.tasks import FORMS, SUMMARY, TASKS, TOPICS, tasks_of
+from afterview.training.marathon.worlds.exact import WorldModel
+from tests.training.marathon.conftest import EXACT, settings
 
 SHAPES: dict[Purpose, type[BaseModel]] = {
     "clip_caption": ClipCaptionAnswer, "events": EventsAnswer, "event_caption": CaptionAnswer, "global_caption": CaptionAnswer,
     "questions": QuestionsAnswer, "agreed_caption": ClipCaptionAnswer, "answers": AnswersAnswer, "compare": CompareAnswer,
     "blind": AnswersAnswer,
 }  # fmt: skip
+
+
+def test_questions_of_the_examples_are_rejected(worlds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of 135 million parameters answers with the examples of its prompt."""
+    copied, plain = "What colour is the handle of the knife?", WorldModel.answer
+
+    def answer(self: WorldModel, purpose: Purpose, item: str, data: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        said = plain(self, purpose, item, data, seed)
+        if purpose == "questions" and data["topic"] == "object":
+            said["questions"][0] = {**said["questions"][0], "question": copied}
+        return said
+
+    monkeypatch.setattr(WorldModel, "answer", answer)
+    config = tmp_path / "run.yaml"
+    config.write_text(yaml.safe_dump(settings(models={"captioner": EXACT, "writer": EXACT})))
+    run(config, worlds, tmp_path / "out")
+    rows = [row for row in DataSet(tmp_path / "out").rows("checks") if isinstance(row, Checked)]
+    assert {row.question for row in rows if "exemplar" in row.reasons} == {copied}
+    assert not [row for row in rows if row.question == copied and row.kept]
 
 
 @pytest.mark.parametrize("purpose", PURPOSES)
@@ -58,7 +86,7 @@ def test_the_tasks_are_the_paper_s() -> None:
     assert sum(task.reach == "short" for task in TASKS) == 7
 
 
-@pytest.mark.parametrize("name", ["world", "openai"])
+@pytest.mark.parametrize("name", ["world", "openai", "vllm"])
 def test_shipped_configurations_load(name: str) -> None:
     config = load(prompts_directory().parent / f"{name}.yaml", MarathonConfig)
     assert len(config.models.looks) == 3

@@ -13,6 +13,7 @@ from pydantic import Field
 from afterview.configs import Schema, load
 from afterview.training.marathon.config import prompts_directory
 from afterview.training.marathon.models.request import PURPOSES, Purpose
+from afterview.training.marathon.tasks import SUMMARY
 
 
 class Exemplar(Schema):
@@ -67,6 +68,13 @@ def prompt(purpose: Purpose) -> Prompt:
     """A shipped prompt. Raises ConfigError."""
     path = prompt_path(purpose)
     return Prompt(purpose, hashlib.sha256(path.read_bytes()).hexdigest()[:16], load(path, PromptFile))
+
+
+@cache
+def exemplar_questions() -> frozenset[str]:
+    """The questions of the shipped examples, casefolded: about no video of anybody. That for a summary fits every video."""
+    said = [question for one in prompt("questions").file.exemplars for question in one.answer["questions"]]
+    return frozenset(str(one["question"]).casefold() for one in said if one["task"] != SUMMARY)
 
 
 def prompt_hashes() -> dict[str, str]:

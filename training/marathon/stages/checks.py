@@ -2,6 +2,7 @@
 
 Reasons of checks.form, and:
 
+exemplar      it is the question of an example of the prompt, which small models repeat
 unsupported   the checker, with the captions that the question came from, answers otherwise, or finds no certain answer
 looks         the checker, with what enough captioners agree on (stages.agreed), answers otherwise, or finds no certain answer
 unchecked     a check could not be made
@@ -18,6 +19,7 @@ from afterview.training.base.seeds import seeded
 from afterview.training.marathon.checks.agreement import same_answer
 from afterview.training.marathon.checks.duplicates import duplicates
 from afterview.training.marathon.checks.form import faults
+from afterview.training.marathon.models.prompts import exemplar_questions
 from afterview.training.marathon.models.request import ItemFailed
 from afterview.training.marathon.models.shapes import AnswersAnswer, CompareAnswer
 from afterview.training.marathon.rows import Checked, ClipCaption, Question, Row, Video
@@ -30,7 +32,7 @@ NO_ANSWER = "(no certain answer)"
 _FAILED = "(not checked)"
 _BLIND_ROUNDS = 4  # with the options in different orders: of two options, one question in 16 is guessed every time
 _REASONS = (
-    "task", "leak", "options", "form", "time", "unsupported", "looks", "unchecked", "blind", "duplicate",
+    "task", "leak", "options", "form", "time", "exemplar", "unsupported", "looks", "unchecked", "blind", "duplicate",
 )  # fmt: skip
 
 
@@ -58,6 +60,9 @@ class _Checks:
         """All of them. A question that fails a cheap check is not asked about."""
         moments = [moment for one in captions for moment in one.moments]
         reasons = {one.key: faults(one, self._video.seconds, moments, self._config) for one in questions}
+        exemplars = exemplar_questions()
+        for one in questions:
+            reasons[one.key] += ["exemplar"] if one.question.casefold() in exemplars else []
         asked = [one for one in questions if not reasons[one.key]]
         supported = self._answered(asked, captions, whole, "supported")
         seen: dict[str, str] = {}

@@ -40,7 +40,7 @@ def caption_clip(story: Story, name: str, start_s: float, end_s: float, mistakes
 
 def described(parts: Sequence[Part], seen: Sequence[Sighting]) -> dict[str, Any]:
     """A caption in six aspects of what is shown. Both are in order of time."""
-    scenes, things = [part.scene for part in parts], [one.named for one in seen]
+    scenes, things = [part.scene for part in parts] or ["unknown"], [one.named for one in seen]
     moving = [one for one in seen if one.moves]
     moments = [
         {"start_s": part.start_s, "end_s": part.end_s, "aspect": "scene", "text": f"the {part.scene} scene"} for part in parts

@@ -84,7 +84,7 @@ def comparisons(config: MixturesConfig, runs: Sequence[Run]) -> list[Comparison]
         if run is best:
             continue
         there = {row.id: row.scores["right"] for row in run.rows}
-        for cell in (*config.lengths, ALL):
+        for cell in cells_of(config):
             pairs = [(there[row.id], row.scores["right"]) for row in best.rows if row.id in there and _in(row, cell)]
             if pairs:
                 found.append(Comparison(run.mixture.name, cell, difference_of(*map(list, zip(*pairs, strict=True)))))
@@ -170,7 +170,7 @@ def _set(name: str, one: Mapping[str, Any], worlds: int) -> str:
     left = ", ".join(f"{count} because {why}" for why, count in one["left_out"].items()) or "none"
     used = ", ".join(f"{count} {cell}" for cell, count in one["questions_used"].items())
     return (
-        f"- {name}: {worlds} worlds, {one['hours']:g} hours. The pipeline kept {one['questions']} questions and its checks rejected "
+        f"- {name}: {worlds} worlds, {one['hours']:.0f} hours. The pipeline kept {one['questions']} questions and its checks rejected "
         f"{one['rejected']}. Used: {used}. Left out: {left}."
     )
 

@@ -17,7 +17,8 @@ pytest.importorskip("ray", reason="the extra 'marathon' is not installed")
 @pytest.mark.timeout(600)
 def test_ray_makes_the_same_rows(worlds: Path, tmp_path: Path) -> None:
     with marathon_server(worlds, mischief=by_label) as server:
-        ran = run(configured(tmp_path, server), worlds, tmp_path / "out", ray=2)
+        patient = configured(tmp_path, server, timeout_s=10.0)  # Ray's start slows the first answers
+        ran = run(patient, worlds, tmp_path / "out", ray=2)
         assert max(server.answered.values()) == 1
     assert ran.failed == 0
     assert sum(of.get("asked", 0) for of in ran.asked.values()) == sum(server.answered.values())

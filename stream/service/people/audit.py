@@ -57,6 +57,7 @@ class Audit:
         self._closing = False
         self.lost = 0  # lines that nobody will read
         self._untold = 0  # of those, since the file last said so
+        self._dropped: set[str] = set()  # of those, since the present write began: it may still write them
         self.problem = ""  # why lines wait now
         self._thread = threading.Thread(target=self._write, name="audit", daemon=True)
         self._thread.start()
@@ -66,7 +67,7 @@ class Audit:
         line = line_of(access, what, **more)
         with self._changed:
             if len(self._waiting) >= MOST_WAITING:
-                self._waiting.popleft()
+                self._dropped.add(self._waiting.popleft()["id"])
                 self.lost += 1
                 self._untold += 1
             self._waiting.append(line)
@@ -97,6 +98,7 @@ class Audit:
                 if not self._waiting:
                     return
                 lines, told = list(self._waiting), self._untold
+                self._dropped.clear()
             try:
                 extra = [line_of(Access("service", door="service"), "audit_lost", lines=told)] if told else []
                 append_lines(self._memory, [*lines, *extra])
@@ -114,7 +116,9 @@ class Audit:
             done = {line["id"] for line in lines}
             while self._waiting and self._waiting[0]["id"] in done:
                 self._waiting.popleft()
-            self._untold -= told
+            kept = len(self._dropped & done)  # they were dropped while they were being written
+            self.lost -= kept
+            self._untold -= told + kept
         if self.problem:
             _LOGGER.info("the audit is written again")
         self.problem = ""

@@ -2,6 +2,8 @@
 
 import json
 import stat
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,29 @@ def test_a_full_disk_loses_nothing_until_there_is_no_room_to_wait(
         *(f"question {n}" for n in range(3, 8)),
     ]
     assert audit.notes() == ["3 lines of the audit were lost"]
+
+
+def test_a_line_that_is_dropped_while_it_is_written_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_WAITING", 2)
+    begun, go_on, append = threading.Event(), threading.Event(), module.append_lines
+
+    def slowly(memory: Path, lines: Sequence[module.Line]) -> None:
+        begun.set()
+        assert go_on.wait(5)
+        append(memory, lines)
+
+    monkeypatch.setattr(module, "append_lines", slowly)
+    audit = Audit(tmp_path)
+    audit.note(owner(), "question", text="0")
+    assert begun.wait(5)
+    audit.note(owner(), "question", text="1")
+    audit.note(owner(), "question", text="2")  # there is no room for the first one, which is on its way
+    go_on.set()
+    audit.close()
+    assert [line["text"] for line in reversed(read_audit(tmp_path, 9)[0])] == ["0", "1", "2"]
+    assert audit.notes() == []
 
 
 def test_the_end_waits_for_what_was_noted(tmp_path: Path) -> None:

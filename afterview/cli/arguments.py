@@ -253,3 +253,18 @@ def _has_id(name: str) -> bool:
         return bool(camera_id(name))
     except UsageError:
         return False
+
+
+def results_file(given: str | None, work: Path, name: str) -> Path:
+    """Where --results go: a .json, by default of this name in the working directory. Raises UsageError."""
+    results = Path(given) if given else work / name
+    if results.suffix != ".json":
+        raise UsageError(f"--results {results}: give a file that ends in .json; the tables go beside it, as .md")
+    if results.is_dir() or not (results.parent.is_dir() or results.parent == work):
+        raise UsageError(f"--results {results}: its directory does not exist, or it is a directory; give a file")
+    return results
+
+
+def minutes_of(limit: str | None) -> float:
+    """Of --for; infinitely many without it. Raises UsageError."""
+    return math.inf if limit is None else positive_duration("--for", limit) / 60

@@ -1,16 +1,15 @@
 """`afterview evaluate ablations`: the queue of ablations, or its state."""
 
 import argparse
-import math
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afterview.cli.arguments import names_in, positive_duration, require_directory
+from afterview.cli.arguments import minutes_of, names_in, require_directory, results_file
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import announced, progress
-from afterview.configs import ExitStatus, UsageError
+from afterview.configs import ExitStatus
 
 if TYPE_CHECKING:
     from afterview.training.ablations.plan import Ablations, RowPlan
@@ -22,12 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the queue, start it in the background, or list it."""
     require_directory("--work", arguments.work)
     work = Path(arguments.work)
-    results = Path(arguments.results) if arguments.results else work / "ablations.json"
-    if results.suffix != ".json":
-        raise UsageError(f"--results {results}: give a file that ends in .json; the tables go beside it, as .md")
-    if results.is_dir() or not (results.parent.is_dir() or results.parent == work):
-        raise UsageError(f"--results {results}: its directory does not exist, or it is a directory; give a file")
-    minutes = math.inf if arguments.limit is None else positive_duration("--for", arguments.limit) / 60
+    results, minutes = results_file(arguments.results, work, "ablations.json"), minutes_of(arguments.limit)
     with announced("starting"):
         from afterview.training.ablations.plan import SHIPPED, read_ablations  # late: loads torch
     ablations = read_ablations(Path(arguments.config) if arguments.config else SHIPPED)

@@ -1,15 +1,14 @@
 """`afterview evaluate mixtures`: trains and asks mixtures of short and long worlds, or shows how far they are."""
 
 import argparse
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afterview.cli.arguments import positive_duration, require_directory
+from afterview.cli.arguments import minutes_of, require_directory, results_file
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import announced, progress
-from afterview.configs import ExitStatus, UsageError
+from afterview.configs import ExitStatus
 
 if TYPE_CHECKING:
     from afterview.training.mixtures.plan import Mixtures
@@ -19,12 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what is not done, or list it."""
     require_directory("--work", arguments.work)
     work = Path(arguments.work)
-    results = Path(arguments.results) if arguments.results else work / "mixtures.json"
-    if results.suffix != ".json":
-        raise UsageError(f"--results {results}: give a file that ends in .json; the tables go beside it, as .md")
-    if results.is_dir() or not (results.parent.is_dir() or results.parent == work):
-        raise UsageError(f"--results {results}: its directory does not exist, or it is a directory; give a file")
-    minutes = math.inf if arguments.limit is None else positive_duration("--for", arguments.limit) / 60
+    results, minutes = results_file(arguments.results, work, "mixtures.json"), minutes_of(arguments.limit)
     with announced("starting"):
         from afterview.training.mixtures.plan import SHIPPED, read_mixtures  # late: loads torch
     mixtures = read_mixtures(Path(arguments.config) if arguments.config else SHIPPED)

@@ -102,3 +102,16 @@ def add_index_encoder(parser: argparse.ArgumentParser) -> None:
         "--index-encoder", metavar="PATH|HUB_ID",
         help="SigLIP checkpoint with both towers that finds frames by text (default: as the memory or the model's preset says)",
     )  # fmt: skip
+
+
+def add_results_and_limit(parser: argparse.ArgumentParser, name: str) -> None:
+    """--results and --for, of commands that train and ask for hours and can be continued."""
+    parser.add_argument(
+        "--results", metavar="FILE", help=f"the results, a .json, with a .md beside it (default: WORK/{name}.json)"
+    )
+    parser.add_argument(
+        "--for",
+        dest="limit",
+        metavar="DURATION",
+        help="stop after this time, for example 2h (default: when all is done)",
+    )

@@ -1,6 +1,6 @@
 """Arguments of `afterview evaluate ablations`. Loads only argparse."""
 
-from afterview.cli.parsers.common import Commands, add_json, add_verbosity
+from afterview.cli.parsers.common import Commands, add_json, add_results_and_limit, add_verbosity
 from afterview.cli.parsers.strict import strict
 
 
@@ -22,19 +22,11 @@ def add_evaluate_ablations(actions: Commands) -> None:
         "--work", required=True, metavar="DIR",
         help="directory of the queue: features, runs and memories (1.5 GB)",
     )  # fmt: skip
-    parser.add_argument(
-        "--results", metavar="FILE", help="the results, a .json, with a .md beside it (default: WORK/ablations.json)"
-    )
     parser.add_argument("--rows", metavar="NAME,...", help="only these rows (default: all)")
     parser.add_argument(
         "--config", metavar="FILE", help="other rows or steps (default: configs/training/ablations.yaml)"
     )
-    parser.add_argument(
-        "--for",
-        dest="limit",
-        metavar="DURATION",
-        help="stop after this time, for example 2h (default: when all is done)",
-    )
+    add_results_and_limit(parser, "ablations")
     parser.add_argument("--list", action="store_true", help="show rows and runs, how far each is, and run nothing")
     parser.add_argument(
         "--background", action="store_true", help="run on after this command ends; its log is WORK/queue.log"

@@ -1,6 +1,6 @@
 """Arguments of `afterview evaluate mixtures`. Loads only argparse."""
 
-from afterview.cli.parsers.common import Commands, add_json, add_verbosity
+from afterview.cli.parsers.common import Commands, add_json, add_results_and_limit, add_verbosity
 from afterview.cli.parsers.strict import strict
 
 
@@ -25,17 +25,9 @@ def add_evaluate_mixtures(actions: Commands) -> None:
         help="directory of all that is made: worlds, questions, features, runs (1 GB)",
     )
     parser.add_argument(
-        "--results", metavar="FILE", help="the results, a .json, with a .md beside it (default: WORK/mixtures.json)"
-    )
-    parser.add_argument(
         "--config", metavar="FILE", help="other worlds, steps or mixtures (default: configs/training/mixtures.yaml)"
     )
-    parser.add_argument(
-        "--for",
-        dest="limit",
-        metavar="DURATION",
-        help="stop after this time, for example 2h (default: when all is done)",
-    )
+    add_results_and_limit(parser, "mixtures")
     parser.add_argument("--list", action="store_true", help="show the mixtures, how far each is, and run nothing")
     add_json(parser)
     add_verbosity(parser)

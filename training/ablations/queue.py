@@ -22,7 +22,8 @@ from afterview.memory.base.lock import file_lock
 from afterview.memory.base.typed_times import spell_duration
 from afterview.training.ablations.ask import ANSWERS, ask
 from afterview.training.ablations.plan import Ablations, RowPlan
-from afterview.training.ablations.report import Run, comparisons, document, markdown
+from afterview.training.ablations.records import Run, kept_runs
+from afterview.training.ablations.report import comparisons, document, markdown
 from afterview.training.ablations.start import Start, prepare
 from afterview.training.ablations.train import STUDY, WEIGHTS, recipe_of, train
 from afterview.training.base.errors import ResultsError
@@ -39,11 +40,12 @@ _UNMEASURED_S: Final = 900.0  # of a run, before one was measured
 
 @dataclass(frozen=True)
 class Planned:
-    """A run that is to be made."""
+    """A run that is to be made. kept: the results hold it already, whatever its directory has."""
 
     row: RowPlan
     seed: int
     directory: Path
+    kept: bool = False
 
     @property
     def name(self) -> str:
@@ -53,7 +55,7 @@ class Planned:
     @property
     def state(self) -> str:
         """done, trained (it is being asked), begun or waiting."""
-        if (self.directory / ANSWERS / DOCUMENT).exists():
+        if self.kept or (self.directory / ANSWERS / DOCUMENT).exists():
             return "done"
         if (self.directory / WEIGHTS).exists():
             return "trained"
@@ -69,20 +71,20 @@ class Planned:
             return 0
 
 
-def planned_runs(ablations: Ablations, directory: Path, rows: Sequence[RowPlan]) -> list[Planned]:
+def planned_runs(ablations: Ablations, directory: Path, results: Path, rows: Sequence[RowPlan]) -> list[Planned]:
     """All runs of the rows, in order: one seed for every row first, then more for those that are within `close` of another.
 
     Only rows that were compared already can be close, so the list grows while the queue runs.
     """
-    config = ablations.config
+    config, finished = ablations.config, finished_runs(ablations, directory, results)
+    done = {run.name for run in finished}
 
     def of(row: RowPlan, seed: int) -> Planned:
-        return Planned(row, seed, directory / ROWS / f"{row.name}-{seed}")
+        name = f"{row.name}-{seed}"
+        return Planned(row, seed, directory / ROWS / name, name in done)
 
     first = [of(row, config.seeds[0]) for row in rows]
-    compared = comparisons(
-        ablations, [run for run in finished_runs(ablations, directory) if run.seed == config.seeds[0]]
-    )
+    compared = comparisons(ablations, [run for run in finished if run.seed == config.seeds[0]])
     again: dict[str, RowPlan] = {}
     for row in rows:
         found = compared.get(row.name)
@@ -91,18 +93,50 @@ def planned_runs(ablations: Ablations, directory: Path, rows: Sequence[RowPlan])
     return [*first, *(of(row, seed) for seed in config.seeds[1:] for row in again.values())]
 
 
-def finished_runs(ablations: Ablations, directory: Path) -> list[Run]:
-    """Every run in the directory that is done, in the order of rows and seeds. Raises ResultsError for a damaged one."""
+def finished_runs(ablations: Ablations, directory: Path, results: Path) -> list[Run]:
+    """Every run that is done, in the order of rows and seeds: those of the directory, and those that only the results hold.
+
+    Raises ResultsError for a damaged one, UsageError for one of another recipe, and for results that would be lost.
+    """
+    kept = {run.name: run for run in _kept(ablations, results)}
     found = []
     for row in ablations.config.rows:
         for seed in ablations.config.seeds:
-            path = directory / ROWS / f"{row.name}-{seed}" / ANSWERS / DOCUMENT
-            if path.exists():
-                try:
-                    found.append(Run(row.name, seed, json.loads(path.read_bytes()), read_rows(path.parent)))
-                except ValueError as error:
-                    raise ResultsError(f"{path}: is damaged; delete it, and it is written again") from error
+            place = directory / ROWS / f"{row.name}-{seed}"
+            if (place / ANSWERS / DOCUMENT).exists():
+                run = _finished(row.name, seed, place)
+                _require_same(place, run.made_of, made_of(ablations, row, seed, str(run.made_of.get("start"))))
+                found.append(run)
+            elif place.name in kept:
+                found.append(kept[place.name])
     return found
+
+
+def _finished(row: str, seed: int, place: Path) -> Run:
+    try:
+        made_of = json.loads((place / MADE_OF).read_bytes())
+        return Run.of(
+            row, seed, made_of, json.loads((place / ANSWERS / DOCUMENT).read_bytes()), read_rows(place / ANSWERS)
+        )
+    except (OSError, ValueError, LookupError) as error:
+        raise ResultsError(f"{place}: is damaged; delete it, and the run is made again") from error
+
+
+def _kept(ablations: Ablations, results: Path) -> list[Run]:
+    """The runs of the results, if this configuration would make the same ones."""
+    found, runs = kept_runs(results)
+    if not runs:
+        return []
+    remedy = "they would be lost; give another --results, or move it away"
+    if found.get("worlds") != json.loads(ablations.config.worlds.model_dump_json()):
+        raise UsageError(f"{results}: holds runs that were asked about other worlds, and {remedy}")
+    rows = {row.name: row for row in ablations.config.rows}
+    for run in runs:
+        if run.row not in rows or run.seed not in ablations.config.seeds:
+            raise UsageError(f"{results}: holds {run.name}, which this configuration has not, and {remedy}")
+        if run.made_of != made_of(ablations, rows[run.row], run.seed, str(run.made_of.get("start"))):
+            raise UsageError(f"{results}: holds {run.name} of another recipe, and {remedy}")
+    return runs
 
 
 def run_queue(
@@ -117,11 +151,11 @@ def run_queue(
     deadline = time.monotonic() + 60 * minutes
     make_directory(directory)
     with alone(directory):
-        require_no_loss(directory, results)
+        planned_runs(ablations, directory, results, rows)  # refuses results of other runs before anything is made
         start = prepare(ablations, directory, progress=progress)
         took: list[float] = []
         write_results(ablations, directory, results, start)
-        while waiting := [run for run in planned_runs(ablations, directory, rows) if run.state != "done"]:
+        while waiting := [run for run in planned_runs(ablations, directory, results, rows) if run.state != "done"]:
             began, run = time.monotonic(), waiting[0]
             left = len(waiting) * (fmean(took) if took else _UNMEASURED_S)
             _LOGGER.info("%s: %d runs left, about %s", run.name, len(waiting), spell_duration(left))
@@ -131,34 +165,32 @@ def run_queue(
             write_results(ablations, directory, results, start)
             if time.monotonic() >= deadline:
                 return len(waiting) == 1 and all(
-                    one.state == "done" for one in planned_runs(ablations, directory, rows)
+                    one.state == "done" for one in planned_runs(ablations, directory, results, rows)
                 )
     return True
 
 
-def write_results(ablations: Ablations, directory: Path, results: Path, start: Start | None = None) -> list[Run]:
-    """Write what is done: the document, and the tables beside it. Returns the runs."""
-    runs = finished_runs(ablations, directory)
-    shared = {"steps": ablations.recipe().study.trainer.length, "start": None if start is None else start.fingerprint}
+def write_results(ablations: Ablations, directory: Path, results: Path, start: Start) -> list[Run]:
+    """Write what is done: the document, and the tables beside it. Returns the runs. Raises UsageError if one began with other weights."""
+    runs = finished_runs(ablations, directory, results)
+    for run in runs:
+        if run.made_of.get("start") != start.fingerprint:
+            raise UsageError(
+                f"{results}: {run.name} began with other weights; give another --results and another --work"
+            )
+    shared = {"steps": ablations.recipe().study.trainer.length, "start": start.fingerprint}
     write_file(results, _encoded(document(ablations, runs, shared)))
     write_file(results.with_suffix(".md"), markdown(ablations, runs, shared).encode())
     return runs
 
 
-def require_no_loss(directory: Path, results: Path) -> None:
-    """Raise UsageError if the results hold runs that the directory lacks: they would be lost."""
-    try:
-        held = json.loads(results.read_bytes())["runs"] if results.exists() else []
-        there = {(run["row"], run["seed"]) for run in held}
-    except (ValueError, KeyError, TypeError):
-        raise UsageError(f"{results}: is no file of ablations; give another --results") from None
-    lacking = {(row, seed) for row, seed in there if not (directory / ROWS / f"{row}-{seed}").is_dir()}
-    if lacking:
-        row, seed = min(lacking)
-        raise UsageError(
-            f"{results}: holds {len(lacking)} runs that {directory} lacks (such as {row} with seed {seed}), and would lose them; give "
-            "another --results, or the --work that made them"
-        )
+def made_of(ablations: Ablations, row: RowPlan, seed: int, start: str) -> dict[str, Any]:
+    """What decides the weights of a run. start: fingerprint of the weights that it begins with."""
+    recipe = recipe_of(ablations, row, seed)
+    return {
+        "recipe": values_fingerprint(recipe.model_dump(mode="json")), "start": start,
+        "rotary": row.rotary, "use_memaug": row.use_memaug,
+    }  # fmt: skip
 
 
 def _make(
@@ -166,11 +198,7 @@ def _make(
     progress: ShowProgress,
 ) -> bool:  # fmt: skip
     recipe = recipe_of(ablations, run.row, run.seed)
-    made_of = {
-        "recipe": values_fingerprint(recipe.model_dump(mode="json")), "start": start.fingerprint,
-        "rotary": run.row.rotary, "use_memaug": run.row.use_memaug,
-    }  # fmt: skip
-    keep_made_of(run.directory, made_of)
+    keep_made_of(run.directory, made_of(ablations, run.row, run.seed, start.fingerprint))
     trained = train(run.row, recipe, start, run.directory, deadline=deadline, progress=progress)
     if trained is None:
         return False
@@ -187,21 +215,24 @@ def _make(
     return True
 
 
-def keep_made_of(directory: Path, made_of: Mapping[str, Any]) -> None:
+def keep_made_of(directory: Path, values: Mapping[str, Any]) -> None:
     """Note what a run is made of. Raises UsageError if it was begun with something else."""
     path = directory / MADE_OF
     try:
         there = json.loads(path.read_bytes())
     except FileNotFoundError:
         make_directory(directory)
-        return write_file(path, _encoded(made_of))
+        return write_file(path, _encoded(values))
     except ValueError:
         there = None
-    if there != made_of:
+    return _require_same(directory, there, values)
+
+
+def _require_same(directory: Path, there: Mapping[str, Any] | None, values: Mapping[str, Any]) -> None:
+    if there != values:
         raise UsageError(
             f"{directory}: was begun with another recipe or start; delete it to make this run again, or give another --work"
         )
-    return None
 
 
 def _encoded(value: Mapping[str, Any]) -> bytes:

@@ -6,27 +6,16 @@ difference, so it does not cover what another seed of the training would change.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any, Final
 
 from afterview.training.ablations.ask import SCORES, majority
 from afterview.training.ablations.plan import Ablations, PaperRow, RowPlan
+from afterview.training.ablations.records import FORMAT, Run, questions_of
 from afterview.training.evaluation.intervals import Difference, difference_of, mean_of
-from afterview.training.evaluation.results import Row
 
-FORMAT: Final = "afterview ablations 1"
 _DEPARTURES: Final = 2  # that the report names
 _DASH: Final = "-"
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run. document: of its results. rows: its answers."""
-
-    row: str
-    seed: int
-    document: Mapping[str, Any]
-    rows: Sequence[Row]
 
 
 @dataclass(frozen=True)
@@ -99,11 +88,12 @@ def paper_difference(row: PaperRow | None, other: PaperRow | None) -> tuple[floa
 
 def document(ablations: Ablations, runs: Sequence[Run], shared: Mapping[str, Any]) -> dict[str, Any]:
     """All figures, JSON-able. shared: what holds for all runs, such as fingerprints."""
-    compared = comparisons(ablations, runs)
+    compared, questions = comparisons(ablations, runs), questions_of(runs)
     return {
         "format": FORMAT, **shared, "worlds": ablations.config.worlds.model_dump(mode="json"),
         "needles_majority": round(majority(runs[0].rows), 4) if runs else None,
-        "runs": [_run(run) for run in runs], "comparisons": [one.to_dict() for one in compared.values()],
+        "comparisons": [one.to_dict() for one in compared.values()],
+        "runs": [run.to_dict(list(questions)) for run in runs], "questions": questions,
     }  # fmt: skip
 
 
@@ -156,7 +146,7 @@ def _line(row: RowPlan, runs: Sequence[Run], compared: Mapping[str, Comparison],
         name: mean_of([one.scores[name] for run in own for one in run.rows if name in one.scores]) for name in SCORES
     }
     needles, against = scores["needles"], compared.get(row.name)
-    minutes = fmean(float(run.document["cpu_s"]) for run in own) / 60
+    minutes = fmean(float(run.facts["cpu_s"]) for run in own) / 60
     evidence = f"{scores['evidence'].value:.2f}" if scores["evidence"].n else _DASH
     step = _DASH if against is None else _points(against.needles)
     return (
@@ -191,14 +181,3 @@ def _paired(first: Run, second: Run) -> list[tuple[float, float]]:
     return [
         (there[row.id], row.scores["needles"]) for row in second.rows if row.id in there and "needles" in row.scores
     ]
-
-
-def _run(run: Run) -> dict[str, Any]:
-    found = run.document
-    seconds = [row.seconds for row in run.rows]
-    return {
-        "row": run.row, "seed": run.seed, "weights": found["weights"], "finished": found["finished"],
-        "cpu_s": found["cpu_s"], "steps": found["steps"], "answered": found["answered"], "scores": found["scores"],
-        "kinds": {kind: scores["right"] for kind, scores in found["groups"].get("kind", {}).items()},
-        "seconds_median": round(median(seconds), 3) if seconds else None,
-    }  # fmt: skip

@@ -27,14 +27,14 @@ def run(arguments: argparse.Namespace) -> int:
     ablations = read_ablations(Path(arguments.config) if arguments.config else SHIPPED)
     rows = ablations.rows(names_in("--rows", arguments.rows))
     if arguments.list:
-        return _list(ablations, work, rows, as_json=arguments.json)
+        return _list(ablations, work, results, rows, as_json=arguments.json)
     if arguments.background:
         return _in_background(work, as_json=arguments.json)
     from afterview.training.ablations.queue import run_queue
 
     done = run_queue(ablations, work, results, rows, command=sys.argv, minutes=minutes, progress=progress)
     if arguments.json:
-        dump({"done": done, "results": str(results), "runs": _states(ablations, work, rows)})
+        dump({"done": done, "results": str(results), "runs": _states(ablations, work, results, rows)})
     else:
         print(results.with_suffix(".md").read_text(encoding="utf-8"))
         if not done:
@@ -42,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     return ExitStatus.OK
 
 
-def _list(ablations: "Ablations", work: Path, rows: "list[RowPlan]", *, as_json: bool) -> int:
-    states = _states(ablations, work, rows)
+def _list(ablations: "Ablations", work: Path, results: Path, rows: "list[RowPlan]", *, as_json: bool) -> int:
+    states = _states(ablations, work, results, rows)
     if as_json:
         dump({"work": str(work), "runs": states})
         return ExitStatus.OK
@@ -54,7 +54,7 @@ def _list(ablations: "Ablations", work: Path, rows: "list[RowPlan]", *, as_json:
     return ExitStatus.OK
 
 
-def _states(ablations: "Ablations", work: Path, rows: "list[RowPlan]") -> list[dict[str, Any]]:
+def _states(ablations: "Ablations", work: Path, results: Path, rows: "list[RowPlan]") -> list[dict[str, Any]]:
     from afterview.training.ablations.queue import planned_runs
 
     return [
@@ -62,7 +62,7 @@ def _states(ablations: "Ablations", work: Path, rows: "list[RowPlan]") -> list[d
             "row": run.row.name, "seed": run.seed, "state": run.state, "label": run.row.label, "group": run.row.group,
             "steps_done": run.steps_done, "steps": ablations.recipe(run.row).study.trainer.length,
         }
-        for run in planned_runs(ablations, work, rows)
+        for run in planned_runs(ablations, work, results, rows)
     ]  # fmt: skip
 
 

@@ -14,11 +14,12 @@ from afterview.configs import ConfigError, ExitStatus, UsageError
 from afterview.memory.base.lock import file_lock
 from afterview.training.ablations import queue, start
 from afterview.training.ablations.plan import SHIPPED, Ablations, merged, read_ablations
-from afterview.training.ablations.queue import ANSWERS, LOCK, ROWS, planned_runs, run_queue
-from afterview.training.ablations.report import Run, comparisons, document, markdown, paper_difference
+from afterview.training.ablations.queue import ANSWERS, LOCK, MADE_OF, ROWS, made_of, planned_runs, run_queue
+from afterview.training.ablations.records import Run
+from afterview.training.ablations.report import comparisons, document, markdown, paper_difference
 from afterview.training.ablations.train import WEIGHTS, CpuClock
 from afterview.training.base.errors import ResultsError, TrainingError, WorldError
-from afterview.training.evaluation.results import DOCUMENT, Row, read_rows, tables
+from afterview.training.evaluation.results import DOCUMENT, Row, read_rows
 from afterview.training.tiny.bank import plan_bank, shape_of
 
 
@@ -95,17 +96,18 @@ def test_overrides_merge_mappings_and_replace_everything_else() -> None:
 
 
 def finished(row: str, right: str, seed: int = 1, cpu_s: float = 600.0) -> Run:
-    """A run whose needles were answered so: 1 right, 0 wrong."""
+    """A run of the shipped configuration whose needles were answered so: 1 right, 0 wrong."""
     rows = [
         Row(f"500/{n}", {"right": float(one), "needles": float(one)}, {"kind": "colour"}, answer="red", truth="red" if n % 3 else "blue")
         for n, one in enumerate(right)
     ]  # fmt: skip
-    found = {
-        "weights": "sha256:0", "finished": "2026-01-01", "cpu_s": cpu_s, "steps": 550, "answered": len(rows), **tables(rows)
-    }  # fmt: skip
-    return Run(row, seed, found, rows)
+    facts = {"weights": "sha256:0", "finished": "2026-01-01", "cpu_s": cpu_s, "steps": 550}
+    ablations = read_ablations(SHIPPED)
+    plans = {plan.name: plan for plan in ablations.config.rows}
+    return Run.of(row, seed, made_of(ablations, plans[row], seed, START.fingerprint), facts, rows)
 
 
+START = start.Start(None, None, torch.zeros(0), {}, "sha256:1")  # type: ignore[arg-type]  # only its fingerprint is read
 SHARED = {"steps": 550, "start": "sha256:1"}
 
 
@@ -143,22 +145,23 @@ def test_the_papers_difference_needs_the_same_benchmarks(shipped: Ablations) -> 
 
 def write_run(directory: Path, run: Run) -> None:
     """As the queue leaves it."""
-    place = directory / ROWS / f"{run.row}-{run.seed}" / ANSWERS
-    place.mkdir(parents=True)
-    (place / "items.jsonl").write_text("".join(json.dumps(row.to_dict()) + "\n" for row in run.rows))
-    (place / DOCUMENT).write_text(json.dumps(run.document))
+    place = directory / ROWS / run.name
+    (place / ANSWERS).mkdir(parents=True)
+    (place / MADE_OF).write_text(json.dumps(run.made_of))
+    (place / ANSWERS / "items.jsonl").write_text("".join(json.dumps(row.to_dict()) + "\n" for row in run.rows))
+    (place / ANSWERS / DOCUMENT).write_text(json.dumps(run.facts))
 
 
 def test_rows_within_five_points_get_two_more_seeds_and_what_they_are_compared_with_too(
     shipped: Ablations, tmp_path: Path
 ) -> None:
     rows = shipped.rows(["memaug", "no-memaug", "random"])
-    assert [(run.row.name, run.seed) for run in planned_runs(shipped, tmp_path, rows)] == [
+    assert [(run.row.name, run.seed) for run in planned_runs(shipped, tmp_path, tmp_path / "a.json", rows)] == [
         ("memaug", 1), ("no-memaug", 1), ("random", 1)
     ]  # fmt: skip
     for name, right in (("memaug", 90), ("no-memaug", 30), ("random", 86)):
         write_run(tmp_path, finished(name, "1" * right + "0" * (100 - right)))
-    planned = planned_runs(shipped, tmp_path, rows)
+    planned = planned_runs(shipped, tmp_path, tmp_path / "a.json", rows)
     assert [(run.row.name, run.seed) for run in planned[3:]] == [
         ("memaug", 2),
         ("random", 2),
@@ -168,20 +171,54 @@ def test_rows_within_five_points_get_two_more_seeds_and_what_they_are_compared_w
     assert [run.state for run in planned] == ["done"] * 3 + ["waiting"] * 4
 
 
-def test_results_of_other_runs_are_not_overwritten(shipped: Ablations, tmp_path: Path) -> None:
+def test_results_are_enough_to_continue_from_in_another_directory(shipped: Ablations, tmp_path: Path) -> None:
+    rows, results = shipped.rows(["memaug", "no-memaug", "random"]), tmp_path / "ABLATIONS.json"
+    first = [finished("memaug", "1" * 90 + "0" * 10), finished("no-memaug", "1" * 30 + "0" * 70)]
+    for run in first:
+        write_run(tmp_path / "one", run)
+    queue.write_results(shipped, tmp_path / "one", results, START)
+    whole, report = results.read_bytes(), results.with_suffix(".md").read_bytes()
+    planned = planned_runs(shipped, tmp_path / "two", results, rows)
+    assert [(run.name, run.state) for run in planned] == [
+        ("memaug-1", "done"), ("no-memaug-1", "done"), ("random-1", "waiting")
+    ]  # fmt: skip
+    kept = queue.finished_runs(shipped, tmp_path / "two", results)
+    assert [[row.scores for row in run.rows] for run in kept] == [[row.scores for row in run.rows] for run in first]
+    queue.write_results(shipped, tmp_path / "two", results, START)
+    assert (results.read_bytes(), results.with_suffix(".md").read_bytes()) == (whole, report)
+    write_run(tmp_path / "two", finished("random", "1" * 86 + "0" * 14))
+    queue.write_results(shipped, tmp_path / "two", results, START)
+    found = json.loads(results.read_bytes())
+    assert [run["row"] for run in found["runs"]] == ["memaug", "no-memaug", "random"]
+    assert [one["needles"]["worse"] for one in found["comparisons"]] == [60, 4]
+
+
+def test_results_that_would_be_lost_are_refused(shipped: Ablations, tmp_path: Path) -> None:
     write_run(tmp_path / "one", finished("memaug", "1100"))
     results = tmp_path / "ABLATIONS.json"
-    queue.write_results(shipped, tmp_path / "one", results)
-    queue.require_no_loss(tmp_path / "one", results)
-    with pytest.raises(UsageError, match=r"holds 1 runs that .*two lacks \(such as memaug with seed 1\)"):
-        queue.require_no_loss(tmp_path / "two", results)
-    results.write_text("[]")
-    with pytest.raises(UsageError, match="no file of ablations"):
-        queue.require_no_loss(tmp_path / "one", results)
+    queue.write_results(shipped, tmp_path / "one", results, START)
+    sound = json.loads(results.read_bytes())
+
+    def refused(message: str, start: start.Start = START, **changes: Any) -> None:
+        results.write_text(json.dumps({**sound, **changes}))
+        with pytest.raises(UsageError, match=message):
+            queue.write_results(shipped, tmp_path / "two", results, start)
+        assert json.loads(results.read_bytes()) == {**sound, **changes}
+
+    refused("is no file of the format 'afterview ablations 2'; move it away", format="afterview ablations 1")
+    refused("were asked about other worlds", worlds={**sound["worlds"], "frames": 900})
+    refused("holds memaug-7, which this configuration has not", runs=[{**sound["runs"][0], "seed": 7}])
+    refused("holds memaug-1 of another recipe", runs=[{**sound["runs"][0], "made_of": {"recipe": "sha256:9"}}])
+    refused("is damaged", runs=[{**sound["runs"][0], "answers": {"right": "11"}}])
+    refused("began with other weights", start.Start(None, None, torch.zeros(0), {}, "sha256:2"))  # type: ignore[arg-type]
+    for text in ("[]", "{"):
+        results.write_text(text)
+        with pytest.raises(UsageError, match="is no file of the format"):
+            run_queue(shipped, tmp_path / "two", results, shipped.rows(["memaug"]), command=["test"])
     damaged = tmp_path / "one" / ROWS / "memaug-1" / ANSWERS / DOCUMENT
     damaged.write_text("{")
     with pytest.raises(ResultsError, match="is damaged"):
-        queue.finished_runs(shipped, tmp_path / "one")
+        queue.finished_runs(shipped, tmp_path / "one", tmp_path / "none.json")
 
 
 def test_one_process_runs_a_queue(shipped: Ablations, tmp_path: Path) -> None:
@@ -259,10 +296,14 @@ def test_a_queue_that_was_stopped_ends_as_one_that_was_not(
     shutil.copy(whole / "start.safetensors", parts)
     assert not run_queue(ablations, parts, parts / "a.json", ablations.rows(), command=["test"], minutes=0)
     (kept,) = (parts / ROWS).iterdir()
-    assert [run.state for run in planned_runs(ablations, parts, ablations.rows())] == ["begun", "waiting"]
+    assert [run.state for run in planned_runs(ablations, parts, parts / "a.json", ablations.rows())] == [
+        "begun",
+        "waiting",
+    ]
     assert run_queue(ablations, parts, parts / "a.json", ablations.rows(["one"]), command=["test"])
     answers = kept / ANSWERS
     (answers / DOCUMENT).unlink()
+    (parts / "a.json").unlink()  # it would be enough
     kept_camera = parts / "worlds" / "memory" / "world-500-70-seen"
     for part in ("committed", "journal"):  # killed while the world was recorded: a camera that cannot be read
         for path in kept_camera.rglob(part):
@@ -281,6 +322,8 @@ def test_a_queue_that_was_stopped_ends_as_one_that_was_not(
     elsewhere = yaml.safe_load(config.read_text())
     elsewhere["changes"]["study"]["trainer"]["steps"] = 3
     config.write_text(yaml.safe_dump(elsewhere))
+    with pytest.raises(UsageError, match=r"a\.json: holds one-1 of another recipe"):
+        run_queue(read_ablations(config), parts, parts / "a.json", ablations.rows(["one"]), command=["test"])
     (parts / ROWS / "one-1" / ANSWERS / DOCUMENT).unlink()
     with pytest.raises(UsageError, match="was begun with another recipe"):
-        run_queue(read_ablations(config), parts, parts / "a.json", ablations.rows(["one"]), command=["test"])
+        run_queue(read_ablations(config), parts, parts / "b.json", ablations.rows(["one"]), command=["test"])

@@ -5,9 +5,9 @@ Format: yzy666/SVBench of Hugging Face, in the data directory or in a folder SVB
 Sort_of_Set, Source_of_Dataset. Dialogue/Dialogue_EN/<Video_Name>.json: a list of {chain {questions[], answers[]}, qac_timestamps_start,
 qac_timestamps_end}, in seconds; a chain that could not be made is {}. Streaming/Streaming_EN/<Video_Name>.json: a list of paths
 {questions[], answers[], timestamps[[start, end]]}. Video/<Video_Name>.mp4. Sources: construct_data/*.py and evaluation/*.py of
-yzy-bupt/SVBench (chains, answers for the judge); eval/scoring/svbench_protocol.py of Zhangkr2003/QueryStreamPlus (folders, paths; it counts
-7,850 questions in 1,822 chains and 23,635 in 1,000 paths of 200 videos). Con (links of questions) and Path (places of a path's questions in
-the chains) are not needed here; Chinese files (*_ZH) are not read.
+yzy-bupt/SVBench (chains, answers for the judge); svbench_protocol.py of Zhangkr2003/QueryStreamPlus, eval/scoring (folders, paths; its
+gpt_judge.py expects 7,850 questions in 1,822 chains and 23,635 in 1,000 paths, of 200 videos). Con (links of questions) and Path (places
+of a path's questions in the chains) are not needed here; Chinese files (*_ZH) are not read.
 
 Not found: the authors' prompts and inference. The first question of a chain or path is asked as published. A later one continues from the
 answer before it ("How did he fall?"), so earlier turns stand before it with their published answers; that form is ours. Not found either:

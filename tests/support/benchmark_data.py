@@ -227,4 +227,28 @@ def rvs(directory: Path, **options: Any) -> Path:
     return lay_out(directory, files, ["videos/e.mp4"], **options)
 
 
-MADE_ONLINE = {"streamingbench": streaming_bench, "ovo-bench": ovo_bench, "rvs": rvs}
+def svbench(directory: Path, **options: Any) -> Path:
+    meta = (
+        "Video_Name,Sort_of_Set,Path_of_QandA,Path_of_Video,Video_Duration,Source_of_Dataset\n"
+        "--a_1,Test,SVBench/Dialogue/Dialogue_EN/--a_1.json,SVBench/Video/--a_1.mp4,12.0,Panda-70M\n"
+    )
+    first = {"questions": ["What is shown?", "Which colour is it?"], "answers": ["A ring.", "It is red."]}
+    second = {"questions": ["What happened next?"], "answers": ["It went away."]}
+    chains = [
+        {"images": ["/made/1.jpg"], "chain": first, "qac_timestamps_start": 0.0, "qac_timestamps_end": 4.5},
+        {},
+        {"images": [], "chain": second, "qac_timestamps_start": 4.5, "qac_timestamps_end": 9},
+    ]
+    path = {
+        "questions": [first["questions"][1], *second["questions"]], "answers": [first["answers"][1], *second["answers"]],
+        "timestamps": [[0.0, 4.5], [4.5, 9.0]],
+    }  # fmt: skip
+    files = {
+        "Meta/Meta_EN/meta_test.csv": meta,
+        "Dialogue/Dialogue_EN/--a_1.json": chains,
+        "Streaming/Streaming_EN/--a_1.json": [path],
+    }
+    return lay_out(directory, files, ["Video/--a_1.mp4"], **options)
+
+
+MADE_ONLINE = {"streamingbench": streaming_bench, "ovo-bench": ovo_bench, "rvs": rvs, "svbench": svbench}

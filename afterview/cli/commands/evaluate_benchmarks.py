@@ -90,6 +90,8 @@ def _run(arguments: argparse.Namespace) -> int:
         print(printable(results_markdown(document)))
         if not arguments.markdown:
             print(f"\n{arguments.out}/results.json  and items.jsonl beside it")
+            if benchmark.answers is not None:
+                print(f"{arguments.out}/answers  for the judge of its authors")
     return ExitStatus.OK if answered else ExitStatus.FAILURE
 
 

@@ -91,7 +91,8 @@ def _moments(arguments: argparse.Namespace, work: Path, out: Path) -> dict[str, 
     require_weights(arguments.model)
     with announced("starting"):
         from afterview.training.evaluation.fingerprint import files_fingerprint
-        from afterview.training.evaluation.retrieval.momentseeker import rank, read_momentseeker, row_ids
+        from afterview.training.evaluation.retrieval.momentseeker import read_momentseeker
+        from afterview.training.evaluation.retrieval.ranking import rank, row_ids
     directory = Path(arguments.data)
     data = read_momentseeker(directory)
     encoders = load_model_encoders(arguments.model)

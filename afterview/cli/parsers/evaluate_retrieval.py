@@ -10,7 +10,7 @@ def add_evaluate_retrieval(actions: Commands) -> None:
     parser = actions.add_parser(
         "retrieval", help=text, description=f"{text[0].upper()}{text[1:]}.\n\n"
         "Without --data, worlds of the given seeds are recorded as `evaluate world` does. Every question that one moment answers is a\n"
-        "query. With --data, the published files of MomentSeeker.\n\n"
+        "query. With --data, the published files of MomentSeeker, of both releases (docs/evaluation.md).\n\n"
         "question     as it is\n"
         "rule         as a caption that is made of its words alone, as `ask` does for models that want captions\n"
         "caption      as a caption of the true moment, without the words of the answer\n\n"

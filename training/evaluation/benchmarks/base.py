@@ -110,6 +110,9 @@ class Reading:
 
 
 Score = Callable[[Item, str], Mapping[str, float]]
+Answers = Callable[
+    [Sequence[Item], Mapping[str, str]], Mapping[str, Any]
+]  # items, answers by id -> JSON by name of a file
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class Benchmark:
 
     splits: sets that `Options.split` may name. subtitles: whether it has any. by_time: they stand at their times, as published. span: asked
     for a span of time, answered from text and from evidence. judge: a part that only a judge model scores, and what is scored here instead.
-    likelihood: whether letters can be weighed.
+    likelihood: whether letters can be weighed. answers: files that such a judge reads.
     """
 
     name: str
@@ -135,6 +138,7 @@ class Benchmark:
     span: bool = False
     likelihood: bool = True
     judge: str = ""
+    answers: Answers | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able, for `evaluate list`."""

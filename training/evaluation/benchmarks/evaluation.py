@@ -9,6 +9,7 @@ from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.training.base.errors import BenchmarkError
 from afterview.training.base.progress import ShowProgress, unseen
+from afterview.training.evaluation.benchmarks.answer_files import write_answers
 from afterview.training.evaluation.benchmarks.asking import MemoryAsker
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading, Scoring
 from afterview.training.evaluation.benchmarks.features import VideoMemories
@@ -61,6 +62,7 @@ def run_benchmark(
         )  # fmt: skip
         ask_all = run_online if run.benchmark.kind == "online" else run_offline
         document = ask_all(work, results, reading, progress=progress)
+        write_answers(run.benchmark, reading, run.out)
         return document, all(item.id in results.done for _, own in by_video(work) for item in own)
 
 

@@ -16,6 +16,7 @@ from afterview.training.evaluation.benchmarks.ovobench import OVO_BENCH
 from afterview.training.evaluation.benchmarks.own import OWN
 from afterview.training.evaluation.benchmarks.rvs import RVS
 from afterview.training.evaluation.benchmarks.streamingbench import STREAMING_BENCH
+from afterview.training.evaluation.benchmarks.svbench import SV_BENCH
 from afterview.training.evaluation.benchmarks.tempcompass import TEMP_COMPASS
 from afterview.training.evaluation.benchmarks.videomme import VIDEO_MME
 from afterview.training.evaluation.benchmarks.vnbench import VN_BENCH
@@ -24,14 +25,12 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     one.name: one
     for one in (
         VIDEO_MME, LONG_VIDEO_BENCH, LV_BENCH, MLVU, TEMP_COMPASS, EGO_SCHEMA, CHARADES_STA, VN_BENCH, MV_BENCH, HOUR_VIDEO,
-        STREAMING_BENCH, OVO_BENCH, RVS, OWN,
+        STREAMING_BENCH, OVO_BENCH, RVS, SV_BENCH, OWN,
     )
 }  # fmt: skip
 
-_NOT_FOUND: Final = "the layout of its published files was not found in its authors' repository"
 ABSENT: Final = (
-    Absent("momentseeker", "MomentSeeker", f"it ranks moments, and asks nothing (`evaluate retrieval` measures the index); {_NOT_FOUND}"),
-    Absent("svbench", "SVBench", f"open answers, scored by GPT-4 alone; {_NOT_FOUND}"),
+    Absent("momentseeker", "MomentSeeker", "it ranks moments and asks no question; `evaluate retrieval --data` reads its files"),
     Absent("image sets", "MMStar, ScienceQA, RealWorldQA", "questions about single pictures, which no memory holds"),
 )  # fmt: skip
 

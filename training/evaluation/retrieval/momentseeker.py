@@ -1,45 +1,35 @@
-"""MomentSeeker (arXiv 2502.12558; github.com/yhy-2000/MomentSeeker, its README and evaluation code): which clip of a video shows what a
-query describes. Its published files, as its own evaluation code reads them:
+"""MomentSeeker (arXiv 2502.12558; github.com/yhy-2000/MomentSeeker): which part of a video shows what a query describes. Both releases:
 
-    *.json    a list of {"qry_text", "qry_img_path", "qry_video_path", "candidate_video_list": [{"output_path": ".../VIDEO/0.00_3.00.mp4",
-              "frame_path": the same as a picture}], "gt_indices": [places in the list]}; one file a task
+    whole videos (since July 2025)  t2v.json, ti2v.json, tv2v.json: lists of {"qry_text", "qry_img_path", "qry_video_path",
+              "src_video_path": "./videos/NAME.mp4", "task", "answering_time_interval": [[start, end]] in seconds}; videos/, query_images/
+              and query_videos/ from the archives beside them. Candidates are stretches of ten seconds; one is true if its IoU with a
+              moment of the truth is more than 0.3. Layout as in issue 2 there, and as vlmeval/dataset/momentseeker.py of
+              open-compass/VLMEvalKit and src/framesieve/benchmarks/momentseeker.py of AyushExel/framesieve read it
+    clips (March 2025)  *.json, one file a task and domain: lists of {"qry_text", "qry_img_path", "qry_video_path",
+              "candidate_video_list": [{"output_path": ".../VIDEO/0.00_3.00.mp4", "frame_path": the same as a picture}], "gt_indices":
+              [places in the list]}, as its evaluation code reads them. A candidate's name says its interval in seconds; a query is
+              ranked among all candidates that its file has of the videos that its true clips are of
 
-A candidate's name says its interval in seconds. As there, a query is ranked among all candidates of the videos that its true clips are
-of; a query with a picture or a clip is the mean of both embeddings. R@k counts any true clip. Its own mAP@5 is odd (see
-scores.official_average_precision), so the plain one stands beside it.
+A query with a picture or a clip is the mean of both embeddings. R@k counts any true candidate. Its own mAP@5 is odd (see
+scores.official_average_precision), so the plain one stands beside it. Two kinds of queries are counted as odd and asked all the same:
+those that their file has twice, and those whose moments are so short or so long that no stretch of ten seconds can be true.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from afterview.memory.directory import Memory
-from afterview.memory.index.segments import stored_vectors
-from afterview.model.checkpoint.models import Encoders
+from afterview.stream.ask.subtitles import clock_seconds
 from afterview.training.base.errors import BenchmarkError
-from afterview.training.base.progress import Report
 from afterview.training.evaluation.benchmarks.base import Options, Problems
-from afterview.training.evaluation.benchmarks.features import CAMERA, VideoMemories
-from afterview.training.evaluation.benchmarks.files import Data
-from afterview.training.evaluation.results import Row
-from afterview.training.evaluation.retrieval.scores import (
-    IOUS,
-    OFFICIAL_DEPTH,
-    Span,
-    average_precision,
-    best_iou,
-    official_average_precision,
-    pooled,
-    recalls,
-)
-from afterview.training.evaluation.retrieval.worlds import POOLINGS
+from afterview.training.evaluation.benchmarks.files import Data, is_file
+from afterview.training.evaluation.retrieval.scores import Span
 
+CHUNK_S: Final = 10.0  # of a candidate in a whole video, as in the paper
+TRUE_IOU: Final = 0.3  # that a true one exceeds, as in the paper
 _FOLDERS: Final = ("videos", "clips", "json")
-_DEPTHS: Final = (1, 3, 5, 10)  # of its evaluation code
 _PICTURES: Final = (".png", ".jpg", ".jpeg")
 
 
@@ -55,22 +45,28 @@ class Clip:
 
 @dataclass(frozen=True)
 class Query:
-    """text, with a picture or a clip that belongs to it. truths: keys of the true clips."""
+    """text, with a picture or a clip that belongs to it. truths: keys of the true clips.
+
+    Of a whole video: video, moments (the truth, in seconds), and what kind of question it is.
+    """
 
     id: str
     task: str
     text: str
     shown: Path | None
-    truths: tuple[str, ...]
+    truths: tuple[str, ...] = ()
+    video: Path | None = None
+    moments: tuple[Span, ...] = ()
+    kind: str = ""
 
 
 @dataclass(frozen=True)
 class MomentSeeker:
-    """What was read. by_source: keys of the candidates of each video, in order of time."""
+    """What was read. by_source: keys of the candidates of each task's videos, by task and video, in order of time."""
 
     queries: Sequence[Query]
     clips: Mapping[str, Clip]
-    by_source: Mapping[str, Sequence[str]]
+    by_source: Mapping[tuple[str, str], Sequence[str]]
     problems: Problems
     files: Sequence[Path]
 
@@ -79,29 +75,47 @@ def read_momentseeker(directory: Path) -> MomentSeeker:
     """Read the published files. Queries that cannot be asked are counted and named in `problems`. Raises BenchmarkError if none can."""
     data = Data(directory, Options())
     clips: dict[str, Clip | None] = {}
-    queries = []
+    offered: dict[tuple[str, str], None] = {}  # task and key of each candidate
+    queries: list[Query] = []
+    seen: set[str] = set()
     for path in data.find("json/*.json", "*.json"):
         for number, (_, row) in enumerate(data.table(str(path.relative_to(directory)))):
             where = f"{path.name}, entry {number}"
-            query = _query(data, row, path.stem, where, clips)
+            text = json.dumps([path.stem, row], sort_keys=True)
+            if text in seen:
+                data.problems.add("query stands there twice", where)
+            seen.add(text)
+            if "src_video_path" in row:
+                query = _of_video(data, row, path.stem, where)
+            else:
+                query = _of_clips(data, row, path.stem, where, clips, offered)
             if query is not None:
                 queries.append(query)
     held = {key: clip for key, clip in clips.items() if clip is not None}
     asked = [query for query in queries if all(key in held for key in query.truths)]
     if not asked:
         raise BenchmarkError(f"{directory}: holds no query that can be asked; problems: {data.problems.to_dicts()[:3]}")
-    by_source: dict[str, list[str]] = {}
-    for key in sorted(held, key=lambda key: (held[key].source, held[key].span)):
-        by_source.setdefault(held[key].source, []).append(key)
+    by_source: dict[tuple[str, str], list[str]] = {}
+    usable = [(task, key) for task, key in offered if key in held]
+    for task, key in sorted(usable, key=lambda pair: (pair[0], held[pair[1]].source, held[pair[1]].span)):
+        by_source.setdefault((task, held[key].source), []).append(key)
     return MomentSeeker(asked, held, by_source, data.problems, data.files)
 
 
-def _query(data: Data, row: Mapping[str, Any], task: str, where: str, clips: dict[str, Clip | None]) -> Query | None:
+def _of_clips(
+    data: Data,
+    row: Mapping[str, Any],
+    task: str,
+    where: str,
+    clips: dict[str, Clip | None],
+    offered: dict[tuple[str, str], None],
+) -> Query | None:
     candidates, places, text = row.get("candidate_video_list"), row.get("gt_indices"), data.text(row, "qry_text")
     if not text or not isinstance(candidates, list) or not isinstance(places, list) or not places:
         data.problems.add("query lacks its text, candidates or truth", where)
         return None
     keys = [_clip(data, one, where, clips) for one in candidates]
+    offered |= dict.fromkeys((task, key) for key in keys if key is not None)
     if not all(isinstance(place, int) and 0 <= place < len(keys) for place in places):
         data.problems.add("truth is none of the candidates", where)
         return None
@@ -109,12 +123,54 @@ def _query(data: Data, row: Mapping[str, Any], task: str, where: str, clips: dic
     if len(truths) < len(places):
         data.problems.add("a true clip cannot be used", where)
         return None
+    found, shown = _belongs(data, row, where)
+    return Query(_id(task, where), task, text, shown, truths) if found else None
+
+
+def _of_video(data: Data, row: Mapping[str, Any], task: str, where: str) -> Query | None:
+    text, moments = data.text(row, "qry_text"), _moments(row.get("answering_time_interval"))
+    if not text or not moments:
+        data.problems.add("query lacks its text or a moment of the truth", where)
+        return None
+    video = data.video(PurePosixPath(data.text(row, "src_video_path")).name, *_FOLDERS, where=where)
+    if video is None:
+        return None
+    if not any(_can_be_met(*moment) for moment in moments):
+        data.problems.add("no stretch of ten seconds can be true", f"{where}: {moments}")  # it counts, as there
+    found, shown = _belongs(data, row, where)
+    kind = data.text(row, "task")
+    return Query(_id(task, where), task, text, shown, (), video, moments, kind) if found else None
+
+
+def _id(task: str, where: str) -> str:
+    return f"{task}/{where.rpartition(' ')[2]}"
+
+
+def _moments(values: object) -> tuple[Span, ...]:
+    """Spans [start, end] in seconds; none unless all can be read."""
+    found: list[Span] = []
+    for span in values if isinstance(values, list) else []:
+        times = [clock_seconds(time) for time in span] if isinstance(span, list) else []
+        start, end = times if len(times) == 2 else (None, None)
+        if start is None or end is None or not start < end:
+            return ()
+        found.append((start, end))
+    return tuple(found)
+
+
+def _can_be_met(start: float, end: float) -> bool:
+    """Whether a candidate of full length can fit a moment well enough: at best one lies in the other."""
+    shorter, longer = sorted((end - start, CHUNK_S))
+    return shorter / longer > TRUE_IOU
+
+
+def _belongs(data: Data, row: Mapping[str, Any], where: str) -> tuple[bool, Path | None]:
+    """Whether what belongs to a query is there, and the picture or clip, if it has one."""
     given = data.text(row, "qry_img_path", "qry_video_path")
     shown = _shown(data, given, where) if given else None
     if given and shown is None:
         data.problems.add("the query's picture or clip is missing", f"{where}: {given}")
-        return None
-    return Query(f"{task}/{where.rpartition(' ')[2]}", task, text, shown, truths)
+    return not given or shown is not None, shown
 
 
 def _clip(data: Data, candidate: object, where: str, clips: dict[str, Clip | None]) -> str | None:
@@ -145,77 +201,13 @@ def _span(stem: str) -> Span | None:
 def _shown(data: Data, name: str, where: str) -> Path | None:
     plain = PurePosixPath(name)
     if plain.suffix.lower() not in _PICTURES:
-        return data.video(f"{plain.parent.name}/{plain.name}", *_FOLDERS, where=where)
+        return data.video(str(_owned(plain)[0]) if _owned(plain) else name, *_FOLDERS, where=where)
     places = (data.directory / folder / own for folder in (".", "images", *_FOLDERS) for own in _owned(plain))
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if is_file(place)), None)
 
 
 def _owned(plain: PurePosixPath) -> Sequence[str]:
-    """Names below the data directory that a published path may mean; none that leaves it."""
-    return [name for name in (f"{plain.parent.name}/{plain.name}", plain.name) if ".." not in PurePosixPath(name).parts]
-
-
-def rank(
-    data: MomentSeeker,
-    encoders: Encoders,
-    work: Path,
-    *,
-    done: Mapping[str, object] | None = None,
-    report: Report | None = None,
-) -> Iterator[Row]:
-    """Rows of every query, one for each pooling."""
-    memories, vectors = VideoMemories(work, encoders, dense=False), dict[str, NDArray[np.float32]]()
-
-    def of(clip: Path, key: str) -> NDArray[np.float32]:
-        if key not in vectors:
-            snapshot = Memory(memories.memory(clip)).camera(CAMERA).snapshot()
-            vectors[key] = stored_vectors(snapshot, int(snapshot.ids[0]), int(snapshot.ids[-1]) + 1)
-        return vectors[key]
-
-    for count, query in enumerate(data.queries, 1):
-        if not all(f"{query.id}/{pooling}" in (done or {}) for pooling in POOLINGS):
-            sources = dict.fromkeys(data.clips[key].source for key in query.truths)
-            keys = [key for source in sources for key in data.by_source[source]]
-            frames = [of(data.clips[key].file, key) for key in keys]
-            vector = _embedded(query, encoders, of)
-            yield from _rows(query, data, keys, frames, vector)
-        if report:
-            report(count, len(data.queries))
-
-
-def _embedded(query: Query, encoders: Encoders, of: Any) -> NDArray[np.float32]:
-    vector: NDArray[np.float32] = encoders.index.encode_texts([query.text])[0]
-    if query.shown is None:
-        return vector
-    both = vector + of(query.shown, str(query.shown)).mean(0)
-    return both / max(float(np.linalg.norm(both)), 1e-9)
-
-
-def _rows(
-    query: Query,
-    data: MomentSeeker,
-    keys: Sequence[str],
-    frames: Sequence[NDArray[np.float32]],
-    vector: NDArray[np.float32],
-) -> Iterator[Row]:
-    ends = np.cumsum([len(one) for one in frames])
-    clips = [(int(end) - len(one), int(end)) for end, one in zip(ends, frames, strict=True)]
-    scores = np.concatenate(frames) @ vector
-    truths = [data.clips[key].span for key in query.truths]
-    for pooling, top in POOLINGS.items():
-        ranked = np.argsort(-pooled(scores, clips, top), kind="stable").tolist()
-        spans = [data.clips[keys[place]].span for place in ranked]
-        hits = [keys[place] in query.truths for place in ranked]
-        fit = best_iou(spans[0], truths)
-        found = recalls(hits, _DEPTHS) | {f"R@1 IoU {least}": float(fit >= least) for least in IOUS}
-        found |= {"mAP": average_precision(hits), "mAP@5": average_precision(hits, OFFICIAL_DEPTH)}
-        official = official_average_precision(spans, truths)
-        yield Row(
-            f"{query.id}/{pooling}", found, {"queries": pooling, "task": f"{query.task}, {pooling}"},
-            answer=keys[ranked[0]], truth=", ".join(query.truths), details={"official mAP@5": round(official, 6)},
-        )  # fmt: skip
-
-
-def row_ids(data: MomentSeeker) -> list[str]:
-    """Ids of all rows, in order."""
-    return [f"{query.id}/{pooling}" for query in data.queries for pooling in POOLINGS]
+    """Names below the data directory that a published path may mean, the likeliest first; none that leaves it."""
+    whole = [] if plain.is_absolute() else [str(plain)]  # an absolute one is of the machine where the file was made
+    names = dict.fromkeys([*whole, f"{plain.parent.name}/{plain.name}", plain.name])
+    return [name for name in names if ".." not in PurePosixPath(name).parts and "\0" not in name]

@@ -348,7 +348,7 @@ def test_the_commands_say_what_is_missing(tmp_path: Path, capsys: pytest.Capture
         (["run", "video-mme", "--data", str(data), "--split", "long", "--check"], "has no such set"),
         (["run", "lvbench", "--data", str(data), "--subtitles", "--check"], "LVBench has none"),
         (["run", "vidio-mme", "--data", str(data), "--check"], "did you mean 'video-mme'"),
-        (["run", "svbench", "--data", str(data), "--check"], "SVBench cannot be run"),
+        (["run", "momentseeker", "--data", str(data), "--check"], "MomentSeeker cannot be run"),
         (["compare", str(tmp_path), str(tmp_path)], "holds no results"),
     ):
         assert main(["evaluate", *arguments]) == 2

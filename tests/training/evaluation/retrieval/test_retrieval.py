@@ -130,7 +130,7 @@ def test_odd_entries_are_counted_and_left_out(tmp_path: Path) -> None:
     found = read_momentseeker(tmp_path)
     assert [query.text for query in found.queries] == ["a red wall", "no interval"]
     assert found.queries[0].truths == ("movie101_16/0.00_3.00.mp4",)
-    assert found.by_source == {"movie101_16": NAMES[:2], "movie7": NAMES[2:]}
+    assert found.by_source == {("t2v", "movie101_16"): NAMES[:2], ("t2v", "movie7"): NAMES[2:]}
     assert found.clips[NAMES[1]].span == (3.0, 6.5)
     counted = {problem["kind"]: problem["count"] for problem in found.problems.to_dicts()}
     assert counted["query lacks its text, candidates or truth"] == 2
@@ -142,6 +142,19 @@ def test_odd_entries_are_counted_and_left_out(tmp_path: Path) -> None:
     (tmp_path / "json" / "t2v.json").write_text("[]")
     with pytest.raises(BenchmarkError, match="holds no query that can be asked"):
         read_momentseeker(tmp_path)
+
+
+def test_a_query_is_ranked_among_the_candidates_of_its_own_file(tmp_path: Path) -> None:
+    for name in NAMES:
+        path = tmp_path / "videos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    (tmp_path / "a b.json").write_text(json.dumps([entry("one", NAMES[:1], [0]), entry("", NAMES[2:], [0])]))
+    (tmp_path / "c.json").write_text(json.dumps([entry("two", NAMES[1::-1], [0])]))
+    assert read_momentseeker(tmp_path).by_source == {
+        ("a b", "movie101_16"): NAMES[:1],
+        ("c", "movie101_16"): NAMES[:2],
+    }
 
 
 def test_a_table_has_a_column_for_each_way() -> None:

@@ -34,6 +34,7 @@ _LOGGER = logging.getLogger(__name__)
 
 LOG: Final = "log.jsonl"
 _WEIGHT: Final = "loss/weight"  # what the sum of losses is divided by for the log
+_BATCHES: Final = "batches"  # "NAME/batches": how many had a figure
 _DIGITS: Final = 6  # significant digits of figures in the log
 # accelerate warns at every checkpoint that tied embeddings are saved once. This is intended.
 logging.getLogger("accelerate.utils.other").addFilter(lambda record: "Removed shared tensor" not in record.getMessage())
@@ -234,15 +235,19 @@ class Trainer:
             )
 
     def _note(self, figures: Mapping[str, Tensor]) -> None:
-        """Add figures up on the device. Reading them would force a synchronisation."""
+        """Add figures up on the device, and count the batches that have each. Reading them would force a synchronisation."""
         for name, value in figures.items():
             value = value.detach().float().to(self.accelerator.device)
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            for key, more in ((name, value), (f"{name}/{_BATCHES}", torch.ones_like(value))):
+                self._sums[key] = self._sums[key] + more if key in self._sums else more
         self._summed += 1
         self._timed += 1
 
     def _log(self) -> None:
-        """Log the means since the last line, over all processes. Figures named '/right' are divided by '/asked' and become accuracies."""
+        """Log the means since the last line, over all processes. Figures named '/right' are divided by '/asked' and become accuracies.
+
+        A figure that only some batches have is the mean of these.
+        """
         several = self.accelerator.num_processes
         added = self.accelerator.reduce(self._sums, "sum") if several > 1 else self._sums
         sums = {name: float(value) for name, value in added.items()}
@@ -255,8 +260,10 @@ class Trainer:
             kind, _, what = name.rpartition("/")
             if what == "right" and sums[f"{kind}/asked"]:
                 figures[f"accuracy/{kind}"] = value / sums[f"{kind}/asked"]
-            elif what not in ("right", "asked"):
-                figures[name] = value / (self._summed * several)
+            elif what not in ("right", "asked", _BATCHES):
+                figures[name] = value / sums.get(
+                    f"{name}/{_BATCHES}", self._summed * several
+                )  # earlier versions did not count
         seconds = max(1e-9, time.monotonic() - self._since)
         figures["steps_per_s"] = self._timed / self.config.accumulate / seconds  # since this process started
         figures["data_share"] = self._waited / seconds  # share of the time spent waiting for batches

@@ -18,7 +18,7 @@ class DeviceBatch:
     """A StoryBatch on the device, with features [S, N, P, Dv] and the words that name what the frames show, bool [S, N, W].
 
     tokens_read: number of tokens per frame that MemAug reads, drawn at random; None: all. favoured [P + 1]: how much likelier each is
-    drawn. firsts: see NeedleBatch.
+    drawn. firsts, openings: see NeedleBatch. clue_cells: of a frame, those where clues are.
     """
 
     features: Tensor
@@ -37,6 +37,8 @@ class DeviceBatch:
     tokens_read: int | None = None
     favoured: Tensor | None = None
     firsts: Tensor | None = None
+    openings: Tensor | None = None
+    clue_cells: Tensor | None = None
 
     @property
     def each(self) -> int:
@@ -53,6 +55,14 @@ class DeviceBatch:
         """Which tokens after the video belong to the question, [B, L]."""
         places = torch.arange(self.after.shape[1], device=self.after.device)
         return (places >= self.question[:, :1]) & (places < self.question[:, 1:])
+
+    @property
+    def seeking(self) -> Tensor:
+        """Which tokens after the video say what to find, [B, L]: the question's first sentence, where the batch knows it."""
+        if self.openings is None:
+            return self.asked
+        places = torch.arange(self.after.shape[1], device=self.after.device)
+        return self.asked & (places < self.question[:, :1] + self.openings[:, None])
 
     @property
     def named(self) -> Tensor:

@@ -109,13 +109,13 @@ def words_of_frames(bank: Bank, tokenizer: PreTrainedTokenizerBase, device: torc
     of_token: dict[int, Tensor] = {}
     for column, label in enumerate(LABELS):
         for number, value in enumerate(VALUES[label]):
-            for token in _tokens(tokenizer, value):
+            for token in tokens_of(tokenizer, value):
                 shown = labels[:, column] == number
                 of_token[token] = of_token.get(token, torch.zeros_like(shown)) | shown
     return torch.tensor(list(of_token), device=device), torch.stack(list(of_token.values()), 1)
 
 
-def _tokens(tokenizer: PreTrainedTokenizerBase, value: str) -> Sequence[int]:
+def tokens_of(tokenizer: PreTrainedTokenizerBase, value: str) -> Sequence[int]:
     """Tokens of a word in the middle and at the start of a sentence; of digits and letters, without the space between."""
     space = tokenizer.encode(" ", add_special_tokens=False)
     both = (tokenizer.encode(text, add_special_tokens=False) for text in (value, f" {value}"))

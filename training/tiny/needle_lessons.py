@@ -1,10 +1,11 @@
-"""Further lessons of the built-in model: clues in pictures, and a little of what comes before and after. Its encoders stay as they are.
+"""Further lessons of the built-in model: clues in pictures, which lead to other pictures. Its encoders stay as they are.
 
 `afterview train configs/training/tiny-needles.yaml --out DIR`, on the CPU; one thread is enough. Memories, their specs and
 other files of the model stay valid, because tower and index do not change. Each step has one batch of the stories that the
 model already knows, part of them with options, and one batch of needles. Resumable.
 
-DIR/bank/   features of frames and pictures      DIR/study/   training      DIR/model/   the model
+DIR/bank/   features of frames and pictures      DIR/projector.safetensors   which has learnt to read clues
+DIR/study/  training                             DIR/model/                  the model
 """
 
 import logging
@@ -16,9 +17,12 @@ from typing import Final
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from afterview.configs import Schema
+from afterview.memory.base.durable import replacing
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.saving import save_pretrained
@@ -29,12 +33,13 @@ from afterview.training.core.parts import parts_of
 from afterview.training.core.run_configuration import keep_configuration
 from afterview.training.core.trainer import Trainer
 from afterview.training.core.trainer_config import TrainerConfig
-from afterview.training.tiny.bank import BankConfig, plan_bank
+from afterview.training.tiny.bank import VALUES, BankConfig, plan_bank
+from afterview.training.tiny.clue_cells import CELLS, ClueConfig, learn_clues
 from afterview.training.tiny.device_batch import DeviceBatch, to_device
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.lettered import LetteredWords, make_mixed_batch
-from afterview.training.tiny.naming import words_of_frames
-from afterview.training.tiny.needle_bank import PicturesConfig, encode
+from afterview.training.tiny.naming import tokens_of, words_of_frames
+from afterview.training.tiny.needle_bank import Gallery, PicturesConfig, encode
 from afterview.training.tiny.needle_stories import LESSON_KINDS, Albums, NeedlePlan, joined_fields, make_needle_batch
 from afterview.training.tiny.stage import StageContext, attention_to_train_with
 from afterview.training.tiny.stories import Shelf, shelf_of
@@ -43,8 +48,8 @@ from afterview.training.tiny.study import StudyObjective
 _LOGGER = logging.getLogger(__name__)
 
 BANK: Final = "bank"
-_CORNER_ROWS, _CORNER_COLUMNS = range(1, 4), range(5, 8)  # cells where clues are
-_CORNER_WEIGHT: Final = 6.0  # a token there is drawn this much likelier
+PROJECTOR: Final = "projector.safetensors"
+_FAVOUR: Final = 24.0  # a token where a clue is is drawn this much likelier
 
 
 class NeedleLesson(Schema):
@@ -63,6 +68,7 @@ class NeedleStage(Schema):
     lessons: tuple[NeedleLesson, ...] = Field(min_length=1)
     evidence_weight: float = 0.6
     telling_weight: float = 0.3
+    clue_weight: float = 0.0  # of naming what a clue tells, right after the block that reads it
 
     @model_validator(mode="after")
     def _whole(self) -> "NeedleStage":
@@ -85,6 +91,7 @@ class NeedleRecipe(Schema):
     starts_from: str = "tiny"  # preset
     needle_bank: BankConfig
     pictures: PicturesConfig
+    clues: ClueConfig = ClueConfig()
     study: NeedleStage
 
 
@@ -104,7 +111,7 @@ class _School:
     def batches(self, stage: NeedleStage) -> Callable[[int], DeviceBatch]:
         """Even numbers: stories; odd ones: needles."""
         forgetting, seed = self.model.preset.forgetting, self.recipe.seed
-        favoured = _favoured()
+        favoured, clue_cells = _favoured(), torch.tensor(CELLS)
 
         def batch(number: int) -> DeviceBatch:
             step = number // 2
@@ -118,7 +125,8 @@ class _School:
                 lesson.needles, self.albums, self.shelf, self.words, forgetting, seed=seed, number=step
             )
             ready = to_device(joined_fields(needles), self.features, self.shown, lesson.needles.tokens_read)
-            return replace(ready, favoured=favoured, firsts=torch.from_numpy(needles.firsts))
+            firsts, openings = torch.from_numpy(needles.firsts), torch.from_numpy(needles.openings)
+            return replace(ready, favoured=favoured, firsts=firsts, openings=openings, clue_cells=clue_cells)
 
         return batch
 
@@ -132,6 +140,7 @@ def teach_needles(
     assert model.tokenizer is not None, "the small model has one"
     with progress("features", "scenes") as report:
         features, bank, gallery = encode(recipe.needle_bank, recipe.pictures, model.vision, directory / BANK, report)
+    _read_clues(recipe, model.video_language.projector, features, gallery, directory / PROJECTOR, progress)
     names, shown = words_of_frames(bank, model.tokenizer, features.device)
     school = _School(
         recipe, model, shelf_of(plan_bank(recipe.needle_bank)), Albums.of(gallery), LetteredWords(model.tokenizer),
@@ -143,6 +152,18 @@ def teach_needles(
     with progress("model"):
         _save(model, recipe, directory / "model")
     return True
+
+
+def _read_clues(
+    recipe: NeedleRecipe, projector: nn.Module, features: Tensor, gallery: Gallery, path: Path, progress: ShowProgress
+) -> None:
+    """Teach the projector to read clues, or load what it learnt."""
+    if not path.exists():
+        with progress("clues", "steps") as report:
+            learn_clues(projector, features, gallery, recipe.clues, seed=recipe.seed, report=report)
+        with replacing(path) as partial:
+            save_file(projector.state_dict(), partial)
+    projector.load_state_dict(load_file(path))
 
 
 def _study(school: _School, context: StageContext) -> bool:
@@ -157,6 +178,8 @@ def _study(school: _School, context: StageContext) -> bool:
         moment=moment_id(model.tokenizer),
         names=school.names,
         kinds=LESSON_KINDS,
+        clue_weight=stage.clue_weight,
+        clue_names=_clue_names(school.names, model.tokenizer),
     )
     parts = {
         name: part for name, part in parts_of(model.video_language, model.vision.tower).items() if name != "vision"
@@ -174,6 +197,12 @@ def _study(school: _School, context: StageContext) -> bool:
     return done
 
 
+def _clue_names(names: Tensor, tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """Which of these words a clue tells, bool [W]: colours and shapes."""
+    told = {token for label in ("colour", "shape") for value in VALUES[label] for token in tokens_of(tokenizer, value)}
+    return torch.tensor([token in told for token in names.tolist()], device=names.device)
+
+
 def _save(model: AfterviewModel, recipe: NeedleRecipe, directory: Path) -> None:
     """Save in float16, as the model that the lessons began with."""
     for module in (model.video_language, model.vision.tower, model.encoders.index.model):
@@ -184,9 +213,7 @@ def _save(model: AfterviewModel, recipe: NeedleRecipe, directory: Path) -> None:
 
 
 def _favoured() -> Tensor:
-    """How much likelier each token of a frame is drawn, its newline included: [P + 1]. Only those in the corner tell a clue well."""
+    """How much likelier each token of a frame is drawn, its newline included: [P + 1]. Few of them tell a clue."""
     weights = torch.ones(GRID * GRID + 1)
-    for row in _CORNER_ROWS:
-        for column in _CORNER_COLUMNS:
-            weights[row * GRID + column] = _CORNER_WEIGHT
+    weights[list(CELLS)] = _FAVOUR
     return weights

@@ -55,14 +55,21 @@ class NeedlePlan(Schema):
     )  # share of questions with options; the others are answered in words
     single: float = Field(default=0.4, ge=0, le=1)  # share of stories without clues
     hops: tuple[int, ...] = (1,)  # of a chain; drawn evenly
+    # Pictures without a clue beside the chains, at most: otherwise "a picture without a clue" is half of what a chain's end is.
+    others: int = Field(default=0, ge=0)
     duration_s: tuple[float, float] = (110.0, 12_000.0)  # log-uniform
 
 
 @dataclass(frozen=True)
 class NeedleBatch(StoryBatch):
-    """A StoryBatch. firsts bool [S * q, N]: frames with a clue that leads to the answer, or where there is none, the needles."""
+    """A StoryBatch. firsts bool [S * q, N]: frames with a clue that leads to the answer, or where there is none, the needles.
+
+    openings int64 [S * q]: tokens of each question's first sentence, "Find the frame of ...". The rest of a chain's question has five
+    times as many, most of them single letters: evidence over all of them would hardly depend on what is to be found.
+    """
 
     firsts: NDArray[np.bool_]
+    openings: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,7 @@ def make_needle_batch(
                 for proof, clue in zip(story.proofs, story.clues, strict=True)
             ]
         ),
+        openings=np.array([_opening(text, words) for text in texts]),
         kinds=np.array([LESSON_KINDS.index(_logged(choice)) for story in stories for choice in story.questions]),
         denied=np.zeros(plan.stories * plan.questions, bool),
     )
@@ -136,6 +144,14 @@ def make_needle_batch(
 
 def _logged(choice: Choice) -> str:
     return choice.kind if choice.kind in ("caption", "final") else "needle"
+
+
+def _opening(text: Text, words: Words) -> int:
+    """Tokens of the question's first sentence; of the whole question if it is one sentence."""
+    start, end = text.question
+    question = text.after[start:end]
+    stops = [place for place, token in enumerate(question) if token == words.full_stop]
+    return stops[0] + 1 if stops else len(question)
 
 
 def _text_arrays(texts: Sequence[Text]) -> dict[str, NDArray[np.int64]]:
@@ -159,7 +175,9 @@ def _story(
         chains = [[number] for number in chosen]
     else:
         chains = _chains(albums, rng, rng.choice(plan.hops))
-        chosen = rng.sample([n for chain in chains for n in chain], sum(map(len, chains)))
+        chosen = [n for chain in chains for n in chain]
+        chosen += _others(albums, chosen, rng.randint(0, plan.others) if plan.others else 0, rng)
+        rng.shuffle(chosen)
     at = dict(zip(chosen, _places(len(chosen), span, rng), strict=True))
     questions, proofs, clues = [], [], []
     for _ in range(plan.questions):
@@ -201,6 +219,12 @@ def _alone(pictures: Sequence[NeedlePicture], chosen: list[int], number: int, ki
 
 def _plain(albums: Albums, rng: Random, count: int) -> list[int]:
     return [rng.choice(albums.plain[caption]) for caption in rng.sample(sorted(albums.plain), count)]
+
+
+def _others(albums: Albums, chosen: Sequence[int], count: int, rng: Random) -> list[int]:
+    """Pictures without a clue that show what none of the chosen ones shows."""
+    taken = {albums.gallery.pictures[number].caption for number in chosen}
+    return [rng.choice(albums.plain[caption]) for caption in rng.sample(sorted(albums.plain.keys() - taken), count)]
 
 
 def _chains(albums: Albums, rng: Random, hops: int) -> list[list[int]]:

@@ -15,6 +15,7 @@ what frames show.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -34,11 +35,24 @@ from afterview.training.world.facts import KINDS
 _LEAST_MASS = 1e-4  # keeps the evidence loss finite if attention misses the proof completely
 
 
+class Asking(NamedTuple):
+    """What MemAug makes of the tokens that say what to find.
+
+    halfway_BD, end_BD: their mean after the first evidence block and after MemAug. clues_BN: the first block's evidence on the cells of
+    clues alone; on whole frames where the batch names no such cells.
+    """
+
+    halfway_BD: Tensor
+    end_BD: Tensor
+    clues_BN: Tensor
+
+
 class StudyObjective(nn.Module):
     """Trains a VideoLanguageModel on a table of frame features."""
 
     head: Tensor  # token ids before the video
     names: Tensor  # token ids of the words that name what frames show
+    clue_names: Tensor  # which of them a clue tells
 
     def __init__(
         self,
@@ -52,30 +66,35 @@ class StudyObjective(nn.Module):
         moment: int | None = None,
         names: Tensor | None = None,
         kinds: Sequence[str] = KINDS,
+        clue_weight: float = 0.0,
+        clue_names: Tensor | None = None,
     ) -> None:
         """head: token ids before the video. moment: id of the MOMENT token; such an answer is right if the evidence is.
-        names: token ids [W]. kinds: what a batch's kinds number.
+        names: token ids [W]. kinds: what a batch's kinds number. clue_names: bool [W], the words that a clue tells.
         """
         super().__init__()
         if model.token_embeddings is None:
             raise ValueError("the study needs a model with token embeddings; load_pretrained gives one")
         self.model, self._kinds = model, kinds
-        self._evidence_weight, self._telling_weight = evidence_weight, telling_weight
+        self._evidence_weight, self._telling_weight, self._clue_weight = evidence_weight, telling_weight, clue_weight
         self._moment = -1 if moment is None else moment
         self._evidence_blocks = set(model.memaug.evidence_blocks(model.evidence_blocks))
         self._decayed = DecayedPlan(forgetting, grid)
         self.register_buffer("head", torch.tensor(list(head)), persistent=False)
         self.register_buffer("names", torch.zeros(0, dtype=torch.long) if names is None else names, persistent=False)
+        self.register_buffer(
+            "clue_names", torch.zeros(0, dtype=torch.bool) if clue_names is None else clue_names, persistent=False
+        )
 
     def forward(self, batch: DeviceBatch) -> StepOutput:
         """Loss, and how many answers of each kind are completely right."""
-        embeds, masses_KBN, asking_BD = self._embeds(batch)
+        embeds, masses_KBN, asking = self._embeds(batch)
         loss, right = answering(self.model.language, embeds, batch)
         pointed = (batch.answers == self._moment).any(1)
-        if masses_KBN is None or asking_BD is None:  # without MemAug nothing points to a time
+        if masses_KBN is None or asking is None:  # without MemAug nothing points to a time
             return StepOutput(loss, {"answering": loss} | kinds_right(right & ~pointed, batch.kinds, names=self._kinds))
         proven, evident = batch.needles.any(1), _evident(masses_KBN, batch)
-        proving = _all_proving(masses_KBN, batch, proven)
+        proving = _all_proving(masses_KBN, asking.clues_BN, batch, proven)
         right = right & (evident | ~pointed)
         figures = {
             "answering": loss,
@@ -85,8 +104,12 @@ class StudyObjective(nn.Module):
         }
         loss = loss + self._evidence_weight * proving
         if self._telling_weight:
-            telling = self._telling(asking_BD, batch.named)
+            telling = self._telling(asking.end_BD, batch.named)
             loss, figures["telling"] = loss + self._telling_weight * telling, telling
+        if self._clue_weight and batch.firsts is not None:
+            led_B1 = (batch.firsts & ~batch.needles).any(1, keepdim=True)
+            clue = self._telling(asking.halfway_BD, batch.named & self.clue_names & led_B1)
+            loss, figures["clue"] = loss + self._clue_weight * clue, clue
         return StepOutput(loss, figures | kinds_right(right, batch.kinds, names=self._kinds))
 
     def answered(self, batch: DeviceBatch) -> Tensor:
@@ -105,10 +128,8 @@ class StudyObjective(nn.Module):
         said_BW = logits.float().log_softmax(-1)[:, self.names]
         return -(said_BW * named_BW).sum() / named_BW.sum().clamp(min=1)
 
-    def _embeds(self, batch: DeviceBatch) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """The decoder's input; without MemAug alone, otherwise with two more.
-
-        They are the evidence of each evidence block, [K, B, N], and the mean of each question's tokens after MemAug, [B, D].
+    def _embeds(self, batch: DeviceBatch) -> tuple[Tensor, Tensor | None, Asking | None]:
+        """The decoder's input; without MemAug alone, otherwise with the evidence of each evidence block, [K, B, N], and `Asking`.
 
         The decoder's input is [B, n + V(C+1) + L + Y, D]; in each row the answer directly follows the text.
         """
@@ -119,36 +140,45 @@ class StudyObjective(nn.Module):
         visual_BVD = decayed.tokens(memory_SND).repeat_interleave(len(after_BLD) // decayed.readers, 0)
         before_BnD = embed(self.head).expand(len(visual_BVD), -1, -1)
         start, end = len(self.head), len(self.head) + visual_BVD.shape[1]
-        masses_KBN = asking_BD = None
+        masses_KBN = asking = None
         if model.use_memaug:
             queries = torch.cat([before_BnD, visual_BVD.to(before_BnD.dtype), after_BLD], 1)
             spots_BV = decayed.spots(numbers, memory_SND.shape[2]).repeat_interleave(
                 len(after_BLD) // decayed.readers, 0
             )
-            kept = self._remembered(batch, memory_SND, numbers, decayed)
-            augmented, masses_KBN = self._asked(batch, queries, spots_BV, kept)
-            visual_BVD = augmented[:, start:end]
-            asked_BL1 = batch.asked[..., None]
-            asking_BD = (augmented[:, end:] * asked_BL1).sum(1) / asked_BL1.sum(1)
+            kept, cells_SM = self._remembered(batch, memory_SND, numbers, decayed)
+            augmented, masses_KBNp, halfway = self._asked(batch, queries, spots_BV, kept)
+            visual_BVD, masses_KBN = augmented[:, start:end], masses_KBNp.sum(-1)
+            asked_BL1, seeking_BL1 = batch.asked[..., None], batch.seeking[..., None]
+            halfway_BD, end_BD = ((x[:, end:] * seeking_BL1).sum(1) / seeking_BL1.sum(1) for x in (halfway, augmented))
+            asking = Asking(halfway_BD, end_BD, _on_clues(masses_KBNp[0], cells_SM, batch))
             if model.augmented_question:
                 after_BLD = after_BLD + torch.where(asked_BL1, augmented[:, end:].to(after_BLD.dtype), 0)
         text = joined(after_BLD, embed(batch.answers), batch.after_lengths)
-        return torch.cat([before_BnD, visual_BVD.to(before_BnD.dtype), text], 1), masses_KBN, asking_BD
+        return torch.cat([before_BnD, visual_BVD.to(before_BnD.dtype), text], 1), masses_KBN, asking
 
-    def _remembered(self, batch: DeviceBatch, memory_SND: Tensor, numbers: Tensor, decayed: Decayed) -> MemoryKeyValues:
-        """Keys and values of every story: of random tokens of its frames, or of its decayed tokens where the repository holds no others."""
+    def _remembered(
+        self, batch: DeviceBatch, memory_SND: Tensor, numbers: Tensor, decayed: Decayed
+    ) -> tuple[MemoryKeyValues, Tensor]:
+        """Keys and values of every story, with the cell of each token, [S, M].
+
+        They are of random tokens of its frames, or of its decayed tokens where the repository holds no others.
+        """
         per_frame = memory_SND.shape[2]
         if self._decayed.alone(batch):
             tokens_SMD, positions_SM = decayed.tokens(memory_SND), decayed.spots(numbers, per_frame)
         else:
             positions_SNP = numbers[..., None] * per_frame + torch.arange(per_frame, device=numbers.device)
             tokens_SMD, positions_SM = _drawn(memory_SND, positions_SNP, batch.tokens_read, batch.favoured)
-        return self.model.memaug.remember([(tokens_SMD, self._turned(positions_SM))], tokens_SMD.shape[1])
+        kept = self.model.memaug.remember([(tokens_SMD, self._turned(positions_SM))], tokens_SMD.shape[1])
+        return kept, positions_SM % per_frame
 
     def _asked(
         self, batch: DeviceBatch, queries: Tensor, spots_BV: Tensor, kept: MemoryKeyValues
-    ) -> tuple[Tensor, Tensor]:
-        """All questions through MemAug: the queries, augmented, and the evidence of each evidence block, [K, B, N]."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """All questions through MemAug: the queries, augmented, the evidence of each evidence block on each token that was read,
+        [K, B, N, p], and the queries after the first of these blocks.
+        """
         count, before = batch.after.shape[1], len(self.head)
         runs = torch.arange(count, device=queries.device)
         spots_BV = spots_BV + before
@@ -157,7 +187,7 @@ class StudyObjective(nn.Module):
         valid = torch.ones(queries.shape[:2], dtype=torch.bool, device=queries.device)
         valid[:, -count:] = runs < batch.after_lengths[:, None]
         at = self._turned(torch.cat([first, spots_BV, after_positions], 1))
-        return self._augment(queries, at, kept.blocks, valid, batch.asked, batch.numbers.shape[1])
+        return self._augment(queries, at, kept.blocks, valid, batch.seeking, batch.numbers.shape[1])
 
     def _turned(self, positions: Tensor) -> Tensor:
         """Positions as MemAug rotates by them; without rotary positions all are 0."""
@@ -181,12 +211,12 @@ class StudyObjective(nn.Module):
 
     def _augment(
         self, x: Tensor, at: Tensor, kept: Sequence[KeysValues], valid: Tensor, asked: Tensor, frames: int
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """MemAug over all questions at once. The questions of a story share its memory of `frames` frames."""
         memaug, rows, stories = self.model.memaug, x.shape[1], len(kept[0].keys)
         rotary = rotation(at, memaug.heads.dim, memaug.rope_theta)
         mask = valid if not bool(valid.all()) else None
-        masses = []
+        masses, halfway = [], x
         for number, (block, memory) in enumerate(zip(memaug.layers, kept, strict=True)):
             assert isinstance(block, MemAugBlock)
             x = block.gather(x, rotary, mask)
@@ -195,7 +225,9 @@ class StudyObjective(nn.Module):
                 masses.append(_mass(queries[:, -asked.shape[1] :], memory.keys, asked, frames, stories))
             x = block.read(_fold(x, stories), _fold(queries, stories), memory, None).view(-1, rows, x.shape[-1])
             x = block.digest(x)
-        return x, torch.stack(masses)
+            if number == min(self._evidence_blocks):
+                halfway = x
+        return x, torch.stack(masses), halfway
 
 
 def _drawn(
@@ -226,12 +258,22 @@ def _evident(masses_KBN: Tensor, batch: DeviceBatch) -> Tensor:
     return batch.needles.gather(1, masses_KBN.mean(0).argmax(1, keepdim=True))[:, 0] & batch.needles.any(1)
 
 
-def _all_proving(masses_KBN: Tensor, batch: DeviceBatch, proven_B: Tensor) -> Tensor:
+def _on_clues(mass_BNp: Tensor, cells_SM: Tensor, batch: DeviceBatch) -> Tensor:
+    """The part of this evidence that lies on the cells of clues, [B, N]; for questions that no clue leads to the answer of, all of it."""
+    if batch.clue_cells is None or batch.firsts is None:
+        return mass_BNp.sum(-1)
+    clues_SNp = torch.isin(cells_SM, batch.clue_cells).unflatten(-1, mass_BNp.shape[1:])
+    led_B = (batch.firsts & ~batch.needles).any(1)
+    counts = clues_SNp.repeat_interleave(batch.each, 0) | ~led_B[:, None, None]
+    return (mass_BNp * counts).sum(-1)
+
+
+def _all_proving(masses_KBN: Tensor, clues_BN: Tensor, batch: DeviceBatch, proven_B: Tensor) -> Tensor:
     """The evidence loss: of the mean of the blocks; or, where a clue leads to the proof, of the first on the clue and of the others."""
     if batch.firsts is None:
         return _proving(masses_KBN.mean(0), batch.needles, proven_B)
-    sought = [batch.firsts, *[batch.needles] * (len(masses_KBN) - 1)]
-    proofs = [_proving(mass_BN, frames_BN, proven_B) for mass_BN, frames_BN in zip(masses_KBN, sought, strict=True)]
+    proofs = [_proving(clues_BN, batch.firsts, proven_B)]
+    proofs += [_proving(mass_BN, batch.needles, proven_B) for mass_BN in masses_KBN[1:]]
     return torch.stack(proofs).mean()
 
 
@@ -241,7 +283,9 @@ def _fold(x: Tensor, stories: int) -> Tensor:
 
 
 def _mass(queries: Tensor, keys: Tensor, asked: Tensor, frames: int, stories: int) -> Tensor:
-    """Attention from each question's tokens to each frame, float32 [B, N]. queries [B, L, H, d]: of the text after the video."""
+    """Attention from each question's tokens to each token of each frame, float32 [B, N, p]. queries [B, L, H, d]: of the text after the
+    video.
+    """
     # The tokens of a story's questions are packed together; padding would multiply their number.
     asked_ST = _fold(asked, stories)
     most = int(asked_ST.sum(1).max())
@@ -253,7 +297,7 @@ def _mass(queries: Tensor, keys: Tensor, asked: Tensor, frames: int, stories: in
     share_SnM = share_SGRM.unflatten(2, (-1, most)).mean((1, 2)) * real_Sn[..., None]
     owner = story * (len(asked) // stories) + order // asked.shape[1]
     sum_BM = share_SnM.new_zeros(len(asked), share_SnM.shape[-1]).index_add(0, owner.flatten(), share_SnM.flatten(0, 1))
-    return (sum_BM / asked.sum(1, keepdim=True)).unflatten(-1, (frames, -1)).sum(-1)
+    return (sum_BM / asked.sum(1, keepdim=True)).unflatten(-1, (frames, -1))
 
 
 def answering(

@@ -30,13 +30,14 @@ class Text:
 class Words:
     """Turns questions and answers into token ids like model.language.prompt, but without its cost per call.
 
-    tail: what follows a question. end: what ends an answer.
+    tail: what follows a question. end: what ends an answer. full_stop: what ends a sentence, one token.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._core = tokenizer.backend_tokenizer
         self.tail = self.ids("<|im_end|>\n<|im_start|>assistant\n")
         self.end = self.ids("<|im_end|>")
+        (self.full_stop,) = self.ids(".")
 
     @property
     def head(self) -> list[int]:

@@ -168,6 +168,12 @@ def test_small_learning_rates_are_logged_with_their_digits(tmp_path: Path) -> No
     assert [line["step"] for line in trainer.logged()] == list(range(1, 9))
 
 
+def test_a_figure_that_some_batches_have_is_their_mean(tmp_path: Path) -> None:
+    trainer = line_trainer(tmp_path, steps=4, accumulate=2, log_every=2)
+    trainer.run(lambda number: torch.tensor([2.0 + number if number % 2 else -1.0]))
+    assert [line["highest"] for line in trainer.logged()] == [4.0, 8.0]
+
+
 class Line(nn.Module):
     """A minimal objective."""
 
@@ -177,7 +183,10 @@ class Line(nn.Module):
 
     def forward(self, x: torch.Tensor) -> StepOutput:
         off = (self.slope - x).abs()
-        return StepOutput((off**2).sum(), {"near/right": (off < 0.5).sum(), "near/asked": torch.tensor(len(x))})
+        figures = {"near/right": (off < 0.5).sum(), "near/asked": torch.tensor(len(x))}
+        if x[0] > 0:  # as where batches are of two sorts
+            figures["highest"] = x.max()
+        return StepOutput((off**2).sum(), figures)
 
 
 def line_trainer(directory: Path, on_log: OnLog | None = None, **changes: object) -> Trainer:

@@ -24,6 +24,7 @@ def miniature(steps: int = 2) -> NeedleRecipe:
     value = recipe.model_dump(mode="json")
     value["needle_bank"] |= {"seeds": 4, "clips": 66, "backgrounds": 4, "encoded": 0.0}
     value["pictures"] |= {"seeds": 1}
+    value["clues"] = {"steps": 3}
     value["study"]["trainer"] |= {"steps": steps, "save_every": 1, "log_every": 1, "precision": "no"}
     for lesson in value["study"]["lessons"]:
         lesson["stories"] |= {"stories": 1, "questions": 2}

@@ -1,17 +1,28 @@
 """Batches of the needle lessons: their truth, and that they are always the same."""
 
+import dataclasses
 from random import Random
 
 import numpy as np
 import pytest
+import torch
 
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.training.tiny.bank import BankConfig, plan_bank
+from afterview.training.tiny.device_batch import DeviceBatch, to_device
 from afterview.training.tiny.lettered import LetteredWords
 from afterview.training.tiny.needle_bank import Gallery, PicturesConfig, plan_gallery
-from afterview.training.tiny.needle_stories import LESSON_KINDS, Albums, NeedleBatch, NeedlePlan, make_needle_batch
+from afterview.training.tiny.needle_stories import (
+    LESSON_KINDS,
+    Albums,
+    NeedleBatch,
+    NeedlePlan,
+    joined_fields,
+    make_needle_batch,
+)
 from afterview.training.tiny.stories import Shelf, shelf_of
+from afterview.training.tiny.study import StudyObjective
 from afterview.training.world import WorldQuestion
 from afterview.training.world.vocabulary import FIRST_TRAINING_SEED
 
@@ -66,6 +77,64 @@ def test_the_needles_of_a_question_prove_it_and_a_chain_begins_where_its_clue_is
             thing = picture.thing
             assert option in (thing.colour, thing.shape, thing.size, thing.place, thing.scene, thing.text)
             assert (made.firsts[row] == made.needles[row]).all()
+
+
+def test_evidence_is_asked_of_the_sentence_that_says_what_to_find(
+    gallery: Gallery, shelf: Shelf, words: LetteredWords
+) -> None:
+    made = batch(gallery, shelf, words, 0)
+    ready = dataclasses.replace(
+        to_device(joined_fields(made), torch.zeros(2000, 1, 1)), openings=torch.from_numpy(made.openings)
+    )
+    for row, seeking in enumerate(ready.seeking):
+        sentence = words._core.decode(made.after[row][seeking.numpy()].tolist())
+        assert sentence.startswith("Find the frame of ")
+        assert sentence.index(".") == len(sentence) - 1
+    assert torch.equal(dataclasses.replace(ready, openings=None).seeking, ready.asked)
+
+
+def test_no_clue_at_all_does_not_tell_the_end_of_a_chain(gallery: Gallery, shelf: Shelf, words: LetteredWords) -> None:
+    plan = PLAN.model_copy(update={"others": 3, "single": 0.0, "hops": (1,), "stories": 12, "questions": 1})
+    made = make_needle_batch(plan, Albums.of(gallery), shelf, words, FORGETTING, seed=1, number=0)
+    ends = set()
+    for rows in made.rows:
+        shown = [gallery.pictures[row - 500] for row in rows if row >= 500]
+        assert len({picture.caption for picture in shown}) == len(shown)
+        assert sum(picture.clue is not None for picture in shown) == 3  # one of the chain, two of the decoys
+        ends.add(sum(picture.clue is None for picture in shown))
+    assert ends == {2, 3, 4, 5}
+
+
+def test_what_a_clue_tells_is_named_by_the_block_that_reads_it_and_only_in_chains(
+    gallery: Gallery, shelf: Shelf, words: LetteredWords
+) -> None:
+    model = load_pretrained("tiny", device="cpu", dtype="float32")
+    names, told = torch.tensor([11, 12, 13]), torch.tensor([True, True, False])
+    objective = StudyObjective(
+        model.video_language, words.head, forgetting=FORGETTING, kinds=LESSON_KINDS, names=names, clue_weight=1.0,
+        clue_names=told,
+    ).eval()  # fmt: skip
+
+    def ready(single: float, shown: torch.Tensor) -> DeviceBatch:
+        plan = PLAN.model_copy(update={"single": single, "stories": 1, "questions": 4, "lettered": 0.0, "hops": (1,)})
+        made = make_needle_batch(plan, Albums.of(gallery), shelf, words, FORGETTING, seed=1, number=0)
+        features = torch.randn(2000, 64, 128, generator=torch.Generator().manual_seed(0)).half()
+        on_device = to_device(joined_fields(made), features, shown.expand(2000, 3))
+        return dataclasses.replace(on_device, firsts=torch.from_numpy(made.firsts))
+
+    def clue(single: float, *shown: bool) -> float:
+        with torch.no_grad():
+            return float(objective(ready(single, torch.tensor(shown))).figures["clue"])
+
+    assert clue(1.0, True, True, True) == 0.0  # no clue leads to a single picture
+    assert clue(0.0, False, False, True) == 0.0  # a word that no clue tells
+    both, one, other = clue(0.0, True, True, False), clue(0.0, True, False, True), clue(0.0, False, True, False)
+    assert both == pytest.approx((one + other) / 2, rel=1e-4)
+    with torch.no_grad():
+        for block in model.video_language.memaug.layers[2:]:  # behind the block that reads the clue
+            for weights in block.parameters():
+                weights.zero_()
+    assert clue(0.0, True, True, False) == pytest.approx(both, rel=1e-4)
 
 
 def test_a_batch_depends_on_its_number_alone(gallery: Gallery, shelf: Shelf, words: LetteredWords) -> None:

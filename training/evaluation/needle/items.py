@@ -84,13 +84,14 @@ def _add_chain(found: ItemSet, seed: int, hops: int, number: int) -> None:
     kind = rng.choice(FINAL_KINDS)
     final = final_question(rng, chain[0], chain[-1], kind)
     opening = caption.text.partition(".")[0] + "."
-    asked = (_asked("caption", caption, opening), _asked("final", final, opening))
+    asked = (_asked("caption", caption, opening, decoys[-1].caption), _asked("final", final, opening))
     found.multi.append(NeedleItem(item, kind, hops, tuple(keys[place] for place in order), asked))
 
 
-def _asked(name: Literal["needle", "caption", "final"], choice: Choice, recall: str) -> Asked:
+def _asked(name: Literal["needle", "caption", "final"], choice: Choice, recall: str, decoy: str = "") -> Asked:
     options = dict(zip(_LETTERS, choice.options, strict=False))
-    return Asked(name, choice.asked, choice.text, recall, options, choice.letter)
+    wrong = next((letter for letter, option in options.items() if option == decoy), "")
+    return Asked(name, choice.asked, choice.text, recall, options, choice.letter, wrong)
 
 
 def _drawn(seed: int, picture: NeedlePicture, at_s: float) -> Callable[[], Pixels]:

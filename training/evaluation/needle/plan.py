@@ -142,7 +142,10 @@ class NeedleTest:
 
 @dataclass(frozen=True)
 class Asked:
-    """One question about a haystack. text: as it is asked; stem: without its options; recall: what frames are recalled by."""
+    """One question about a haystack. text: as it is asked; stem: without its options; recall: what frames are recalled by.
+
+    decoy: letter of the option that describes the last picture of the decoys, which has no clue either; empty if none does.
+    """
 
     name: Literal["needle", "caption", "final"]
     text: str
@@ -150,6 +153,7 @@ class Asked:
     recall: str
     options: dict[str, str] = field(default_factory=dict)  # letter -> text
     letter: str = ""
+    decoy: str = ""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,11 @@ def _multi(way: Way, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _both(rows: Sequence[Row]) -> dict[str, Any]:
-    """caption: the first question right (CAP); both: both right (QA)."""
+    """caption: the first question right (CAP); both: both right (QA); decoy: the caption of the decoys' last picture was chosen.
+
+    A model that takes any picture without a clue for the last one chooses that as often as the right one: both are then near a half,
+    for any number of hops, and no clue was followed.
+    """
     units: dict[str, list[Row]] = {}
     for row in rows:
         units.setdefault(row.unit, []).append(row)
@@ -70,7 +74,10 @@ def _both(rows: Sequence[Row]) -> dict[str, Any]:
     right = sum(all(row.scores["strict"] == 1 for row in members) for members in whole)
     captions = [row for row in rows if row.groups["question"] == "caption"]
     finals = [row for row in rows if row.groups["question"] == "final"]
-    return {"caption": _share(captions), "final": _share(finals), "both": Share(right, len(whole)).to_dict()}
+    misled = _share([row for row in captions if "decoy" in row.scores], "decoy")
+    return {
+        "caption": _share(captions), "final": _share(finals), "both": Share(right, len(whole)).to_dict(), "decoy": misled
+    }  # fmt: skip
 
 
 def _share(rows: Sequence[Row], score: str = "strict") -> dict[str, Any]:
@@ -117,13 +124,14 @@ def _multi_table(way: dict[str, Any]) -> str:
         f"Chains of clues, {way['recall']} recall, {way['positions']} positions "
         f"(chance: caption {CHANCE['caption']:.2f}, both {CHANCE['both']:.4f})",
         "",
-        "| frames | hops | caption (CAP) | question of the last picture | both (QA) |",
-        "|---|---|---|---|---|",
+        "| frames | hops | caption (CAP) | question of the last picture | both (QA) | caption of the decoys' end |",
+        "|---|---|---|---|---|---|",
     ]
     for cell in [*way["cells"], *({"frames": None, **row} for row in way["hops"])]:
         where = "all" if cell["frames"] is None else f"{cell['frames']:,}"
         lines.append(
-            f"| {where} | {cell['hops']} | {_said(cell['caption'])} | {_said(cell['final'])} | {_said(cell['both'])} |"
+            f"| {where} | {cell['hops']} | "
+            f"{' | '.join(_said(cell[name]) for name in ('caption', 'final', 'both', 'decoy'))} |"
         )
     return "\n".join(lines)
 

@@ -108,9 +108,12 @@ def _row(question: _Question, said: Said, seconds: float) -> Row:
     cell, item, asked = question.cell, question.item, question.asked
     groups = {"task": cell.task, "recall": cell.way.recall, "positions": cell.way.positions, "frames": str(cell.frames)}
     groups |= {"depth": f"{cell.depth:g}", "kind": item.kind} if cell.task == "single" else {"hops": str(cell.hops)}
+    scores = {"strict": float(said.letter == asked.letter), "official": float(said.official == asked.letter)}
+    if asked.decoy:
+        scores["decoy"] = float(said.letter == asked.decoy)
     return Row(
         question.id,
-        {"strict": float(said.letter == asked.letter), "official": float(said.official == asked.letter)},
+        scores,
         groups=groups | {"question": asked.name},
         unit=question.unit if cell.task == "multi" else "",
         unit_size=len(item.asked) if cell.task == "multi" else 0,

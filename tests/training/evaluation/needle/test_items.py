@@ -71,6 +71,15 @@ def test_the_question_of_the_last_picture_cannot_be_answered_from_the_clue() -> 
         assert set(choice.options) <= possible
 
 
+def test_the_caption_of_the_decoys_end_is_marked_where_it_is_offered() -> None:
+    for item in world_items(0, 1, 12).multi:
+        caption, final = item.asked
+        assert caption.decoy != caption.letter
+        assert not final.decoy
+        if item.hops == 1:  # four options of five pictures, without the first one
+            assert caption.decoy in caption.options
+
+
 def test_chains_are_shuffled_in_time() -> None:
     items = world_items(0, 1, 12).multi
     orders = {tuple(int(key.rsplit("-", 1)[1]) for key in item.pictures) for item in items if item.hops == 1}

@@ -152,6 +152,26 @@ def test_a_model_that_names_one_letter_in_every_answer_is_right_by_chance_only()
     assert set(everything) == {None}
 
 
+def test_whoever_takes_any_picture_without_a_clue_for_the_last_one_is_found_out(
+    model: AfterviewModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both questions are right in half of the chains then, far above chance, and no clue was followed."""
+    flips = iter(range(1000))
+
+    def guess(asker: NeedleAsker, rows: object, asked: Asked) -> Said:
+        decoy = next(flips) // 2 % 2 == 1  # of every second chain, in both questions
+        wrong = asked.decoy or next(letter for letter in asked.options if letter != asked.letter)
+        letter = wrong if decoy else asked.letter
+        return Said(letter, letter, letter, 1.0)
+
+    monkeypatch.setattr(NeedleAsker, "ask", guess)
+    search(model, tmp_path, small(tasks=("multi",), multi=10))
+    needle = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["needle"]
+    (hop,) = needle["multi"][0]["hops"]
+    assert (hop["both"]["accuracy"], hop["caption"]["accuracy"], hop["decoy"]["accuracy"]) == (0.5, 0.5, 0.5)
+    assert "| caption of the decoys' end |" in markdown(needle)
+
+
 def test_results_are_json(model: AfterviewModel, tmp_path: Path) -> None:
     search(model, tmp_path, small(tasks=("single",), depths=(0.5,), items=2))
     document = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))

@@ -139,8 +139,8 @@ def test_a_slow_server_is_asked_again_only_after_its_answer() -> None:
         events = events_of(server, count(3))
         assert len(server.requests) == 3
     steps = [frame.pts_s or 0 for frame in frames(events)]
-    assert steps[1] == pytest.approx(0.35, abs=0.06)
-    assert steps[2] == pytest.approx(0.65, abs=0.06)
+    assert steps[1] > 0.29  # the answer takes 0.25 s, and pictures are due every 0.1 s; a busy machine adds to it
+    assert steps[2] - steps[1] > 0.24
 
 
 def test_a_picture_that_stays_the_same_is_recorded_and_reported_once() -> None:

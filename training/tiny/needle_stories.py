@@ -174,8 +174,10 @@ def _story(
         chosen = _plain(albums, rng, rng.choice((1, 1, 2, 4)))
         chains = [[number] for number in chosen]
     else:
-        chains = _chains(albums, rng, rng.choice(plan.hops))
+        hops = rng.choice(plan.hops)
+        chains = _chains(albums, rng, hops)
         chosen = [n for chain in chains for n in chain]
+        chains = [chain[-hops - 1 :] for chain in chains]  # of the decoys, too, only so many hops are asked about
         chosen += _others(albums, chosen, rng.randint(0, plan.others) if plan.others else 0, rng)
         rng.shuffle(chosen)
     at = dict(zip(chosen, _places(len(chosen), span, rng), strict=True))

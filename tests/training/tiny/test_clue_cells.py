@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from afterview.training.base.errors import TrainingError
-from afterview.training.tiny.clue_cells import CELLS, ClueConfig, learn_clues
+from afterview.training.tiny.clue_cells import CELLS, ClueConfig, _codes, _pair, learn_clues
 from afterview.training.tiny.needle_bank import Gallery, PicturesConfig, plan_gallery
 from afterview.training.world.story import Event
 from afterview.training.world.vocabulary import FIRST_TRAINING_SEED
@@ -42,18 +42,13 @@ def test_the_cells_of_a_clue_name_it_and_everything_else_stays(gallery: Gallery)
     projector = nn.Sequential(nn.Linear(128, 128), nn.GELU(), nn.Linear(128, 32))
     old = copy.deepcopy(projector)
     learn_clues(projector, features, gallery, ClueConfig(steps=400), seed=1, report=lambda done, total: None)
-    shown = {
-        name_of(picture.thing): row for row, picture in enumerate(gallery.pictures, FIRST_ROW) if picture.clue is None
-    }
+    codes, pairs, _ = _codes(old, features, gallery, torch.Generator().manual_seed(1))
     with torch.no_grad():
         before, after = (network(features.float()) for network in (old, projector))
     change = after - before
-    names = sorted(name for name in shown if not name.startswith("None"))
-    looks = torch.stack([before[shown[name], CELLS[0]] for name in names])
-    looks = looks - looks.mean(0)
     clued = [(row, p.clue) for row, p in enumerate(gallery.pictures, FIRST_ROW) if p.clue is not None]
-    said = [names[int(torch.cdist(change[row, CELLS[0]][None], looks).argmin())] for row, _ in clued]
-    assert sum(name_of(clue) == name for (_, clue), name in zip(clued, said, strict=True)) > 0.9 * len(clued)
+    said = [int(torch.cdist(change[row, CELLS[0]][None], codes).argmin()) for row, _ in clued]
+    assert sum(pairs[_pair(clue)] == number for (_, clue), number in zip(clued, said, strict=True)) > 0.9 * len(clued)
     others = torch.ones(features.shape[:2], dtype=torch.bool)
     others[[row for row, _ in clued], :] = torch.isin(torch.arange(64), torch.tensor(CELLS), invert=True)
     assert change[others].var() < 0.1 * before[others].var()

@@ -93,6 +93,20 @@ def test_evidence_is_asked_of_the_sentence_that_says_what_to_find(
     assert torch.equal(dataclasses.replace(ready, openings=None).seeking, ready.asked)
 
 
+def test_only_so_many_hops_are_asked_about_as_the_lesson_says(
+    gallery: Gallery, shelf: Shelf, words: LetteredWords
+) -> None:
+    plan = PLAN.model_copy(update={"single": 0.0, "hops": (1,)})
+    made = make_needle_batch(plan, Albums.of(gallery), shelf, words, FORGETTING, seed=1, number=0)
+    chained = [row for row in range(60) if LESSON_KINDS[made.kinds[row]] in ("caption", "final")]
+    assert len(chained) > 20
+    for row in chained:
+        rows = made.rows[row // 10]
+        (clue,) = (gallery.pictures[number - 500].clue for number in rows[made.firsts[row]])
+        (proof,) = (gallery.pictures[number - 500].thing for number in rows[made.needles[row]])
+        assert (clue.colour, clue.shape) == (proof.colour, proof.shape)
+
+
 def test_no_clue_at_all_does_not_tell_the_end_of_a_chain(gallery: Gallery, shelf: Shelf, words: LetteredWords) -> None:
     plan = PLAN.model_copy(update={"others": 3, "single": 0.0, "hops": (1,), "stories": 12, "questions": 1})
     made = make_needle_batch(plan, Albums.of(gallery), shelf, words, FORGETTING, seed=1, number=0)

@@ -40,12 +40,12 @@ _UNMEASURED_S: Final = 900.0  # of a run, before one was measured
 
 @dataclass(frozen=True)
 class Planned:
-    """A run that is to be made. kept: the results hold it already, whatever its directory has."""
+    """A run that is to be made. done: its directory or the results hold its answers."""
 
     row: RowPlan
     seed: int
     directory: Path
-    kept: bool = False
+    done: bool
 
     @property
     def name(self) -> str:
@@ -55,7 +55,7 @@ class Planned:
     @property
     def state(self) -> str:
         """done, trained (it is being asked), begun or waiting."""
-        if self.kept or (self.directory / ANSWERS / DOCUMENT).exists():
+        if self.done:
             return "done"
         if (self.directory / WEIGHTS).exists():
             return "trained"

@@ -11,8 +11,8 @@ def add_evaluate_ablations(actions: Commands) -> None:
         "ablations", help=text, description=f"{text[0].upper()}{text[1:]}.\n\n"
         "Each row of configs/training/ablations.yaml starts from the same weights and takes the same steps: some ten minutes of one core\n"
         "each, and some minutes for its questions. A queue makes one run after another. It may be stopped or killed at any moment: the\n"
-        "same command continues. After each run it writes the results, with a table beside the paper's. Runs that the results hold already\n"
-        "are not made again, not even with a new --work.\n\n"
+        "same command continues. After each run it writes the results, with a table beside the paper's. Runs that the results hold\n"
+        "already are not made again, not even with a new --work.\n\n"
         "examples:\n  afterview evaluate ablations --work ablations-output --list\n"
         "  afterview evaluate ablations --work ablations-output --rows memaug,no-memaug\n"
         "  nice -n 19 afterview evaluate ablations --work ablations-output --background",

@@ -21,8 +21,8 @@ from torch.nn import functional
 from afterview.model.base.settings import TOKENS_PER_CLIP
 from afterview.model.video_language import VideoLanguageModel
 from afterview.training.core.trainer import StepOutput
+from afterview.training.tiny.answers import kinds_right
 from afterview.training.tiny.clip_stories import ClipBatch
-from afterview.training.tiny.study import kinds_right
 
 _LEAST_MASS: Final = 1e-4
 _HIDDEN: Final = -1e9  # added to the scores of what a row may not see

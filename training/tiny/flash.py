@@ -29,6 +29,7 @@ from afterview.model.vision.projector import Projector
 from afterview.training.base.progress import Report, ShowProgress, unseen
 from afterview.training.core.run_configuration import keep_configuration
 from afterview.training.core.trainer import Trainer, TrainerConfig
+from afterview.training.tiny.answers import accuracies
 from afterview.training.tiny.clip_stories import ClipShelf, FlashWords, clip_shelf, make_clip_batch
 from afterview.training.tiny.clip_study import (
     ClipDeviceBatch,
@@ -40,7 +41,6 @@ from afterview.training.tiny.flash_model import save_flash
 from afterview.training.tiny.lessons import LessonPlan, Progress
 from afterview.training.tiny.naming import NamingConfig, learn_names, words_of_frames
 from afterview.training.tiny.stage import attention_to_train_with
-from afterview.training.tiny.study import accuracies
 from afterview.training.tiny.windows import WindowConfig, labelled, make_windows, plan_windows
 
 _LOGGER = logging.getLogger(__name__)

@@ -31,6 +31,7 @@ from afterview.training.core.checkpoints import STATE
 from afterview.training.core.parts import parts_of
 from afterview.training.core.run_configuration import keep_configuration
 from afterview.training.core.trainer import OnLog, Trainer
+from afterview.training.tiny.answers import accuracies
 from afterview.training.tiny.bank import PIXELS, Bank, BankConfig, index_bank, make_bank, plan_bank, shape_of
 from afterview.training.tiny.data_loader import DataLoader
 from afterview.training.tiny.device_batch import DeviceBatch, to_device
@@ -41,7 +42,7 @@ from afterview.training.tiny.recipe import Recipe
 from afterview.training.tiny.sentences import learn_sentences
 from afterview.training.tiny.stage import StageContext, attention_to_train_with
 from afterview.training.tiny.stories import StoryBatch
-from afterview.training.tiny.study import StudyObjective, accuracies
+from afterview.training.tiny.study import StudyObjective
 from afterview.training.tiny.texts import Words
 from afterview.training.tiny.words import train_tokenizer
 from afterview.training.world.facts import KINDS

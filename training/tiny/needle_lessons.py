@@ -36,6 +36,7 @@ from afterview.training.core.trainer_config import TrainerConfig
 from afterview.training.tiny.bank import VALUES, BankConfig, plan_bank
 from afterview.training.tiny.clue_cells import CELLS, ClueConfig, learn_clues
 from afterview.training.tiny.device_batch import DeviceBatch, to_device
+from afterview.training.tiny.keeping import KeepingObjective
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.lettered import LetteredWords, make_mixed_batch
 from afterview.training.tiny.naming import tokens_of, words_of_frames
@@ -69,6 +70,7 @@ class NeedleStage(Schema):
     evidence_weight: float = 0.6
     telling_weight: float = 0.3
     clue_weight: float = 0.0  # of naming what a clue tells, right after the block that reads it
+    keep_weight: float = 0.0  # of staying near the first model in questions of the kinds that it knows
 
     @model_validator(mode="after")
     def _whole(self) -> "NeedleStage":
@@ -89,6 +91,7 @@ class NeedleRecipe(Schema):
     name: str = "tiny-needles"
     seed: int = 0
     starts_from: str = "tiny"  # preset
+    keeps: str = "tiny"  # preset, whose known kinds `keep_weight` is about
     needle_bank: BankConfig
     pictures: PicturesConfig
     clues: ClueConfig = ClueConfig()
@@ -168,19 +171,11 @@ def _read_clues(
 
 def _study(school: _School, context: StageContext) -> bool:
     stage, model = school.recipe.study, school.model
-    assert model.tokenizer is not None, "checked before"
-    objective = StudyObjective(
-        model.video_language,
-        school.words.head,
-        forgetting=model.preset.forgetting,
-        evidence_weight=stage.evidence_weight,
-        telling_weight=stage.telling_weight,
-        moment=moment_id(model.tokenizer),
-        names=school.names,
-        kinds=LESSON_KINDS,
-        clue_weight=stage.clue_weight,
-        clue_names=_clue_names(school.names, model.tokenizer),
-    )
+    study = _objective(school, model)
+    objective: nn.Module = study
+    if stage.keep_weight:
+        first = load_pretrained(school.recipe.keeps, device="cpu", dtype="float32")
+        objective = KeepingObjective(study, _objective(school, first), stage.keep_weight)
     parts = {
         name: part for name, part in parts_of(model.video_language, model.vision.tower).items() if name != "vision"
     }
@@ -195,6 +190,23 @@ def _study(school: _School, context: StageContext) -> bool:
             done = trainer.run(school.batches(stage), deadline=context.deadline, report=report)
     model.video_language.eval()
     return done
+
+
+def _objective(school: _School, model: AfterviewModel) -> StudyObjective:
+    stage, tokenizer = school.recipe.study, model.tokenizer
+    assert tokenizer is not None, "checked before"
+    return StudyObjective(
+        model.video_language,
+        school.words.head,
+        forgetting=model.preset.forgetting,
+        evidence_weight=stage.evidence_weight,
+        telling_weight=stage.telling_weight,
+        moment=moment_id(tokenizer),
+        names=school.names,
+        kinds=LESSON_KINDS,
+        clue_weight=stage.clue_weight,
+        clue_names=_clue_names(school.names, tokenizer),
+    )
 
 
 def _clue_names(names: Tensor, tokenizer: PreTrainedTokenizerBase) -> Tensor:

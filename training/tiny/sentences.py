@@ -20,11 +20,11 @@ from afterview.configs import Schema
 from afterview.model.language.decoder import LanguageModel
 from afterview.training.core.trainer import StepOutput
 from afterview.training.core.trainer_config import TrainerConfig
+from afterview.training.tiny.answers import answer_logits, answering, joined, kinds_right
 from afterview.training.tiny.device_batch import DeviceBatch, to_device
 from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.stage import StageContext, attention_to_train_with, learn_stage
 from afterview.training.tiny.stories import StoryBatch
-from afterview.training.tiny.study import answering, joined, kinds_right
 from afterview.training.world.facts import KINDS
 
 _MISLED: Final = 0.85  # share of the questions about unseen things that get the words of the most similar frame
@@ -70,7 +70,7 @@ class SentenceObjective(nn.Module):
         text = joined(after_BLD, embed(batch.answers), batch.after_lengths)
         embeds = torch.cat([embed(self.head).expand(len(text), -1, -1), text], 1)
         answerable_B = batch.needles.any(1) | batch.denied
-        loss, right = answering(self.language, embeds, batch, answerable_B)
+        loss, right = answering(*answer_logits(self.language, embeds, batch), batch, answerable_B)
         return StepOutput(loss, kinds_right(right & answerable_B, batch.kinds, answerable_B, names=self._kinds))
 
     def _mistaken(self, batch: DeviceBatch) -> Tensor:

@@ -19,15 +19,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.kernels.attention import fold_groups
-from afterview.model.language.decoder import LanguageModel
 from afterview.model.memaug.memaug import KeysValues, MemAugBlock, MemoryKeyValues
 from afterview.model.memaug.rope import rotation
 from afterview.model.video_language import VideoLanguageModel
 from afterview.training.core.trainer import StepOutput
+from afterview.training.tiny.answers import answer_logits, answering, joined, kinds_right
 from afterview.training.tiny.decayed import Decayed, DecayedPlan
 from afterview.training.tiny.device_batch import DeviceBatch
 from afterview.training.world.facts import KINDS
@@ -45,6 +44,15 @@ class Asking(NamedTuple):
     halfway_BD: Tensor
     end_BD: Tensor
     clues_BN: Tensor
+
+
+class Reading(NamedTuple):
+    """What the model makes of a batch: see `answer_logits`, and `StudyObjective._embeds` for the rest, which is None without MemAug."""
+
+    logits_BYW: Tensor
+    real_BY: Tensor
+    masses_KBN: Tensor | None
+    asking: Asking | None
 
 
 class StudyObjective(nn.Module):
@@ -88,8 +96,17 @@ class StudyObjective(nn.Module):
 
     def forward(self, batch: DeviceBatch) -> StepOutput:
         """Loss, and how many answers of each kind are completely right."""
+        return self.judged(batch, self.read(batch))
+
+    def read(self, batch: DeviceBatch) -> Reading:
+        """What the model makes of all questions."""
         embeds, masses_KBN, asking = self._embeds(batch)
-        loss, right = answering(self.model.language, embeds, batch)
+        return Reading(*answer_logits(self.model.language, embeds, batch), masses_KBN, asking)
+
+    def judged(self, batch: DeviceBatch, reading: Reading) -> StepOutput:
+        """As `forward`, of what was read."""
+        masses_KBN, asking = reading.masses_KBN, reading.asking
+        loss, right = answering(reading.logits_BYW, reading.real_BY, batch)
         pointed = (batch.answers == self._moment).any(1)
         if masses_KBN is None or asking is None:  # without MemAug nothing points to a time
             return StepOutput(loss, {"answering": loss} | kinds_right(right & ~pointed, batch.kinds, names=self._kinds))
@@ -116,9 +133,10 @@ class StudyObjective(nn.Module):
         """Which questions are answered, token for token, as a greedy decoder would, bool [B]. A time also needs the most evidence on a
         frame that proves it; without MemAug nothing points to a time.
         """
-        embeds, masses_KBN, _ = self._embeds(batch)
-        _, right = answering(self.model.language, embeds, batch)
+        reading = self.read(batch)
+        _, right = answering(reading.logits_BYW, reading.real_BY, batch)
         pointed = (batch.answers == self._moment).any(1)
+        masses_KBN = reading.masses_KBN
         return right & (~pointed if masses_KBN is None else _evident(masses_KBN, batch) | ~pointed)
 
     def _telling(self, asking_BD: Tensor, named_BW: Tensor) -> Tensor:
@@ -298,52 +316,3 @@ def _mass(queries: Tensor, keys: Tensor, asked: Tensor, frames: int, stories: in
     owner = story * (len(asked) // stories) + order // asked.shape[1]
     sum_BM = share_SnM.new_zeros(len(asked), share_SnM.shape[-1]).index_add(0, owner.flatten(), share_SnM.flatten(0, 1))
     return (sum_BM / asked.sum(1, keepdim=True)).unflatten(-1, (frames, -1))
-
-
-def answering(
-    language: LanguageModel, embeds: Tensor, batch: DeviceBatch, counts_B: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the answers' tokens, and which answers are completely right, [B].
-
-    embeds: ends with the result of `joined`. counts_B: answers that count in the loss; None: all.
-    """
-    longest = batch.answers.shape[1]
-    # An answer's first token is predicted by the last token of its text, `padding` rows before the padded end.
-    first_B1 = embeds.shape[1] - longest - 1 - batch.padding[:, None]
-    places = torch.arange(longest, device=embeds.device)
-    hidden = language(embeds)
-    rows_BYD = hidden.gather(1, (first_B1 + places)[..., None].expand(-1, -1, hidden.shape[-1]))
-    logits = language.logits(rows_BYD)
-    real = places < batch.answer_lengths[:, None]
-    learnt = real if counts_B is None else real & counts_B[:, None]
-    losses = functional.cross_entropy(logits.float().flatten(0, 1), batch.answers.flatten(), reduction="none")
-    right = ((logits.argmax(-1) == batch.answers) | ~real).all(1)
-    return (losses.view_as(real) * learnt).sum() / learnt.sum().clamp(min=1), right
-
-
-def joined(after: Tensor, answers: Tensor, lengths: Tensor) -> Tensor:
-    """Each row's text, directly followed by its answer; padding moves to the end. [B, L + Y, D]."""
-    both = torch.cat([after, answers], 1)
-    count, places = after.shape[1], torch.arange(both.shape[1], device=after.device)
-    behind = places >= lengths[:, None]
-    source = torch.where(behind, places + count - lengths[:, None], places)
-    source = torch.where(source < both.shape[1], source, places)  # the tail is padding, so its values do not matter
-    return both.gather(1, source[..., None].expand(-1, -1, both.shape[-1]))
-
-
-def kinds_right(
-    right: Tensor, kinds: Tensor, counts: Tensor | None = None, *, names: Sequence[str] = KINDS
-) -> dict[str, Tensor]:
-    """Figures for the log: how many questions of each kind were asked and answered right."""
-    asked = torch.bincount(kinds, weights=None if counts is None else counts.float(), minlength=len(names))
-    hits = torch.bincount(kinds, weights=right.float(), minlength=len(names))
-    return {
-        f"{kind}/{what}": table[n]
-        for n, kind in enumerate(names)
-        for what, table in (("right", hits), ("asked", asked))
-    }
-
-
-def accuracies(figures: dict[str, float], plan_kinds: Sequence[str]) -> dict[str, float]:
-    """Accuracy of each kind that a lesson asks, from a line of the log."""
-    return {kind: figures[f"accuracy/{kind}"] for kind in plan_kinds if f"accuracy/{kind}" in figures}

@@ -1,0 +1,51 @@
+"""Further lessons keep what the model knows: on questions of known kinds it stays near the model that the lessons began with.
+
+Learning without Forgetting (Li and Hoiem, 2016): beside the true answers, the student learns what its teacher answers, with all its
+doubts, and where the teacher looks. A true answer alone names one word of many and is noisy; so few lessons of it lose more of a
+known kind than they keep.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from afterview.training.core.trainer import StepOutput
+from afterview.training.tiny.device_batch import DeviceBatch
+from afterview.training.tiny.study import Reading, StudyObjective
+
+_LEAST = 1e-6  # keeps the logarithm of evidence finite
+
+
+class KeepingObjective(nn.Module):
+    """A study beside its teacher. A batch whose questions no clue leads to the answer of is of known kinds; the others are new."""
+
+    def __init__(self, study: StudyObjective, teacher: StudyObjective, weight: float) -> None:
+        super().__init__()
+        self.study, self._weight = study, weight
+        # Not a part of this module: it is neither trained nor saved.
+        self._taught: Callable[[DeviceBatch], Reading] = teacher.eval().requires_grad_(False).read
+
+    def forward(self, batch: DeviceBatch) -> StepOutput:
+        """As StudyObjective, with the figure "kept": how far answers and evidence are from the teacher's, in nats."""
+        if batch.firsts is not None:
+            return self.study(batch)
+        drawn = torch.get_rng_state()
+        with torch.no_grad():
+            known = self._taught(batch)
+        torch.set_rng_state(drawn)  # teacher and student read the same tokens of each frame
+        reading = self.study.read(batch)
+        output = self.study.judged(batch, reading)
+        kept = kept_from(known, reading)
+        return StepOutput(output.loss + self._weight * kept, output.figures | {"kept": kept})
+
+
+def kept_from(known: Reading, reading: Reading) -> Tensor:
+    """The Kullback-Leibler divergence of the answers' tokens from the teacher's, a mean, plus that of each block's evidence."""
+    real = known.real_BY
+    told, taught = (x.logits_BYW.log_softmax(-1) for x in (reading, known))
+    kept = ((taught.exp() * (taught - told)).sum(-1) * real).sum() / real.sum().clamp(min=1)
+    if reading.masses_KBN is None or known.masses_KBN is None:
+        return kept  # without MemAug there is no evidence
+    seen, looked = reading.masses_KBN.clamp(min=_LEAST), known.masses_KBN.clamp(min=_LEAST)
+    return kept + (looked * (looked / seen).log()).sum(-1).mean()

@@ -1,0 +1,75 @@
+"""Further lessons stay near their teacher on what it knows."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from afterview.memory.plans.visibility import ForgettingConfig
+from afterview.model.checkpoint.loading import load_pretrained
+from afterview.training.tiny.bank import BankConfig, plan_bank
+from afterview.training.tiny.device_batch import DeviceBatch, to_device
+from afterview.training.tiny.keeping import KeepingObjective
+from afterview.training.tiny.lessons import LessonPlan
+from afterview.training.tiny.stories import make_batch, shelf_of
+from afterview.training.tiny.study import StudyObjective
+from afterview.training.tiny.texts import Words
+from afterview.training.world.vocabulary import FIRST_TRAINING_SEED
+
+FORGETTING = ForgettingConfig(spatial="uniform", spatial_ratio=16, max_frames=8, min_frames=2)
+PLAN = LessonPlan(
+    name="some", kinds={"colour": 1.0, "where": 1.0}, frames=24, tokens_read=6, window=4, stories=2, questions=3,
+    asked=(1,), duration_s=(60, 200), most=10,
+)  # fmt: skip
+
+
+def study() -> StudyObjective:
+    model = load_pretrained("tiny", device="cpu", dtype="float32")
+    assert model.tokenizer is not None
+    return StudyObjective(model.video_language, Words(model.tokenizer).head, forgetting=FORGETTING)
+
+
+@pytest.fixture(scope="module")
+def stories() -> DeviceBatch:
+    bank = BankConfig(seeds=4, clips=66, backgrounds=4, first_seed=FIRST_TRAINING_SEED + 9000)
+    tokenizer = load_pretrained("tiny").tokenizer
+    assert tokenizer is not None
+    made = make_batch(PLAN, shelf_of(plan_bank(bank)), Words(tokenizer), FORGETTING, seed=1, number=0)
+    features = torch.randn(made.rows.max() + 1, 64, 128, generator=torch.Generator().manual_seed(0)).half()
+    return to_device(made, features, None, PLAN.tokens_read)
+
+
+def kept(objective: KeepingObjective, batch: DeviceBatch) -> float:
+    with torch.no_grad():
+        return float(objective(batch).figures["kept"])
+
+
+def test_a_student_that_is_its_teacher_has_kept_all_and_reads_the_same_tokens(stories: DeviceBatch) -> None:
+    torch.manual_seed(3)
+    assert kept(KeepingObjective(study(), study(), 1.0), stories) == pytest.approx(0.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("changed", ["language.decoder.model.layers.2", "memaug.layers.1"])
+def test_what_changes_answers_or_evidence_is_counted_and_weighed(stories: DeviceBatch, changed: str) -> None:
+    student = study()
+    with torch.no_grad():
+        for weights in student.model.get_submodule(changed).parameters():
+            weights.mul_(1.3)
+    losses = []
+    for weight in (0.0, 2.0):
+        torch.manual_seed(3)
+        objective = KeepingObjective(student, study(), weight)
+        with torch.no_grad():
+            output = objective(stories)
+        assert output.figures["kept"] > 1e-3
+        losses.append(float(output.loss))
+    assert losses[1] - losses[0] == pytest.approx(2 * float(output.figures["kept"]), rel=1e-3)
+
+
+def test_new_lessons_have_no_teacher_and_the_teacher_is_not_trained(stories: DeviceBatch) -> None:
+    student = study()
+    objective = KeepingObjective(student, study(), 1.0)
+    chained = dataclasses.replace(stories, firsts=stories.needles)
+    with torch.no_grad():
+        assert "kept" not in objective(chained).figures
+    assert {id(x) for x in objective.parameters()} == {id(x) for x in student.parameters()}

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from afterview.training.tiny.lessons import KeepWeights
 from afterview.training.tiny.stories import StoryBatch
 
 
@@ -18,7 +19,7 @@ class DeviceBatch:
     """A StoryBatch on the device, with features [S, N, P, Dv] and the words that name what the frames show, bool [S, N, W].
 
     tokens_read: number of tokens per frame that MemAug reads, drawn at random; None: all. favoured [P + 1]: how much likelier each is
-    drawn. firsts, openings: see NeedleBatch. clue_cells: of a frame, those where clues are.
+    drawn. firsts, openings: see NeedleBatch. clue_cells: of a frame, those where clues are. keep: how near a teacher it stays.
     """
 
     features: Tensor
@@ -39,6 +40,7 @@ class DeviceBatch:
     firsts: Tensor | None = None
     openings: Tensor | None = None
     clue_cells: Tensor | None = None
+    keep: KeepWeights | None = None
 
     @property
     def each(self) -> int:

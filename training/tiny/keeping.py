@@ -18,17 +18,17 @@ _LEAST = 1e-6  # keeps the logarithm of evidence finite
 
 
 class KeepingObjective(nn.Module):
-    """A study beside its teacher. A batch whose questions no clue leads to the answer of is of known kinds; the others are new."""
+    """A study beside its teacher. A batch with `keep` is of known kinds; the others are new."""
 
-    def __init__(self, study: StudyObjective, teacher: StudyObjective, weight: float) -> None:
+    def __init__(self, study: StudyObjective, teacher: StudyObjective) -> None:
         super().__init__()
-        self.study, self._weight = study, weight
+        self.study = study
         # Not a part of this module: it is neither trained nor saved.
         self._taught: Callable[[DeviceBatch], Reading] = teacher.eval().requires_grad_(False).read
 
     def forward(self, batch: DeviceBatch) -> StepOutput:
-        """As StudyObjective, with the figure "kept": how far answers and evidence are from the teacher's, in nats."""
-        if batch.firsts is not None:
+        """As StudyObjective, with the figures "kept answers" and "kept evidence": how far each is from the teacher's, in nats."""
+        if batch.keep is None or not batch.keep.any:
             return self.study(batch)
         drawn = torch.get_rng_state()
         with torch.no_grad():
@@ -36,16 +36,17 @@ class KeepingObjective(nn.Module):
         torch.set_rng_state(drawn)  # teacher and student read the same tokens of each frame
         reading = self.study.read(batch)
         output = self.study.judged(batch, reading)
-        kept = kept_from(known, reading)
-        return StepOutput(output.loss + self._weight * kept, output.figures | {"kept": kept})
+        answers, evidence = strayed(known, reading)
+        loss = output.loss + batch.keep.answers * answers + batch.keep.evidence * evidence
+        return StepOutput(loss, output.figures | {"kept answers": answers, "kept evidence": evidence})
 
 
-def kept_from(known: Reading, reading: Reading) -> Tensor:
-    """The Kullback-Leibler divergence of the answers' tokens from the teacher's, a mean, plus that of each block's evidence."""
+def strayed(known: Reading, reading: Reading) -> tuple[Tensor, Tensor]:
+    """The Kullback-Leibler divergence from the teacher's, a mean: of the answers' tokens, and of each block's evidence."""
     real = known.real_BY
-    told, taught = (x.logits_BYW.log_softmax(-1) for x in (reading, known))
-    kept = ((taught.exp() * (taught - told)).sum(-1) * real).sum() / real.sum().clamp(min=1)
+    told, taught = reading.logits_BYW.log_softmax(-1), known.logits_BYW.log_softmax(-1)
+    answers = ((taught.exp() * (taught - told)).sum(-1) * real).sum() / real.sum().clamp(min=1)
     if reading.masses_KBN is None or known.masses_KBN is None:
-        return kept  # without MemAug there is no evidence
+        return answers, torch.zeros_like(answers)  # without MemAug there is no evidence
     seen, looked = reading.masses_KBN.clamp(min=_LEAST), known.masses_KBN.clamp(min=_LEAST)
-    return kept + (looked * (looked / seen).log()).sum(-1).mean()
+    return answers, (looked * (looked / seen).log()).sum(-1).mean()

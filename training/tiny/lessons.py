@@ -16,6 +16,21 @@ from afterview.training.world.script import WorldConfig
 _MEMORY = 0.98  # share of the running mean that one logged batch keeps
 
 
+class KeepWeights(Schema):
+    """How much staying near a teacher counts (training.tiny.keeping), per nat.
+
+    A nat of the answers is far more than one of the evidence: it changes what is said.
+    """
+
+    answers: float = Field(default=0.0, ge=0)
+    evidence: float = Field(default=0.0, ge=0)
+
+    @property
+    def any(self) -> bool:
+        """Whether a teacher is needed at all."""
+        return bool(self.answers or self.evidence)
+
+
 class LessonPlan(Schema):
     """One lesson. Ranges are inclusive."""
 

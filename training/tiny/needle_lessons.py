@@ -37,7 +37,7 @@ from afterview.training.tiny.bank import VALUES, BankConfig, plan_bank
 from afterview.training.tiny.clue_cells import CELLS, ClueConfig, learn_clues
 from afterview.training.tiny.device_batch import DeviceBatch, to_device
 from afterview.training.tiny.keeping import KeepingObjective
-from afterview.training.tiny.lessons import LessonPlan
+from afterview.training.tiny.lessons import KeepWeights, LessonPlan
 from afterview.training.tiny.lettered import LetteredWords, make_mixed_batch
 from afterview.training.tiny.naming import tokens_of, words_of_frames
 from afterview.training.tiny.needle_bank import Gallery, PicturesConfig, encode
@@ -58,6 +58,7 @@ class NeedleLesson(Schema):
 
     until: int = Field(ge=1)
     lettered: float = Field(default=0.4, ge=0, le=1)  # share of the stories' questions that get options
+    keep: KeepWeights = KeepWeights()  # staying near the model that is kept, in the stories' questions
     stories: LessonPlan
     needles: NeedlePlan
 
@@ -70,7 +71,6 @@ class NeedleStage(Schema):
     evidence_weight: float = 0.6
     telling_weight: float = 0.3
     clue_weight: float = 0.0  # of naming what a clue tells, right after the block that reads it
-    keep_weight: float = 0.0  # of staying near the first model in questions of the kinds that it knows
 
     @model_validator(mode="after")
     def _whole(self) -> "NeedleStage":
@@ -91,7 +91,7 @@ class NeedleRecipe(Schema):
     name: str = "tiny-needles"
     seed: int = 0
     starts_from: str = "tiny"  # preset
-    keeps: str = "tiny"  # preset, whose known kinds `keep_weight` is about
+    keeps: str = "tiny"  # preset, whose knowledge `keep` is about
     needle_bank: BankConfig
     pictures: PicturesConfig
     clues: ClueConfig = ClueConfig()
@@ -123,7 +123,8 @@ class _School:
                 drawn = make_mixed_batch(
                     lesson.stories, self.shelf, self.words, forgetting, share=lesson.lettered, seed=seed, number=step
                 )
-                return to_device(drawn, self.features, self.shown, lesson.stories.tokens_read)
+                ready = to_device(drawn, self.features, self.shown, lesson.stories.tokens_read)
+                return replace(ready, keep=lesson.keep)
             needles = make_needle_batch(
                 lesson.needles, self.albums, self.shelf, self.words, forgetting, seed=seed, number=step
             )
@@ -173,9 +174,9 @@ def _study(school: _School, context: StageContext) -> bool:
     stage, model = school.recipe.study, school.model
     study = _objective(school, model)
     objective: nn.Module = study
-    if stage.keep_weight:
+    if any(lesson.keep.any for lesson in stage.lessons):
         first = load_pretrained(school.recipe.keeps, device="cpu", dtype="float32")
-        objective = KeepingObjective(study, _objective(school, first), stage.keep_weight)
+        objective = KeepingObjective(study, _objective(school, first))
     parts = {
         name: part for name, part in parts_of(model.video_language, model.vision.tower).items() if name != "vision"
     }

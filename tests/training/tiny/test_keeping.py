@@ -10,7 +10,7 @@ from afterview.model.checkpoint.loading import load_pretrained
 from afterview.training.tiny.bank import BankConfig, plan_bank
 from afterview.training.tiny.device_batch import DeviceBatch, to_device
 from afterview.training.tiny.keeping import KeepingObjective
-from afterview.training.tiny.lessons import LessonPlan
+from afterview.training.tiny.lessons import KeepWeights, LessonPlan
 from afterview.training.tiny.stories import make_batch, shelf_of
 from afterview.training.tiny.study import StudyObjective
 from afterview.training.tiny.texts import Words
@@ -40,13 +40,14 @@ def stories() -> DeviceBatch:
 
 
 def kept(objective: KeepingObjective, batch: DeviceBatch) -> float:
+    batch = dataclasses.replace(batch, keep=KeepWeights(answers=1.0))
     with torch.no_grad():
-        return float(objective(batch).figures["kept"])
+        return sum(float(objective(batch).figures[f"kept {what}"]) for what in ("answers", "evidence"))
 
 
 def test_a_student_that_is_its_teacher_has_kept_all_and_reads_the_same_tokens(stories: DeviceBatch) -> None:
     torch.manual_seed(3)
-    assert kept(KeepingObjective(study(), study(), 1.0), stories) == pytest.approx(0.0, abs=1e-5)
+    assert kept(KeepingObjective(study(), study()), stories) == pytest.approx(0.0, abs=1e-5)
 
 
 @pytest.mark.parametrize("changed", ["language.decoder.model.layers.2", "memaug.layers.1"])
@@ -56,20 +57,21 @@ def test_what_changes_answers_or_evidence_is_counted_and_weighed(stories: Device
         for weights in student.model.get_submodule(changed).parameters():
             weights.mul_(1.3)
     losses = []
-    for weight in (0.0, 2.0):
+    for weights in (None, KeepWeights(answers=2.0), KeepWeights(evidence=3.0)):
         torch.manual_seed(3)
-        objective = KeepingObjective(student, study(), weight)
+        objective = KeepingObjective(student, study())
         with torch.no_grad():
-            output = objective(stories)
-        assert output.figures["kept"] > 1e-3
+            output = objective(dataclasses.replace(stories, keep=weights))
         losses.append(float(output.loss))
-    assert losses[1] - losses[0] == pytest.approx(2 * float(output.figures["kept"]), rel=1e-3)
+    answers, evidence = (float(output.figures[f"kept {what}"]) for what in ("answers", "evidence"))
+    assert (answers if "decoder" in changed else evidence) > 1e-3
+    assert losses[1] - losses[0] == pytest.approx(2 * answers, rel=1e-2, abs=1e-5)
+    assert losses[2] - losses[0] == pytest.approx(3 * evidence, rel=1e-2, abs=1e-5)
 
 
 def test_new_lessons_have_no_teacher_and_the_teacher_is_not_trained(stories: DeviceBatch) -> None:
     student = study()
-    objective = KeepingObjective(student, study(), 1.0)
-    chained = dataclasses.replace(stories, firsts=stories.needles)
+    objective = KeepingObjective(student, study())
     with torch.no_grad():
-        assert "kept" not in objective(chained).figures
+        assert "kept answers" not in objective(stories).figures
     assert {id(x) for x in objective.parameters()} == {id(x) for x in student.parameters()}

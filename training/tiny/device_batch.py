@@ -87,4 +87,5 @@ def to_device(
         for field in fields(StoryBatch)
     }
     rows = moved.pop("rows")
-    return DeviceBatch(features[rows], shown=None if shown is None else shown[rows], tokens_read=tokens_read, **moved)
+    named = None if shown is None else shown[rows]
+    return DeviceBatch(features[rows], shown=named, tokens_read=tokens_read, keep=None, **moved)

@@ -38,7 +38,7 @@ class KeepingObjective(nn.Module):
         output = self.study.judged(batch, reading)
         answers, evidence = strayed(known, reading)
         loss = output.loss + batch.keep.answers * answers + batch.keep.evidence * evidence
-        return StepOutput(loss, output.figures | {"kept answers": answers, "kept evidence": evidence})
+        return StepOutput(loss, dict(output.figures) | {"kept answers": answers, "kept evidence": evidence})
 
 
 def strayed(known: Reading, reading: Reading) -> tuple[Tensor, Tensor]:

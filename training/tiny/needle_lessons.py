@@ -2,7 +2,7 @@
 
 `afterview train configs/training/tiny-needles.yaml --out DIR`, on the CPU; one thread is enough. Memories, their specs and
 other files of the model stay valid, because tower and index do not change. Each step has one batch of the stories that the
-model already knows, part of them with options, and one batch of needles. Resumable.
+model already knows, in which it stays near what it was (training.tiny.keeping), and one batch of needles. Resumable.
 
 DIR/bank/   features of frames and pictures      DIR/projector.safetensors   which has learnt to read clues
 DIR/study/  training                             DIR/model/                  the model
@@ -58,7 +58,7 @@ class NeedleLesson(Schema):
 
     until: int = Field(ge=1)
     lettered: float = Field(default=0.4, ge=0, le=1)  # share of the stories' questions that get options
-    keep: KeepWeights = KeepWeights()  # staying near the model that is kept, in the stories' questions
+    keep: KeepWeights = KeepWeights()  # staying near the model that the lessons begin with, in the stories' questions
     stories: LessonPlan
     needles: NeedlePlan
 
@@ -91,7 +91,6 @@ class NeedleRecipe(Schema):
     name: str = "tiny-needles"
     seed: int = 0
     starts_from: str = "tiny"  # preset
-    keeps: str = "tiny"  # preset, whose knowledge `keep` is about
     needle_bank: BankConfig
     pictures: PicturesConfig
     clues: ClueConfig = ClueConfig()
@@ -175,7 +174,7 @@ def _study(school: _School, context: StageContext) -> bool:
     study = _objective(school, model)
     objective: nn.Module = study
     if any(lesson.keep.any for lesson in stage.lessons):
-        first = load_pretrained(school.recipe.keeps, device="cpu", dtype="float32")
+        first = load_pretrained(school.recipe.starts_from, device="cpu", dtype="float32")
         objective = KeepingObjective(study, _objective(school, first))
     parts = {
         name: part for name, part in parts_of(model.video_language, model.vision.tower).items() if name != "vision"

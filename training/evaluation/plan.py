@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from afterview.training.base.errors import WorldError
 from afterview.training.base.seeds import seeded
+from afterview.training.evaluation.recall_modes import RecallMode, check_recall
 from afterview.training.world import (
     QuestionPlan,
     Script,
@@ -24,7 +25,6 @@ from afterview.training.world.rewording import reworded
 from afterview.training.world.script import MAX_DURATION_S, MIN_DURATION_S
 from afterview.training.world.twist_facts import EVERY_KIND, TWIST_KINDS
 
-RecallMode = Literal["bounded", "full", "decayed"]
 VariantName = Literal["plain", "changing", "cameras"]
 Pairs = Literal["seen", "held-out", "all"]
 _PRESENT: Final = ("now", "scene now")  # asked while something is visible, if possible
@@ -87,6 +87,8 @@ class WorldTest:
     recall: Sequence[RecallMode] = ("bounded",)
 
     def __post_init__(self) -> None:
+        for mode in self.recall:
+            check_recall(mode)
         for seed in self.seeds:
             if split_of(seed) == "train":
                 raise WorldError(f"seed {seed} belongs to the training split; give one below {2**32}")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from afterview.configs import ConfigError
 from afterview.memory.base.durable import remove_tree
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError
 from afterview.memory.directory import Memory
@@ -26,7 +27,8 @@ from afterview.stream.source.address.address import parse_source
 from afterview.training.base.errors import WorldError
 from afterview.training.base.progress import Report, ShowProgress, unseen
 from afterview.training.evaluation.judge import OneAnswer, read_cameras
-from afterview.training.evaluation.plan import Footage, RecallMode, WorldTest, questions_for
+from afterview.training.evaluation.plan import Footage, WorldTest, questions_for
+from afterview.training.evaluation.recall_modes import NAMED, RecallMode
 from afterview.training.evaluation.tables import Evaluation, Outcome
 from afterview.training.world import World, WorldQuestion
 from afterview.training.world.video import VideoFormat, write_video
@@ -112,14 +114,29 @@ def ask_all(
 
 
 def with_recall(model: AfterviewModel, mode: RecallMode) -> AfterviewModel:
-    """The model under a recall mode: its own budget, everything, or only the decayed frames."""
+    """The model under a recall mode: its own budget, everything, only the decayed frames, or another budget.
+
+    With another budget the index brings the same share of it, and the newest window stays as it is. A model that sees clips has no recall
+    beyond them: it sees so many frames. Raises ConfigError for a budget that cannot hold the visible frames.
+    """
     if mode == "bounded":
         return model
-    visible = model.preset.forgetting.max_frames
-    recall = (
-        RecallConfig.model_validate("full") if mode == "full" else RecallConfig(budget=visible, window=0, nearest=0)
-    )
-    return replace(model, preset=model.preset.model_copy(update={"recall": recall}))
+    preset = model.preset
+    if mode not in NAMED and preset.sees_clips:
+        least = min(preset.clip_sampling.min_frames, int(mode))
+        clips = preset.clip_sampling.model_copy(update={"min_frames": least, "max_frames": int(mode)})
+        return replace(model, preset=preset.model_copy(update={"clip_sampling": clips}))
+    own, visible = preset.recall, preset.forgetting.max_frames
+    if mode == "full":
+        recall = RecallConfig.model_validate("full")
+    elif mode == "decayed":
+        recall = RecallConfig(budget=visible, window=0, nearest=0)
+    elif int(mode) < visible:
+        raise ConfigError(f"--recall {mode}: the model keeps {visible} frames visible; give at least as many")
+    else:
+        nearest = round(own.nearest * int(mode) / own.budget)
+        recall = own.model_copy(update={"budget": int(mode), "nearest": nearest})
+    return replace(model, preset=preset.model_copy(update={"recall": recall}))
 
 
 def _ask(answerer: Answerer, footage: Footage, question: WorldQuestion) -> tuple[str, float | None, float]:

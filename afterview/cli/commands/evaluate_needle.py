@@ -16,7 +16,6 @@ from afterview.model.base.settings import NO_DROPOUT, VisualDropoutConfig
 from afterview.model.checkpoint.preset import find_preset
 from afterview.training.evaluation.needle.plan import DEPTHS, LENGTHS, NeedleTest, Task
 from afterview.training.evaluation.needle.report import markdown
-from afterview.training.evaluation.plan import RecallMode
 
 if TYPE_CHECKING:
     from afterview.training.evaluation.needle.items import ItemSet
@@ -85,7 +84,7 @@ def _there(items: "ItemSet") -> str:
 
 
 def _test(arguments: argparse.Namespace) -> NeedleTest:
-    modes: tuple[Any, ...] = _known("--recall", arguments.recall, get_args(RecallMode))
+    modes = names_in("--recall", arguments.recall)
     preset = find_preset(arguments.model)
     policies: tuple[Any, ...] = _known("--positions", arguments.positions, get_args(Policy)) or (preset.positions,)
     tasks: tuple[Any, ...] = _known("--task", arguments.task, get_args(Task))

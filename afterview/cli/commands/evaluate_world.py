@@ -3,14 +3,15 @@
 import argparse
 import tempfile
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from afterview.cli.arguments import names_in, require_count, require_directory, require_model
 from afterview.cli.models import require_weights
 from afterview.cli.output.documents import dump
 from afterview.cli.progress import announced, progress
 from afterview.configs import ExitStatus, UsageError
-from afterview.training.evaluation.plan import VARIANTS, RecallMode, WorldTest
+from afterview.training.evaluation.plan import VARIANTS, WorldTest
+from afterview.training.evaluation.recall_modes import recall_called
 from afterview.training.evaluation.tables import Evaluation, markdown
 from afterview.training.world.questions import MOST_CHOICES
 
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         return ExitStatus.OK
     for mode, table in evaluation.summaries.items():
         print(
-            f"\n{len(test.seeds)} {VARIANTS[test.variant].called}, of {test.frames} frames, {mode} recall; "
+            f"\n{len(test.seeds)} {VARIANTS[test.variant].called}, of {test.frames} frames, {recall_called(mode)}; "
             f"{table['seconds_median']} s an answer (median)\n"
         )
         print(markdown(table))
@@ -65,13 +66,10 @@ def _is_seed(text: str) -> bool:
 
 
 def _test(arguments: argparse.Namespace) -> WorldTest:
-    modes: tuple[Any, ...] = names_in("--recall", arguments.recall)
+    modes = names_in("--recall", arguments.recall)
     if arguments.choices and not 2 <= arguments.choices <= MOST_CHOICES:
         raise UsageError(f"--choices {arguments.choices}: 2 to {MOST_CHOICES} answers can be offered")
     require_count("--questions", arguments.questions, 1)
-    for mode in modes:
-        if mode not in get_args(RecallMode):
-            raise UsageError(f"--recall {mode}: choose from {', '.join(get_args(RecallMode))}")
     return WorldTest(
         seeds=parse_seeds(arguments.seeds), frames=arguments.frames, questions=arguments.questions, variant=arguments.world,
         kinds=names_in("--kinds", arguments.kinds), pairs=arguments.pairs,

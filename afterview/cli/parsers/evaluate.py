@@ -163,7 +163,8 @@ def _add_world(actions: Commands) -> None:
     )
     parser.add_argument(
         "--recall", default="bounded", metavar="MODE,...",
-        help="bounded (as the preset says), full, or decayed (only visible frames) (default: bounded)",
+        help="bounded (as the preset says), full (all frames), decayed (only visible frames), or a budget in frames, such as 64 "
+        "(default: bounded)",
     )  # fmt: skip
     parser.add_argument(
         "--pairs", default="seen", choices=("seen", "held-out", "all"), help="colour-shape pairs (default: seen)"

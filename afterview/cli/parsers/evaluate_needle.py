@@ -33,7 +33,8 @@ def add_evaluate_needle(actions: Commands) -> None:
     parser.add_argument("--depths", metavar="X,...", help="of a single picture, 0 to 1 (default: 0,0.2,0.4,0.6,0.8,1)")
     parser.add_argument(
         "--recall", default="bounded", metavar="MODE,...",
-        help="bounded (as the preset says), full (all frames), or decayed (only visible frames) (default: bounded)",
+        help="bounded (as the preset says), full (all frames), decayed (only visible frames), or a budget in frames, such as 64 "
+        "(default: bounded)",
     )  # fmt: skip
     parser.add_argument(
         "--positions",

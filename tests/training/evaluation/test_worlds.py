@@ -7,11 +7,12 @@ import pytest
 
 from afterview.cli.commands.evaluate_world import parse_seeds
 from afterview.cli.main import main
-from afterview.configs import UsageError
+from afterview.configs import ConfigError, UsageError
 from afterview.model.checkpoint.loading import load_pretrained
-from afterview.training.base.errors import WorldError
+from afterview.training.base.errors import BenchmarkError, WorldError
 from afterview.training.evaluation.intervals import Share
 from afterview.training.evaluation.judge import clock_seconds, is_right, length_seconds, plain, says_not_seen
+from afterview.training.evaluation.needle.plan import NeedleTest
 from afterview.training.evaluation.plan import WorldTest, questions_for
 from afterview.training.evaluation.tables import Outcome, markdown, summary
 from afterview.training.evaluation.worlds import with_recall
@@ -143,6 +144,24 @@ def test_recall_modes_change_only_what_is_recalled() -> None:
     assert decayed.recall.budget == decayed.forgetting.max_frames
     assert with_recall(model, "full").preset.recall.budget > 86_400
     assert with_recall(model, "bounded") is model
+
+
+def test_another_budget_keeps_the_share_that_the_index_brings() -> None:
+    model = load_pretrained("tiny", device="cpu")
+    own = model.preset.recall
+    recall = with_recall(model, str(own.budget // 4)).preset.recall
+    assert (recall.budget, recall.nearest) == (own.budget // 4, own.nearest // 4)
+    assert (recall.window, recall.neighbours) == (own.window, own.neighbours)
+    with pytest.raises(ConfigError, match="--recall 7: the model keeps 8 frames visible; give at least as many"):
+        with_recall(model, "7")
+
+
+@pytest.mark.parametrize("mode", ["some", "0", "064", "10001", "-5", "6.4", "", "²"])
+def test_what_is_neither_a_mode_nor_a_budget_is_refused(mode: str) -> None:
+    with pytest.raises(BenchmarkError, match="--recall"):
+        WorldTest([5], recall=("bounded", mode))
+    with pytest.raises(BenchmarkError, match="--recall"):
+        NeedleTest(recall=(mode,))
 
 
 @pytest.mark.thorough

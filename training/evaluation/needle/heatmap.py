@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from afterview.memory.base.durable import write_file
 from afterview.stream.fonts import Fonts
+from afterview.training.evaluation.recall_modes import recall_called
 
 _CELL, _LEFT, _TOP, _RIGHT, _BOTTOM = (72, 44), 92, 74, 26, 62  # pixels
 _NARROWEST: Final = 640
@@ -31,7 +32,7 @@ def draw_heatmap(way: dict[str, Any], model: str, path: Path) -> None:
     asked = sorted({cell["asked"] for cell in way["cells"]})
     items = f"{asked[0]} to {asked[-1]}" if len(asked) > 1 else f"{asked[0]}"
     draw.text(
-        (16, 38), f"{way['recall']} recall, {way['positions']} positions; mean {way['accuracy']:.3f}, {items} needles a cell",
+        (16, 38), f"{recall_called(way['recall'])}, {way['positions']} positions; mean {way['accuracy']:.3f}, {items} needles a cell",
         font=small, fill=_GREY,
     )  # fmt: skip
     for row, depth in enumerate(depths):

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, Protocol
 
 from afterview.memory.plans.positions import Policy
 from afterview.training.base.errors import BenchmarkError
-from afterview.training.evaluation.plan import RecallMode
+from afterview.training.evaluation.recall_modes import RecallMode, check_recall, recall_called
 
 Scoring = Literal["letter", "options"]
 Task = Literal["single", "multi"]
@@ -29,7 +29,7 @@ class Way:
     @property
     def name(self) -> str:
         """For ids and tables: `bounded recall, interpolate positions`."""
-        return f"{self.recall} recall, {self.positions} positions"
+        return f"{recall_called(self.recall)}, {self.positions} positions"
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ class NeedleTest:
     bank: int = 1000  # background frames, which are repeated
 
     def __post_init__(self) -> None:
+        for mode in self.recall:
+            check_recall(mode)
         for length in self.lengths:
             if not _SHORTEST <= length <= LONGEST:
                 raise BenchmarkError(f"--frames {length}: a haystack has {_SHORTEST} to {LONGEST} frames")

@@ -5,6 +5,7 @@ from typing import Any
 
 from afterview.training.evaluation.intervals import Share
 from afterview.training.evaluation.needle.plan import NeedleTest, Way
+from afterview.training.evaluation.recall_modes import recall_called
 from afterview.training.evaluation.results import Row
 
 CHANCE = {"needle": 0.25, "caption": 0.25, "both": 0.0625}  # of four options
@@ -106,7 +107,7 @@ def _single_table(way: dict[str, Any]) -> str:
     depths = sorted({cell["depth"] for cell in way["cells"]})
     by_place = {(cell["frames"], cell["depth"]): cell for cell in way["cells"]}
     lines = [
-        f"Single hop, {way['recall']} recall, {way['positions']} positions: {_said(way)}; "
+        f"Single hop, {recall_called(way['recall'])}, {way['positions']} positions: {_said(way)}; "
         f"{way['recalled']:.3f} of the needles were recalled",
         "",
         "| frames | " + " | ".join(f"depth {depth:g}" for depth in depths) + " | all depths |",
@@ -121,7 +122,7 @@ def _single_table(way: dict[str, Any]) -> str:
 
 def _multi_table(way: dict[str, Any]) -> str:
     lines = [
-        f"Chains of clues, {way['recall']} recall, {way['positions']} positions "
+        f"Chains of clues, {recall_called(way['recall'])}, {way['positions']} positions "
         f"(chance: caption {CHANCE['caption']:.2f}, both {CHANCE['both']:.4f})",
         "",
         "| frames | hops | caption (CAP) | question of the last picture | both (QA) | caption of the decoys' end |",

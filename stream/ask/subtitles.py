@@ -26,7 +26,10 @@ FORMS: Final = ".srt, .vtt and the JSON of LongVideoBench are read"
 _TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[,.](\d{1,6}))?"
 _ARROW = re.compile(rf"^\s*{_TIME}\s*-->\s*{_TIME}")
 _CLOCK = re.compile(rf"^\s*{_TIME}\s*$")
-_TAG = re.compile(r"</?[A-Za-z][^<>]*>|\{\\[^{}]*\}")  # of HTML and of SubStation Alpha, which .srt files hold, too
+_TIMES = re.compile(rf"^\s*{_TIME}\s*[^\s\d]{{1,4}}\s*{_TIME}")  # also with a wrong arrow
+_NO_ENTRY = ("WEBVTT", "NOTE", "STYLE", "REGION")  # blocks of WebVTT
+# Of HTML, of SubStation Alpha, which .srt files hold, too, and the times of words in WebVTT.
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>|<\d[\d:.,]*>|\{\\[^{}]*\}")
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,12 @@ def read_text(path: Path) -> str:
         why = reason(error) if isinstance(error, OSError) else "no file has such a name"
         raise UsageError(f"{path}: cannot be read ({why}); name a file of subtitles") from None
     utf_16 = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    return data.decode("utf-16" if utf_16 else "utf-8-sig", errors="replace")
+    try:
+        return data.decode("utf-16" if utf_16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path}: is not {'UTF-16' if utf_16 else 'UTF-8'} (byte {error.start}); convert it: iconv -f windows-1252 -t utf-8 OLD > NEW"
+        ) from None
 
 
 def parse_subtitles(text: str, name: str, *, begins_s: float = 0.0, ends_s: float = math.inf) -> SubtitleFile:
@@ -107,21 +115,66 @@ def _seconds(parts: Sequence[str | None]) -> float:
 
 
 def _from_text(text: str) -> SubtitleFile:
-    """SubRip and WebVTT: whatever follows a line with an arrow, up to an empty line, is one subtitle."""
-    lines: list[Subtitle] = []
-    unreadable = 0
-    for block in re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n").replace("\r", "\n")):
-        rows = block.split("\n")
-        place = next((number for number, row in enumerate(rows) if "-->" in row), None)
-        if place is None:
-            continue  # a heading, a note, or nothing
-        found = _ARROW.match(rows[place])
+    """SubRip and WebVTT. Times begin an entry, and what follows is its text: up to an empty line, or to the next times where that line was
+    forgotten. What belongs to no entry with times that can be read counts as unreadable: as the text of the line before it, a line of later
+    would be shown too early."""
+    rows = re.sub(r"\r*\n|\r", "\n", text).split("\n")
+    reader = _TextReader(webvtt=rows[0].startswith("WEBVTT"))
+    for row in rows:
+        reader.read(row)
+    reader.read("")
+    lines = [Subtitle(start, end, _plain(" ".join(words))) for start, end, words in reader.entries]
+    return SubtitleFile(tuple(lines), reader.unreadable)
+
+
+class _TextReader:
+    """Rows, one after the other. entries: start, end, rows of text. block: rows since the last empty one that follow no times."""
+
+    def __init__(self, *, webvtt: bool) -> None:
+        self.entries: list[tuple[float, float, list[str]]] = []
+        self.unreadable = 0
+        self._webvtt = webvtt
+        self._block: list[str] = []
+        self._words: list[str] | None = None  # of the entry whose text is being read, which may be one without times
+        self._empty = False  # the last entry has no text so far
+
+    def read(self, row: str) -> None:
+        if _TIMES.match(row) or "-->" in row:
+            self._begin(row)
+        elif not row.strip():
+            self._end_block()
+            self._empty = self._words == [] or (self._empty and self._words is None)
+            self._words = None
+        elif self._words is not None:
+            self._words.append(row)
+        else:
+            self._block.append(row)
+
+    def _begin(self, row: str) -> None:
+        """Times. The row before them may be the entry's number, or its name (WebVTT)."""
+        before = self._block if self._words is None else self._words
+        named = self._webvtt and before is self._block
+        if before and (named or (before[-1].strip().isdecimal() and (before is self._block or len(before) > 1))):
+            before.pop()
+        self._end_block()
+        found = _ARROW.match(row)
         start, end = (_seconds(found.groups()[:4]), _seconds(found.groups()[4:])) if found else (0.0, -1.0)
+        self._words, self._empty = [], False
         if end < start:
-            unreadable += 1
-            continue
-        lines.append(Subtitle(start, end, _plain(" ".join(rows[place + 1 :]))))
-    return SubtitleFile(tuple(lines), unreadable)
+            self.unreadable += 1
+        else:
+            self.entries.append((start, end, self._words))
+
+    def _end_block(self) -> None:
+        """What stood between empty lines without times: the text of an entry whose first row was empty; else it belongs to none."""
+        block, self._block = self._block, []
+        if not block or (self._webvtt and block[0].startswith(_NO_ENTRY)):
+            return
+        if self._empty and self.entries and not block[0].strip().isdecimal():
+            self.entries[-1][2].extend(block)
+            self._empty = False
+        else:
+            self.unreadable += 1
 
 
 def _from_json(text: str, name: str, end_s: float) -> SubtitleFile:

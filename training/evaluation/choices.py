@@ -12,7 +12,7 @@ the text of option A.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 LETTERS: Final = "ABCDEFGH"
@@ -22,7 +22,8 @@ _WRAPPED = (
     re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}"),
     re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL),
 )
-_THOUGHT = re.compile(r"<think>.*?</think>", re.IGNORECASE | re.DOTALL)
+# A thought that was cut off decides nothing, and one whose first mark stands in the prompt ends here.
+_THOUGHT = re.compile(r"<think>(?:.*</think>|.*)|^.*</think>", re.IGNORECASE | re.DOTALL)
 _OPENING = re.compile(
     r"^(?:[\s#>\-]|\\[(\[]|(?:so|thus|hence|therefore|sure|yes|ok|okay|well|definitely|certainly|probably)\b[,:!.]?\s)+",
     re.IGNORECASE,
@@ -41,6 +42,7 @@ _SURE = r"(?:\s*(?:definitely|clearly|certainly|probably|likely|most\s+likely|th
 _LEADS = re.compile(
     r"(?:"
     rf"\b{_NAMED}\b[\"']?\.?{_BE}{_SURE}\s*[:=]?\s*(?:{_NAMED}\b\s*:?)?"
+    r"|\b(?:actually|rather|instead),?(?=\s+[\(\[\"']?[A-Ha-h]\b)"
     rf"|\b(?:it\s+is|it's|that\s+is|that's|this\s+is|(?:correct|right|best)\s+one\s+is|choose|pick|select"
     rf"|(?:i|we)(?:'d|\s+would)?\s+(?:say|answer)|(?:go|going)\s+with)\b{_SURE}\s*:?\s*(?:{_NAMED}\b\s*:?)?"
     r"|\b(?:c'est|est|r\u00e9ponse|ist|lautet|antwort|es|respuesta|risposta|\u00e8|resposta|\u00e9|antwoord(?:\s+is)?|svar)\b\s*:?\s*(?:la\b|die\b|der\b)?"
@@ -53,13 +55,14 @@ _ALONE = r"(?![A-Za-z0-9]|'[A-Za-z])"
 _LETTER = rf"[\(\[\{{\"']*\s*([A-Ha-h]){_ALONE}(?:\s*[\)\]\}}\"']+)?"
 _AFTER_LEAD = re.compile(_LETTER)
 _ENDS = re.compile(
-    r"\s*(?:$|[.:;,!\n)]|(?<=\s)[\-\u2013\u2014]|[\-\u2013\u2014](?=\s)|\u3067\u3059|(?:because|since|as)\b)",
+    r"\s*(?:$|\.(?![A-Za-z0-9])|[:;,!\n)]|(?<=\s)[\-\u2013\u2014]|[\-\u2013\u2014](?=\s)|\u3067\u3059|(?:because|since|as)\b)",
     re.IGNORECASE,
 )
 _IS_RIGHT = re.compile(
     r"\s+is\s+(?:the\s+)?(?:(?:correct|right|best|true|my|final)\b\s*)*(?:answer|option|choice)?\s*(?:$|[.,;!\n])",
     re.IGNORECASE,
 )
+_BETWEEN: Final = " .):,;-\u2013\u2014"  # of a letter and its text
 _DENIES = re.compile(r"\b(?:not|no|never|neither|nor|cannot|wrong|incorrect|nicht|keine?|pas|\w+n't)\b", re.IGNORECASE)
 _LONE = re.compile(rf"(?<![A-Za-z0-9'\\])([A-H]){_ALONE}")
 _ARTICLE = re.compile(r"\s+(?!or\b|and\b|nor\b|is\b|but\b|to\b)[a-z]")
@@ -81,17 +84,31 @@ def chosen(answer: str, options: Mapping[str, str] | None = None) -> str | None:
     offered = set(options) if options else set(LETTERS)
     if (named := _by_text(text, options or {})) is not None:
         return named
-    if text.endswith("?"):
-        return None
     found = [*_at_the_start(text, options or {}), *_after_leads(text, options or {})]
     letters = {letter for letter, _ in found}
     if len(letters) != 1 or not letters <= offered:
         return None
     (letter,) = letters
-    rests = [text[end:].lstrip(" .):,;-\u2013\u2014") for _, end in found]
+    rests = [text[end:].lstrip(_BETWEEN) for _, end in found]
     if any(_says(rest, option) for rest in rests for other, option in (options or {}).items() if other != letter):
         return None
-    return letter if not _others(text, letter, offered) else None
+    bare = _without_text(text, (options or {}).get(letter, ""), [end for _, end in found])
+    return letter if not bare.endswith("?") and not _others(bare, letter, offered) else None
+
+
+def _without_text(text: str, option: str, ends: Sequence[int]) -> str:
+    """The answer without the text of the option that it chooses, where that follows the letter: its words name no other option, and its
+    question mark asks nothing."""
+    words = r"\s+".join(re.escape(word) for word in _bare(option).rstrip(".").split())
+    for end in sorted(ends, reverse=True):
+        start = len(text) - len(text[end:].lstrip(_BETWEEN))
+        if (
+            words
+            and (told := re.compile(words + r"(?!\w|\W*(?:or|nor|oder|ou)\b)", re.IGNORECASE).match(text, start))
+            is not None
+        ):
+            text = f"{text[:start]}{text[told.end() :]}".rstrip()
+    return text
 
 
 def _bare(answer: str) -> str:
@@ -119,9 +136,22 @@ def _at_the_start(text: str, options: Mapping[str, str]) -> Iterator[tuple[str, 
         return
     letter, rest = first[1].upper(), text[first.end() :]
     closed = first[0].rstrip()[-1] in ")]}\"'"
+    if not closed and _is_word(first[1], rest, "", options):
+        return
     goes_on = (first[1].isupper() and _IS_RIGHT.match(rest)) or (closed and not _JOINS.match(rest))
     if _ENDS.match(rest) or goes_on or _says(rest, options.get(letter, "")):
         yield letter, first.end()
+
+
+def _is_word(said: str, rest: str, lead: str, options: Mapping[str, str]) -> bool:
+    """Whether a letter without brackets may be a word: the article of an answer that was cut (`It is a`), or a name that the options use
+    (`C, the camera wearer, cooks`). A full stop or a colon after it makes it a letter again."""
+    if re.match(r"\s*[.:)](?![A-Za-z0-9])", rest):
+        return False
+    if said == "a":
+        return bool(rest.strip()) or re.match(r"it|th(?:at|is)", lead.strip(), re.IGNORECASE) is not None
+    named = any(re.search(rf"(?<![\w']){said}(?![\w'])", option) for option in options.values())
+    return said.isupper() and named and bool(rest.strip())
 
 
 def _after_leads(text: str, options: Mapping[str, str]) -> Iterator[tuple[str, int]]:
@@ -132,6 +162,8 @@ def _after_leads(text: str, options: Mapping[str, str]) -> Iterator[tuple[str, i
         if found is None or _DENIES.search(sentence):
             continue
         letter, rest = found[1].upper(), text[found.end() :]
+        if found[0].rstrip()[-1].isalpha() and _is_word(found[1], rest, lead[0], options):
+            continue
         if _ENDS.match(rest) or (found[1].isupper() and _IS_RIGHT.match(rest)) or _says(rest, options.get(letter, "")):
             yield letter, found.end()
 

@@ -61,6 +61,57 @@ def test_webvtt_is_read(tmp_path: Path) -> None:
     assert read_subtitles(written(tmp_path, "a.vtt", text)).lines == (Subtitle(1.0, 2.0, "Hi"),)
 
 
+@pytest.mark.parametrize("between", ["", "2\n", "\u00a0\n2\n", "\n\n", " \n2\n"])
+def test_each_times_begin_a_line_of_their_own(between: str) -> None:
+    """Else what is said later would be shown as part of the line before it."""
+    text = f"1\n00:00:01,000 --> 00:00:02,000\nhello\n{between}00:00:25,000 --> 00:00:27,000\nlater\n"
+    found = parse_subtitles(text, "a.srt")
+    assert (found.lines, found.unreadable) == ((Subtitle(1.0, 2.0, "hello"), Subtitle(25.0, 27.0, "later")), 0)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "2\n00:00:25,000 -> 00:00:27,000\nlater",
+        "2\n00:00:25 - 00:00:27\nlater",
+        "2\nat the end\nlater",
+        "at the end\nlater",
+        "2",
+    ],
+)
+def test_what_has_no_times_is_counted_and_belongs_to_no_other_line(entry: str) -> None:
+    for text in (f"{{}}\n\n{entry}\n", f"{entry}\n\n{{}}\n"):
+        found = parse_subtitles(text.format("1\n00:00:01,000 --> 00:00:02,000\nhello"), "a.srt")
+        assert (found.lines, found.unreadable) == ((Subtitle(1.0, 2.0, "hello"),), 1)
+
+
+def test_a_text_after_a_first_empty_row_is_read_as_video_sites_write_it() -> None:
+    text = "WEBVTT\nKind: captions\n\nSTYLE\n::cue {}\n\n"
+    text += "00:00.160 --> 00:02.390 align:start\n \nhello<00:00:01.199><c> world</c>\n\nname\n00:03.000 --> 00:04.000\nso\n"
+    found = parse_subtitles(text, "a.vtt")
+    assert (found.lines, found.unreadable) == ((Subtitle(0.16, 2.39, "hello world"), Subtitle(3.0, 4.0, "so")), 0)
+    found = parse_subtitles("1\n00:00:01,000 --> 00:00:02,000\n\nhello\n", "a.srt")
+    assert (found.lines, found.unreadable) == ((Subtitle(1.0, 2.0, "hello"),), 0)
+
+
+def test_a_number_that_is_said_is_no_number_of_a_line() -> None:
+    found = parse_subtitles("00:01.000 --> 00:02.000\n42\n\n00:03.000 --> 00:04.000\n7\n", "a.srt")
+    assert [line.text for line in found.lines] == ["42", "7"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\r\r\n"])
+def test_lines_may_end_in_any_way(end: str) -> None:
+    text = "1\n00:00:01,000 --> 00:00:02,000\nhello\n\n2\n00:00:03,000 --> 00:00:04,000\nthere\n".replace("\n", end)
+    found = parse_subtitles(text, "a.srt")
+    assert ([line.text for line in found.lines], found.unreadable) == (["hello", "there"], 0)
+
+
+def test_another_encoding_is_named_and_not_guessed(tmp_path: Path) -> None:
+    (tmp_path / "a.srt").write_bytes(b"1\n00:00:01,000 --> 00:00:02,000\ncaf\xe9\n")
+    with pytest.raises(UsageError, match=r"a\.srt: is not UTF-8 \(byte 35\); convert it: iconv"):
+        read_subtitles(tmp_path / "a.srt")
+
+
 def test_both_shapes_of_longvideobench_are_read_and_moved_to_the_clip(tmp_path: Path) -> None:
     one = [
         {"timestamp": [100.5, 102], "text": "a"},

@@ -100,3 +100,48 @@ def test_the_world_evaluation_scores_choices_by_it() -> None:
     )
     for answer, right in (("Answer: B", True), ("red", True), ("B or C", False), ("A red circle", False), ("A", False)):
         assert is_right(question, answer) is right
+
+
+EGO = {"A": "C cleans the house.", "B": "C cooks.", "C": "C and X talk.", "D": "A dog barks.", "E": "What is that?"}
+
+
+@pytest.mark.parametrize("letter", EGO)
+@pytest.mark.parametrize(
+    "form",
+    ["{}. {}", "({}) {}", "{}: {}", "The answer is {}. {}", "Answer: {}. {} Because it is so.", "{}", "({})", "{}."],
+)
+def test_words_of_the_options_own_text_name_no_other_option(letter: str, form: str) -> None:
+    """EgoSchema calls the person with the camera C."""
+    assert chosen(form.format(letter, EGO[letter]), EGO) == letter
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "letter"),
+    [
+        ("B. A Beautiful Mind", {"A": "Heat", "B": "A Beautiful Mind"}, "B"),
+        ("C. A and B", {"A": "red", "B": "blue", "C": "A and B"}, "C"),
+        ("A. Team B", {"A": "Team B", "B": "Team A"}, "A"),
+        ("(B) When?", {"A": "Where?", "B": "When?"}, "B"),
+        ("A. Team B or Team A", {"A": "Team B", "B": "Team A"}, None),
+        ("A. Team B. No, B.", {"A": "Team B", "B": "Team A"}, None),
+        ("A. Team B?", {"A": "Team B", "B": "Team A"}, None),
+    ],
+)
+def test_a_letter_with_its_text(answer: str, options: dict[str, str], letter: str | None) -> None:
+    assert chosen(answer, options) == letter
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "It is a", "This is a", "e.g. a man", "E.g. a man", "a.m.", "a.k.a. the boss", "a, the man", "C, the camera wearer, cooks.",
+        "<think>The answer is A, hmm wait", "The answer is b. wait, actually c", "The answer is B. Actually, C",
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_a_letter_chooses_nothing(answer: str) -> None:
+    assert chosen(answer, EGO) is None
+
+
+def test_what_comes_before_the_end_of_a_thought_does_not_count() -> None:
+    assert chosen("It may be A. </think> B", EGO) == "B"
+    assert chosen("<think>A? <think>no</think> B?</think>The answer is (C)", EGO) == "C"

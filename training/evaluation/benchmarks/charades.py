@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from afterview.stream.ask.subtitles import clock_seconds
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading
-from afterview.training.evaluation.benchmarks.files import Data, as_list
+from afterview.training.evaluation.benchmarks.files import Data
+from afterview.training.evaluation.benchmarks.lettering import as_list
 from afterview.training.evaluation.benchmarks.spans import official_span, span_in_text, span_scores
 
 _PROMPT: Final = (
@@ -27,11 +28,12 @@ def _read(directory: Path, options: Options) -> Reading:
     data = Data(directory, options)
     if texts := data.find("charades_sta_test.txt", "*/charades_sta_test.txt", "charades_sta*.txt"):
         data.files.append(texts[0])
-        rows = [
-            _of_line(line)
-            for line in texts[0].read_text(encoding="utf-8", errors="replace").splitlines()
-            if line.strip()
-        ]
+        # Not splitlines: a caption may hold other marks that end lines, such as U+0085.
+        lines = texts[0].read_text(encoding="utf-8-sig", errors="replace").split("\n")
+        rows = [_of_line(line) for line in lines if line.strip()]
+        for row in rows:
+            if "\ufffd" in row["caption"]:
+                data.problems.add("a sentence is not UTF-8", f"{row['video']}: {row['caption']}")
     else:
         rows = [row for _, row in data.table("*.parquet", "*.jsonl", "*.json", "*.csv")]
     for number, row in enumerate(rows):

@@ -6,10 +6,12 @@ lmms_eval/tasks/egoschema/utils.py.
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from afterview.training.base.errors import BenchmarkError
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading
-from afterview.training.evaluation.benchmarks.files import Data, as_list, letter_of, lettered, listing, read_table
+from afterview.training.evaluation.benchmarks.files import Data, read_table
+from afterview.training.evaluation.benchmarks.lettering import letter_of, listing
 from afterview.training.evaluation.benchmarks.scoring import choice_score, exact_option
 
 _PROMPT: Final = "{question}\n{options}\nAnswer with the option's letter from the given choices directly."
@@ -17,15 +19,15 @@ _PROMPT: Final = "{question}\n{options}\nAnswer with the option's letter from th
 
 def _read(directory: Path, options: Options) -> Reading:
     data = Data(directory, options)
-    answers = {}
-    if (found := data.find("subset_answers.json")) and isinstance(own := read_table(found[0]), dict):
+    answers: Any = {}
+    if found := data.find("subset_answers.json"):
         data.files.append(found[0])
-        answers = own
+        if not isinstance(answers := read_table(found[0]), dict):
+            raise BenchmarkError(f"{found[0]}: is no object of answers by q_uid; download it again")
     for _, row in data.table("questions.json", "Subset/*.parquet", "*.parquet", "*.jsonl", "questions*.json", "*.csv"):
         name, question = data.text(row, "q_uid", "video_idx"), data.text(row, "question")
-        choices = lettered(as_list(row.get("option")) or [row.get(f"option {number}") for number in range(5)])
+        choices = data.options_of(row.get("option") or [row.get(f"option {number}") for number in range(5)], name)
         if not choices:
-            data.problems.add("no options", name)
             continue
         answer = answers.get(name, row.get("answer", row.get("truth")))
         if answer in (None, ""):
@@ -34,7 +36,7 @@ def _read(directory: Path, options: Options) -> Reading:
         video = data.video(name, "videos", "video", where=name)
         if video is not None:
             prompt = _PROMPT.format(question=question, options=listing(choices))
-            data.add(Item(name, video, question, prompt, choices, letter_of(answer, choices)))
+            data.add(Item(name, video, question, prompt, choices, letter_of(answer, choices, "number")))
     return data.reading()
 
 

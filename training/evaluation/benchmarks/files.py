@@ -3,28 +3,28 @@
 A table is a JSON list (or a list of lists, or objects by key), JSON Lines, CSV, TSV, or Parquet where pyarrow is installed.
 """
 
-import ast
 import csv
 import importlib
 import io
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from afterview.configs import why_unreadable
 from afterview.configs.system_errors import reason
+from afterview.stream.ask.subtitles import clock_seconds
 from afterview.training.base.errors import BenchmarkError
-from afterview.training.evaluation.benchmarks.base import LETTERS, Item, Options, Problems, Reading
+from afterview.training.evaluation.benchmarks.base import Item, Options, Problems, Reading
+from afterview.training.evaluation.benchmarks.lettering import as_list, is_nothing, lettered, why_no_options
 
 TABLES: Final = (".json", ".jsonl", ".csv", ".tsv", ".parquet")
-VIDEOS: Final = (".mp4", ".MP4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
+_SUFFIXES: Final = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
+VIDEOS: Final = (*_SUFFIXES, *(suffix.upper() for suffix in _SUFFIXES))
 LARGEST_TABLE: Final = 2 << 30  # bytes
 MISSING_VIDEO: Final = "video missing"
 _LARGEST_FIELD: Final = 1 << 24  # characters of a CSV field
-_LONGEST_LIST: Final = 20_000  # characters of a list that is written as text
-_LETTERED = re.compile(r"^\(?([A-H])(?:[.):]+\s*(.*))?$", re.DOTALL)
 
 
 class Data:
@@ -39,6 +39,7 @@ class Data:
         self.missing: dict[str, None] = {}
         self._ids: set[str] = set()
         self._videos: dict[tuple[str, tuple[str, ...]], Path | None] = {}
+        self._flat: dict[Path, str] = {}  # files that lie flat, and the path that each was named by
 
     def table(self, *patterns: str, needed: bool = True) -> list[tuple[str, dict[str, Any]]]:
         """Key and row of the first files that match a pattern (below the directory). Key: of an object by key, else empty.
@@ -64,16 +65,49 @@ class Data:
 
     def _rows(self, value: Any, path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         pairs = value.items() if isinstance(value, Mapping) else (("", row) for row in value)
-        for key, row in pairs:
+        for number, (key, row) in enumerate(pairs, 1):
             if isinstance(row, list):  # a list of lists: what belongs to one video
                 yield from self._rows(row, path)
-            elif isinstance(row, dict):
-                yield str(key), row
+            elif not isinstance(row, dict):
+                self.problems.add("row is no object", f"{path.name}, {number}: {row!r}")
+            elif None in row:  # of a table: what stands in the columns is not what their names say
+                self.problems.add("row with more fields than the header", f"{path.name}, {number}: {row[None]!r}")
             else:
-                self.problems.add("row is no object", f"{path.name}: {row!r}")
+                yield str(key), row
 
-    def video(self, name: object, *folders: str, where: str) -> Path | None:
-        """The file of a video, by its name with or without suffix, in one of the folders. None if it is missing, which is counted."""
+    def options_of(self, values: Any, where: str) -> dict[str, str]:
+        """Lettered options of a field, or of a list of values. None: there are none, which is counted."""
+        given = as_list(values)
+        if why := why_no_options(given):
+            unknown = why == "no options" and not given and not is_nothing(values) and values not in ("", [], {})
+            self.problems.add(
+                "options of an unknown form" if unknown else why, f"{where}: {values!r}" if unknown else where
+            )
+        return lettered(given)
+
+    def times(self, row: Mapping[str, Any], *names: str, where: str) -> list[float | None] | None:
+        """Fields that hold times, in seconds; None for one that is empty. No list: one cannot be read, or they do not ascend, which is
+        counted."""
+        found: list[float | None] = []
+        for name in names:
+            value = row.get(name)
+            empty = is_nothing(value) or value == ""
+            found.append(None if empty else clock_seconds(value))
+            if found[-1] is None and not empty:
+                self.problems.add("time unreadable", f"{where}: {name} {value!r}")
+                return None
+        known = [time for time in found if time is not None]
+        if any(first >= second for first, second in pairwise(known)):
+            self.problems.add("end before its start", f"{where}: {known}")
+            return None
+        return found
+
+    def video(self, name: object, *folders: str, where: str, exact: bool = False) -> Path | None:
+        """The file of a video in one of the folders. None if it is missing, which is counted.
+
+        A name of another suffix, or without one, means what was made of the video; one that lies flat, the path of a folder that is not
+        here. exact: neither: the name is the user's own.
+        """
         if not isinstance(name, str | int) or isinstance(name, bool) or not str(name).strip():
             self.problems.add("no name of a video", where)
             return None
@@ -85,11 +119,11 @@ class Data:
             return None
         key = (str(plain), folders)
         if key not in self._videos:
-            self._videos[key] = self._look(plain, folders)
+            self._videos[key] = self._look(plain, folders, exact=exact)
         if (found := self._videos[key]) is None:
             self.problems.add(MISSING_VIDEO, f"{where}: {plain}")
             self.missing.setdefault(
-                f"{folders[0] if folders else '.'}/{plain.with_suffix('') if plain.suffix in VIDEOS else plain}.*"
+                f"{folders[0] if folders else '.'}/{plain.with_suffix('') if _is_video(plain) else plain}.*"
             )
         return found
 
@@ -100,21 +134,30 @@ class Data:
             return None
         return self._look(PurePosixPath(plain.name) if plain.is_absolute() else plain, folders)
 
-    def _look(self, name: PurePosixPath, folders: Sequence[str]) -> Path | None:
-        stem = name.with_suffix("") if name.suffix in VIDEOS else name
-        for folder in (*folders, "."):
-            for own in dict.fromkeys((stem, PurePosixPath(stem.name))):
-                base = self.directory / folder / own
-                for path in (base.parent / f"{base.name}{suffix}" for suffix in VIDEOS):
-                    if is_file(path):
-                        return path
-        return None
+    def _look(self, name: PurePosixPath, folders: Sequence[str], *, exact: bool = False) -> Path | None:
+        places = [self.directory / folder for folder in (*folders, ".")]
+        named = [place / name for place in places] if _is_video(name) else []
+        found = next((path for path in named if is_file(path)), None)
+        if found is not None or (exact and named):
+            return found
+        stem = name.with_suffix("") if named else name
+        if (found := _of_any_suffix(places, stem)) is not None or exact or stem.parent == PurePosixPath("."):
+            return found
+        if any((place / stem.parent).is_dir() for place in places):
+            return None  # its folder is here, and the video is not in it
+        flat = _of_any_suffix(places, PurePosixPath(stem.name))
+        if flat is not None and self._flat.setdefault(flat, str(stem)) != str(stem):
+            self.problems.add("one file for videos of several folders", f"{flat.name}: {self._flat[flat]} and {stem}")
+            return None
+        return flat
 
     def text(self, row: Mapping[str, Any], *names: str) -> str:
         """The first of these fields that is a text or a number, without white space around it. Empty: there is none."""
         for name in names:
             value = row.get(name)
-            if isinstance(value, str | int | float) and not isinstance(value, bool) and str(value).strip():
+            if isinstance(value, bool) or is_nothing(value):
+                continue
+            if isinstance(value, str | int | float) and str(value).strip():
                 return str(value).strip()
         return ""
 
@@ -138,6 +181,17 @@ class Data:
         return Reading(tuple(self.items), self.problems, tuple(self.files), tuple(self.missing))
 
 
+def _is_video(name: PurePosixPath) -> bool:
+    return name.suffix.lower() in VIDEOS
+
+
+def _of_any_suffix(places: Sequence[Path], stem: PurePosixPath) -> Path | None:
+    """The first file of a video by its name without a suffix."""
+    bases = (place / stem for place in places)
+    paths = (base.parent / f"{base.name}{suffix}" for base in bases for suffix in VIDEOS)
+    return next((path for path in paths if is_file(path)), None)
+
+
 def is_file(path: Path) -> bool:
     """Whether a file is there. False too for a name that is none (too long, with a NUL byte)."""
     try:
@@ -156,8 +210,10 @@ def read_table(path: Path) -> Any:
         raise BenchmarkError(f"{path}: is no table; {', '.join(TABLES)} are read") from None
     except OSError as error:
         raise BenchmarkError(f"{path}: cannot be read: {reason(error)}") from None
-    except (ValueError, RecursionError, csv.Error) as error:
-        raise BenchmarkError(f"{path}: cannot be read ({why_unreadable(error)}); download it again") from None
+    except (ValueError, RecursionError) as error:
+        raise BenchmarkError(
+            f"{path}: cannot be read ({why_unreadable(error)}); correct it, or download it again"
+        ) from None
     if not isinstance(value, list | dict):
         raise BenchmarkError(f"{path}: holds neither a list nor an object")
     return value
@@ -168,7 +224,17 @@ def _json(path: Path) -> Any:
 
 
 def _json_lines(path: Path) -> list[Any]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    rows = []
+    # Not splitlines: a text may hold other marks that end lines, such as U+2028.
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except (ValueError, RecursionError) as error:
+                raise BenchmarkError(
+                    f"{path}, line {number}: cannot be read ({why_unreadable(error)}); correct it, or download the file again"
+                ) from None
+    return rows
 
 
 def _separated(delimiter: str) -> Callable[[Path], list[Any]]:
@@ -177,7 +243,12 @@ def _separated(delimiter: str) -> Callable[[Path], list[Any]]:
         reader = csv.DictReader(
             io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), delimiter=delimiter, strict=True
         )
-        return [{key: value for key, value in row.items() if key is not None and value is not None} for row in reader]
+        try:
+            return [{key: value for key, value in row.items() if value is not None} for row in reader]
+        except csv.Error as error:
+            raise BenchmarkError(
+                f"{path}, line {reader.line_num + 1}: cannot be read ({error}); correct it, or download the file again"
+            ) from None
 
     return read
 
@@ -201,65 +272,6 @@ _READERS: Final[Mapping[str, Callable[[Path], Any]]] = {
 }  # fmt: skip
 
 
-def lettered(values: Sequence[Any]) -> dict[str, str]:
-    """Options by letter, in order. Letters that the texts have already (`A. red`, `(A) red`) are taken off. Empty: too few or too many."""
-    texts = [str(value).strip() for value in values if value is not None]
-    if not 2 <= len(texts) <= len(LETTERS):
-        return {}
-    own = dict(zip(LETTERS, texts, strict=False))
-    bare = {letter: _without_letter(letter, text) for letter, text in own.items()}
-    if all(text is not None for text in bare.values()):
-        return {letter: str(text) for letter, text in bare.items()}
-    return own
-
-
-def _without_letter(letter: str, text: str) -> str | None:
-    """`A. red`, `(A) red`, `A) red`, `A: red` -> red; None if the text does not begin so."""
-    for opening in (f"{letter}.", f"({letter})", f"{letter})", f"{letter}:"):
-        if text.startswith(opening):
-            return text[len(opening) :].strip()
-    return None
-
-
-def letter_of(answer: Any, options: Mapping[str, str], *, zero_based: bool = True) -> str:
-    """The letter that a published answer means: a letter, a number, or an option's text, with or without its letter. What means none is
-    given back as text, which is no letter of the options."""
-    if isinstance(answer, bool) or answer is None:
-        return ""
-    text = str(answer).strip()
-    same = [letter for letter, option in options.items() if option == text]
-    if len(same) == 1:
-        return same[0]
-    if text.removesuffix(".0").isdecimal():
-        place = int(text.removesuffix(".0")) - (0 if zero_based else 1)
-        return list(options)[place] if 0 <= place < len(options) else text
-    found = _LETTERED.match(text)
-    if found is not None and found[1] in options and (found[2] or "").strip() in ("", options[found[1]]):
-        return found[1]
-    return text
-
-
-def as_list(value: Any) -> list[Any]:
-    """A list that may have become text in a CSV file: JSON, Python, or one entry a line. Empty: it is none."""
-    if isinstance(value, list | tuple):
-        return list(value)
-    if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST_LIST:
-        return []
-    for read in (json.loads, ast.literal_eval):
-        try:
-            found = read(value)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-        if isinstance(found, list | tuple):
-            return list(found)
-    return [line for line in value.splitlines() if line.strip()] if "\n" in value else []
-
-
 def groups_of(**values: str) -> dict[str, str]:
     """Groups of an item, without those that it lacks."""
     return {name.replace("_", " "): value for name, value in values.items() if value}
-
-
-def listing(options: Mapping[str, str], form: str = "{letter}. {text}") -> str:
-    """The options, one a line."""
-    return "\n".join(form.format(letter=letter, text=text) for letter, text in options.items())

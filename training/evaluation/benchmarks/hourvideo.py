@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading
-from afterview.training.evaluation.benchmarks.files import Data, groups_of, letter_of
-from afterview.training.evaluation.benchmarks.lvbench import split_options
+from afterview.training.evaluation.benchmarks.files import Data, groups_of
+from afterview.training.evaluation.benchmarks.lettering import letter_of, split_options
 from afterview.training.evaluation.benchmarks.scoring import choice_score
 
 _PROMPT: Final = "{test}\nAnswer with the option's letter from the given choices directly."
@@ -24,7 +24,10 @@ def _read(directory: Path, options: Options) -> Reading:
     data = Data(directory, options)
     for name, row in data.table("json/hourvideo_release*.json", "hourvideo*.json", "*.json"):
         questions = row.get("benchmark_dataset")
-        for own in questions if isinstance(questions, list) else []:
+        if not isinstance(questions, list):
+            data.problems.add("video without questions", name)
+            continue
+        for own in questions:
             if isinstance(own, dict):
                 _add(data, name, own)
             else:
@@ -41,7 +44,7 @@ def _add(data: Data, name: str, row: dict[str, Any]) -> None:
     elif not options:
         data.problems.add("no options", key)
     elif (video := data.video(name, "videos", "video", where=key)) is not None:
-        truth = letter_of(row.get("correct_answer_label"), options)
+        truth = letter_of(row.get("correct_answer_label"), options, "letter")
         groups = groups_of(task=task, part=task.split("/")[0])
         data.add(Item(key, video, question, _PROMPT.format(test=test), options, truth, groups))
 

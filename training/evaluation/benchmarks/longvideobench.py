@@ -16,15 +16,8 @@ from typing import Any, Final
 from afterview.configs import UsageError
 from afterview.stream.ask.subtitles import Subtitle, clock_seconds, read_subtitles
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading
-from afterview.training.evaluation.benchmarks.files import (
-    Data,
-    as_list,
-    groups_of,
-    is_file,
-    letter_of,
-    lettered,
-    listing,
-)
+from afterview.training.evaluation.benchmarks.files import Data, groups_of, is_file
+from afterview.training.evaluation.benchmarks.lettering import as_list, letter_of, listing
 from afterview.training.evaluation.benchmarks.scoring import choice_score, first_capital_or_chance
 
 _PROMPT: Final = "{question}\n{options}\nAnswer with the option's letter from the given choices directly."
@@ -35,18 +28,20 @@ def _read(directory: Path, options: Options) -> Reading:
     for _, row in data.table("lvb_val.json", "*val*.parquet", "*.parquet", "*.json", "*.jsonl", "*.csv"):
         question, key = data.text(row, "question"), data.text(row, "id", "video_path")
         candidates = as_list(row.get("candidates")) or [row.get(f"option{number}") for number in range(5)]
-        own = lettered([text for text in candidates if text not in (None, "N/A")])
+        own = data.options_of(
+            ["" if text == "N/A" else text for text in candidates], key
+        )  # so the table marks what it lacks
         if not own:
-            data.problems.add("no options", key)
             continue
         video = data.video(row.get("video_path"), "videos", "video", where=key)
         if video is None:
             continue
-        answer = row.get("correct_choice", row.get("answer"))
+        numbered = "correct_choice" in row
+        truth = letter_of(row.get("correct_choice" if numbered else "answer"), own, "number" if numbered else "letter")
         data.add(
             Item(
                 key, video, question, _PROMPT.format(question=question, options=listing(own)), own,
-                letter_of(answer, own),
+                truth,
                 groups_of(
                     duration=data.text(row, "duration_group"), category=data.text(row, "question_category"),
                     topic=data.text(row, "topic_category"),

@@ -5,27 +5,15 @@ options stand in the question's text, as `(A) ...` lines. THUDM/LVBench, lvbench
 of its types) and lvbench/utils/answer_util.py (the official rule). The prompt is lmms-eval's (lmms_eval/tasks/lvbench/utils.py).
 """
 
-import re
 from pathlib import Path
 from typing import Any, Final
 
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading
-from afterview.training.evaluation.benchmarks.files import Data, as_list, letter_of, lettered, listing
+from afterview.training.evaluation.benchmarks.files import Data
+from afterview.training.evaluation.benchmarks.lettering import is_nothing, letter_of, listing, split_options
 from afterview.training.evaluation.benchmarks.scoring import choice_score, polished
 
-_OPTION = re.compile(r"^\s*\(?([A-H])[).:]\s*(.*?)\s*$")
 _PROMPT: Final = "{question}\n{options}\nAnswer the question with the option letter."
-
-
-def split_options(text: str) -> tuple[str, dict[str, str]]:
-    """A question's text and its options, which are its last lines: `(A) red`, `A. red`."""
-    lines = text.rstrip().split("\n")
-    found: list[tuple[str, str]] = []
-    while lines and (option := _OPTION.match(lines[-1])) is not None:
-        found.insert(0, (option[1], option[2]))
-        lines.pop()
-    options = dict(found)
-    return "\n".join(lines).strip(), options if len(options) == len(found) >= 2 else {}
 
 
 def _read(directory: Path, options: Options) -> Reading:
@@ -44,11 +32,12 @@ def _read(directory: Path, options: Options) -> Reading:
 
 
 def _add(data: Data, name: str, row: dict[str, Any], kind: str) -> None:
-    question, options = split_options(data.text(row, "question"))
-    options = options or lettered(as_list(row.get("options", row.get("candidates"))))
+    question, given = data.text(row, "question"), row.get("options", row.get("candidates"))
+    options: dict[str, str] = {}
     key = data.text(row, "uid") or f"{name} {question}"
-    if not options:
-        data.problems.add("no options", key)
+    if is_nothing(given):
+        question, options = split_options(question)
+    if not options and not (options := data.options_of(given, key)):
         return
     video = data.video(name, "all_videos", "videos", "video", "scripts/videos", where=key)
     if video is None:
@@ -57,7 +46,7 @@ def _add(data: Data, name: str, row: dict[str, Any], kind: str) -> None:
     prompt = _PROMPT.format(question=question, options=listing(options, "({letter}) {text}"))
     abilities = [str(one) for one in (types if isinstance(types, list) else [types] if types else [])]
     groups = {"ability": abilities, **({"video": kind} if kind else {})}
-    data.add(Item(key, video, question, prompt, options, letter_of(row.get("answer"), options), groups))
+    data.add(Item(key, video, question, prompt, options, letter_of(row.get("answer"), options, "letter"), groups))
 
 
 LV_BENCH: Final = Benchmark(

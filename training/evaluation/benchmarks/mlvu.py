@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading
-from afterview.training.evaluation.benchmarks.files import Data, as_list, groups_of, letter_of, lettered, listing
-from afterview.training.evaluation.benchmarks.lvbench import split_options
+from afterview.training.evaluation.benchmarks.files import Data, groups_of
+from afterview.training.evaluation.benchmarks.lettering import is_nothing, letter_of, listing, split_options
 from afterview.training.evaluation.benchmarks.scoring import before_bracket, choice_score
 
 _PROMPT: Final = (
@@ -19,10 +19,8 @@ _PROMPT: Final = (
     "addresses the question.\nQuestion: {question}\nOptions:\n{options}\nOnly give the best option.\nBest option: ("
 )
 _GENERATION: Final = ("sub_scene", "subPlot", "summary", "SSC", "VS")
-_FOLDERS: Final = (
-    "video/1_plotQA", "video/2_needle", "video/3_ego", "video/4_count", "video/5_order", "video/6_anomaly_reco", "video/7_topic_reasoning",
-    "video", "videos",
-)  # fmt: skip
+# Videos of several tasks have the same names, so a task's videos are those of its folder.
+_TASKS: Final = ("plotQA", "needle", "ego", "count", "order", "anomaly_reco", "topic_reasoning")
 
 
 def _read(directory: Path, options: Options) -> Reading:
@@ -34,18 +32,29 @@ def _read(directory: Path, options: Options) -> Reading:
 
 def _add(data: Data, row: dict[str, Any]) -> None:
     task = data.text(row, "question_type", "task_type")
-    question, inside = split_options(data.text(row, "question"))
+    question, candidates = data.text(row, "question"), row.get("candidates")
+    options: dict[str, str] = {}
     name = data.text(row, "video", "video_name")
     key = data.text(row, "question_id") or f"{task} {name} {question}"
-    options = lettered(as_list(row.get("candidates"))) or inside
     if task in _GENERATION or "scoring_points" in row:
         data.problems.add("needs a judge: generation task", key)
-    elif not options:
-        data.problems.add("no options", key)
-    elif (video := data.video(name, *_FOLDERS, *(f"MLVU/{folder}" for folder in _FOLDERS), where=key)) is not None:
+        return
+    apart = not is_nothing(candidates)
+    if not apart:
+        question, options = split_options(question)
+    if not options and not (options := data.options_of(candidates, key)):
+        return
+    if (video := data.video(name, *_folders(task), where=key)) is not None:
         prompt = _PROMPT.format(question=question, options=listing(options, "({letter}) {text}"))
-        truth = letter_of(row.get("answer"), options)
+        truth = letter_of(row.get("answer"), options, "text" if apart else "letter")
         data.add(Item(key, video, question, prompt, options, truth, groups_of(task=task)))
+
+
+def _folders(task: str) -> list[str]:
+    numbered = [f"{number}_{name}" for number, name in enumerate(_TASKS, 1)]
+    own = [folder for folder in numbered if folder.endswith(f"_{task}")] or numbered
+    places = [*(f"video/{folder}" for folder in own), "video", "videos"]
+    return [*places, *(f"MLVU/{place}" for place in places)]
 
 
 MLVU: Final = Benchmark(

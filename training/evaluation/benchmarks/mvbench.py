@@ -8,9 +8,9 @@ end (seconds): the part that is asked about. Folders of the videos: lmms-eval, l
 from pathlib import Path
 from typing import Final
 
-from afterview.stream.ask.subtitles import clock_seconds
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading
-from afterview.training.evaluation.benchmarks.files import Data, as_list, letter_of, lettered, listing
+from afterview.training.evaluation.benchmarks.files import Data
+from afterview.training.evaluation.benchmarks.lettering import letter_of, listing
 from afterview.training.evaluation.benchmarks.scoring import choice_score, lone_letter
 
 _PROMPT: Final = (
@@ -43,9 +43,8 @@ def _read(directory: Path, options: Options) -> Reading:
         folder = FOLDERS[task]
         for number, (_, row) in enumerate(rows):
             key, question = f"{task} {number}", data.text(row, "question")
-            own = lettered(as_list(row.get("candidates")))
+            own = data.options_of(row.get("candidates"), key)
             if not own:
-                data.problems.add("no options", key)
                 continue
             whole = _WHOLE.get(folder, folder)
             places = [
@@ -55,10 +54,12 @@ def _read(directory: Path, options: Options) -> Reading:
             if video is None:
                 continue
             cut = whole != folder and whole not in video.parent.as_posix()  # the file is the part
-            start, end = (None if cut else clock_seconds(row.get(name)) for name in ("start", "end"))
+            span = [None, None] if cut else data.times(row, "start", "end", where=key)
+            if span is None:
+                continue
             prompt = _PROMPT.format(question=question, options=listing(own, "({letter}) {text}"))
-            truth = letter_of(row.get("answer"), own)
-            data.add(Item(key, video, question, prompt, own, truth, {"task": task}, start_s=start, end_s=end))
+            truth = letter_of(row.get("answer"), own, "text")
+            data.add(Item(key, video, question, prompt, own, truth, {"task": task}, start_s=span[0], end_s=span[1]))
     return data.reading()
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from afterview.stream.ask.subtitles import clock_seconds
-from afterview.training.evaluation.benchmarks.base import LETTERS, Benchmark, Item, Options, Reading, Standing
-from afterview.training.evaluation.benchmarks.files import Data, as_list, lettered
+from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading, Standing
+from afterview.training.evaluation.benchmarks.files import Data
+from afterview.training.evaluation.benchmarks.lettering import as_list, letter_of
 from afterview.training.evaluation.benchmarks.scoring import (
     choice_score,
     contains,
@@ -85,19 +86,11 @@ def _read(directory: Path, options: Options) -> Reading:
 
 def _add_choice(data: Data, row: Mapping[str, Any], task: str, key: str, mode: str) -> None:
     time, question = clock_seconds(row.get("realtime")), data.text(row, "question")
-    options = lettered(as_list(row.get("options")))
-    number = row.get("gt")
     if time is None:
         data.problems.add("time unreadable", f"{key}: {row.get('realtime')!r}")
-    elif not options:
-        data.problems.add("no options", key)
-    elif (found := _video(data, row, key)) is not None:
+    elif (options := data.options_of(row.get("options"), key)) and (found := _video(data, row, key)) is not None:
         listed = "; ".join(f"{letter}. {text}" for letter, text in options.items()) + ";"
-        right = (
-            LETTERS[number]
-            if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < len(options)
-            else str(number)
-        )
+        right = letter_of(row.get("gt"), options, "number")
         prompt = _CHOICE.format(question=question, options=listed)
         data.add(Item(key, found, question, prompt, options, right, {"mode": mode, "task": task}, at_s=time))
 

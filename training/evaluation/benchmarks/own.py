@@ -4,60 +4,104 @@
     options    a list; or option_a, option_b ... as columns     answer     a letter, a 0-based number, or the text
     id, category, duration (optional)                           start, end, subtitles (optional): seconds, a file
 
-A question without options is open: its answer is compared word by word.
+A question without options is open: its answer is compared word by word. An answer that can mean two of its options, as 2 can of 1, 2 and 3,
+is not asked.
 """
 
-import string
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from afterview.configs import UsageError
-from afterview.stream.ask.subtitles import Subtitle, clock_seconds, read_subtitles
-from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading
-from afterview.training.evaluation.benchmarks.files import Data, as_list, groups_of, letter_of, lettered, listing
+from afterview.stream.ask.subtitles import Subtitle, read_subtitles
+from afterview.training.base.errors import BenchmarkError
+from afterview.training.evaluation.benchmarks.base import LETTERS, Benchmark, Item, Options, Reading
+from afterview.training.evaluation.benchmarks.files import TABLES, Data, groups_of
+from afterview.training.evaluation.benchmarks.lettering import is_nothing, letters_of, listing
 from afterview.training.evaluation.benchmarks.scoring import choice_score, first_capital, open_score
 
 _PROMPT: Final = "{question}\n{options}"
+_COLUMN = re.compile(r"(?:option|choice|candidate)[ _-]?([a-h]|\d{1,2})$")
 _choice = choice_score(first_capital)
 
 
 def _read(directory: Path, options: Options) -> Reading:
     data = Data(directory, options)
-    for number, (_, row) in enumerate(data.table("questions.json", "*.jsonl", "*.json", "*.csv", "*.tsv")):
-        key, question = data.text(row, "id", "question_id") or str(number), data.text(row, "question")
-        given = as_list(row.get("options")) or [row[name] for name in _columns(row) if row[name] not in (None, "")]
-        own = lettered(given)
-        if given and not own:
-            data.problems.add("no options", key)
-            continue
-        video = data.video(row.get("video"), "videos", "video", where=key)
-        if video is None:
-            continue
-        truth = letter_of(row.get("answer"), own) if own else data.text(row, "answer")
+    for number, row in enumerate(_rows(data)):
+        key = data.text(row, "id", "question_id") or str(number)
+        choices, truth = _options_and_truth(data, row, key)
         if not truth:
-            data.problems.add("no answer published", key)
+            continue
+        question = data.text(row, "question")
+        video, span = (
+            data.video(row.get("video"), "videos", "video", where=key, exact=True),
+            data.times(row, "start", "end", where=key),
+        )
+        if video is None or span is None:
             continue
         groups = groups_of(category=data.text(row, "category"), duration=data.text(row, "duration"))
-        prompt = _PROMPT.format(question=question, options=listing(own)) if own else question
+        prompt = _PROMPT.format(question=question, options=listing(choices)) if choices else question
         lines = _subtitles(data, row, key) if options.subtitles else ()
-        start, end = (clock_seconds(row.get(name)) for name in ("start", "end"))
-        data.add(Item(key, video, question, prompt, own, truth, groups, subtitles=lines, start_s=start, end_s=end))
+        data.add(
+            Item(key, video, question, prompt, choices, truth, groups, subtitles=lines, start_s=span[0], end_s=span[1])
+        )
     return data.reading()
 
 
+def _rows(data: Data) -> list[dict[str, Any]]:
+    """Rows of the one table, their names in lower case. Raises BenchmarkError where no row has a video and a question."""
+    names = [f"questions{suffix}" for suffix in TABLES]
+    if not data.find(*names) and len(several := [path for suffix in TABLES for path in data.find(f"*{suffix}")]) > 1:
+        there = ", ".join(path.name for path in several[:5])
+        raise BenchmarkError(
+            f"{data.directory}: holds several tables ({there}); call the one with the questions questions.json or .csv"
+        )
+    read = [row for _, row in data.table(*names, *(f"*{suffix}" for suffix in TABLES))]
+    rows = [{str(name).strip().lower(): value for name, value in row.items()} for row in read]
+    if rows and not any({"video", "question"} <= row.keys() for row in rows):
+        there = ", ".join(str(name) for name in read[0])[:200]
+        raise BenchmarkError(f"{data.files[-1]}: has no columns `video` and `question`; its columns are: {there}")
+    return rows
+
+
+def _options_and_truth(data: Data, row: Mapping[str, Any], key: str) -> tuple[dict[str, str], str]:
+    """No truth: the row cannot be asked, which is counted. No options: the question is open."""
+    given = row.get("options")
+    if is_nothing(given) or given in ("", [], {}):
+        given = [row[name] for name in _columns(row)]
+    if not isinstance(given, list) or not all(is_nothing(value) or value == "" for value in given):
+        if not (choices := data.options_of(given, key)):
+            return {}, ""
+        meant = letters_of(row.get("answer"), choices)
+        if len(meant) > 1:
+            data.problems.add("answer can mean two options: write its letter", f"{key}: {row.get('answer')!r}")
+        elif not meant and not is_nothing(row.get("answer")) and row.get("answer") != "":
+            data.problems.add("answer is no option", f"{key}: {row.get('answer')!r}")
+        elif not meant:
+            data.problems.add("no answer published", key)
+        return choices, meant.pop() if len(meant) == 1 else ""
+    truth = data.text(row, "answer")
+    if not truth:
+        data.problems.add("no answer published", key)
+    return {}, truth
+
+
 def _columns(row: Mapping[str, Any]) -> list[str]:
-    """option_a ... option_h, a ... h, in the form that the row has."""
-    for form in ("option_{}", "option {}", "{}"):
-        if names := [form.format(letter) for letter in string.ascii_lowercase[:8] if form.format(letter) in row]:
-            return names
-    return []
+    """Columns of options, by their letter or number: option_a, option 1, choice b; or a, b ... alone."""
+    marks = {name: found[1] for name in row if (found := _COLUMN.match(name)) is not None}
+    marks = marks or {name: name for name in row if name in list(LETTERS.lower())}
+    return sorted(marks, key=lambda name: (len(marks[name]), marks[name])) if len(marks) > 1 else []
 
 
 def _subtitles(data: Data, row: Mapping[str, Any], key: str) -> tuple[Subtitle, ...]:
     name = data.text(row, "subtitles")
     path = data.directory / name
-    if not name or ".." in Path(name).parts or Path(name).is_absolute():
+    if not name:
+        data.problems.add("no subtitles named", key)
+        return ()
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        data.problems.add("subtitles outside the data directory", f"{key}: {name}")
         return ()
     try:
         found = read_subtitles(path)
@@ -65,6 +109,8 @@ def _subtitles(data: Data, row: Mapping[str, Any], key: str) -> tuple[Subtitle, 
         data.problems.add("unreadable subtitles", f"{key}: {error}")
         return ()
     data.files.append(path)
+    if found.unreadable:
+        data.problems.add("unreadable subtitle", path.name)
     return found.lines
 
 

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from afterview.stream.ask.subtitles import clock_seconds
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading, Standing
-from afterview.training.evaluation.benchmarks.files import Data, as_list, groups_of, letter_of, lettered, listing
+from afterview.training.evaluation.benchmarks.files import Data, groups_of
+from afterview.training.evaluation.benchmarks.lettering import letter_of, listing
 from afterview.training.evaluation.benchmarks.scoring import choice_score, first_character, open_score
 
 SETS: Final = ("real", "omni", "sqa", "proactive")
@@ -103,14 +104,14 @@ def _add(
     if name == "proactive":
         _add_proactive(data, key, video, question, at_s, own, groups)
         return
-    options = lettered(as_list(own.get("options")))
+    options = data.options_of(own.get("options"), key)
     if not options:
-        data.problems.add("no options", key)
         return
     context = contexts.get(str(video), "")
     form = _SEQUENTIAL if name == "sqa" else _PROMPT
     prompt = form.format(context=context, question=question, options=listing(options))
-    data.add(Item(key, video, question, prompt, options, letter_of(own.get("answer"), options), groups, at_s=at_s))
+    truth = letter_of(own.get("answer"), options, "letter")
+    data.add(Item(key, video, question, prompt, options, truth, groups, at_s=at_s))
     if name == "sqa":
         earlier = _EARLIER.format(
             time=own.get("time_stamp"),

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading
-from afterview.training.evaluation.benchmarks.files import Data, letter_of
-from afterview.training.evaluation.benchmarks.lvbench import split_options
+from afterview.training.evaluation.benchmarks.files import Data
+from afterview.training.evaluation.benchmarks.lettering import letter_of, split_options
 from afterview.training.evaluation.benchmarks.scoring import caption_score, captioning_score, yes_no_score
 from afterview.training.evaluation.choices import chosen
 
@@ -72,7 +72,7 @@ def _parsed(form: str, text: str, answer: str) -> tuple[str, dict[str, str], str
     """Question without options, options, and the right one."""
     if form == "multi-choice":
         question, options = split_options(text)
-        return question, options, letter_of(answer, options)
+        return question, options, letter_of(answer, options, "letter")
     if form == "yes_no":
         return text, {"yes": "yes", "no": "no"}, answer.lower().strip(". ")
     if form == "caption_matching":

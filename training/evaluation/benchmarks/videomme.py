@@ -7,17 +7,11 @@ sub_category, task_type, question, options[4], answer; data/<videoID>.mp4; subti
 from pathlib import Path
 from typing import Final
 
+from afterview.configs import UsageError
 from afterview.stream.ask.subtitles import Subtitle, read_subtitles
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading
-from afterview.training.evaluation.benchmarks.files import (
-    Data,
-    as_list,
-    groups_of,
-    is_file,
-    letter_of,
-    lettered,
-    listing,
-)
+from afterview.training.evaluation.benchmarks.files import Data, groups_of, is_file
+from afterview.training.evaluation.benchmarks.lettering import letter_of, listing
 from afterview.training.evaluation.benchmarks.scoring import choice_score, first_capital
 
 _PROMPT: Final = (
@@ -32,10 +26,9 @@ def _read(directory: Path, options: Options) -> Reading:
     subtitles: dict[str, tuple[Subtitle, ...]] = {}
     for _, row in data.table("videomme/*.parquet", "*.parquet", "*.jsonl", "*.json", "*.csv", "*.tsv"):
         name, question = data.text(row, "videoID", "video_id"), data.text(row, "question")
-        own = lettered(as_list(row.get("options")))
         key = data.text(row, "question_id") or f"{name} {question}"
+        own = data.options_of(row.get("options"), key)
         if not own:
-            data.problems.add("no options", key)
             continue
         video = data.video(name, "data", "videos", "video", where=key)
         if video is None:
@@ -45,7 +38,7 @@ def _read(directory: Path, options: Options) -> Reading:
         data.add(
             Item(
                 key, video, question, _PROMPT.format(source=source, question=question, options=listing(own)), own,
-                letter_of(row.get("answer"), own),
+                letter_of(row.get("answer"), own, "letter"),
                 groups_of(
                     duration=data.text(row, "duration"), domain=data.text(row, "domain"),
                     sub_category=data.text(row, "sub_category"), task=data.text(row, "task_type"),
@@ -64,7 +57,11 @@ def _subtitles(data: Data, name: str) -> tuple[Subtitle, ...]:
         data.problems.add("no subtitles published", name)
         return ()
     data.files.append(found)
-    read = read_subtitles(found)
+    try:
+        read = read_subtitles(found)
+    except UsageError as error:
+        data.problems.add("unreadable subtitles", str(error))
+        return ()
     if read.unreadable:
         data.problems.add("unreadable subtitle", found.name)
     return read.lines

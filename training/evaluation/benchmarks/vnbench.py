@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading
-from afterview.training.evaluation.benchmarks.files import Data, as_list, groups_of, letter_of, lettered, listing
+from afterview.training.evaluation.benchmarks.files import Data, groups_of
+from afterview.training.evaluation.benchmarks.lettering import letter_of, listing
 from afterview.training.evaluation.benchmarks.scoring import any_of_four, choice_score
 
 _PROMPT: Final = "{question}\n{options}\nAnswer with the option's letter from the given choices directly."
@@ -24,15 +25,16 @@ def _read(directory: Path, options: Options) -> Reading:
         # Paths of the authors' machine: the name is what counts, as in their own code.
         name = Path(data.text(row, "video")).name
         key = f"{name} try {data.text(row, 'try')}"
-        own = lettered(as_list(row.get("options")))
+        own = data.options_of(row.get("options"), key)
         if not own:
-            data.problems.add("no options", key)
             continue
         video = data.video(name, "VNBench_new", "videos", "video", "VNBench", where=key)
         if video is not None:
             groups = groups_of(type=kind, task=_TASKS.get(kind[:3], ""), length=data.text(row, "length"))
             prompt = _PROMPT.format(question=question, options=listing(own))
-            truth = letter_of(row.get("gt_option", row.get("gt")), own)
+            by_text = letter_of(row.get("gt"), own, "text")
+            # A letter; a number would be one, too: the authors' code takes either.
+            truth = letter_of(row["gt_option"], own, "number") if "gt_option" in row else by_text
             data.add(Item(key, video, question, prompt, own, truth, groups, unit=name, unit_size=_TRIALS))
     return data.reading()
 

@@ -10,9 +10,9 @@ import pytest
 from afterview.configs import UsageError
 from afterview.training.base.errors import BenchmarkError
 from afterview.training.evaluation.benchmarks.base import Item, Options, Reading
-from afterview.training.evaluation.benchmarks.files import as_list, letter_of, lettered, read_table
+from afterview.training.evaluation.benchmarks.files import read_table
 from afterview.training.evaluation.benchmarks.registry import ABSENT, BENCHMARKS, find_benchmark
-from tests.support.benchmark_data import COLOURS, MADE, MADE_ONLINE, QUESTION, lay_out
+from tests.support.benchmark_data import MADE, MADE_ONLINE, QUESTION, lay_out
 
 LETTERED = "A. red\nB. blue\nC. green\nD. orange"
 BRACKETED = "(A) red\n(B) blue\n(C) green\n(D) orange"
@@ -98,7 +98,7 @@ def test_longvideobench_odd_rows(tmp_path: Path) -> None:
     assert [line.start for line in items["no times"].subtitles] == [9.0, 101.0]  # of the whole video
     assert [items[name].subtitles for name in ("broken", "empty", "gone", "none")] == [()] * 4
     assert {problem["kind"]: problem["count"] for problem in reading.problems.to_dicts()} == {
-        "subtitles missing": 2, "unreadable subtitles": 2, "unreadable subtitle": 1, "no options": 1, "answer is no option": 1,
+        "subtitles missing": 2, "unreadable subtitles": 2, "unreadable subtitle": 1, "a single option": 1, "answer is no option": 1,
     }  # fmt: skip
 
 
@@ -179,8 +179,8 @@ def test_own_questions_from_csv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ({"options": ["only one"]}, "no options"),
-        ({"options": 7}, "no options"),
+        ({"options": ["only one"]}, "a single option"),
+        ({"options": 7}, "options of an unknown form"),
         ({"answer": "E"}, "answer is no option"),
         ({"answer": 9}, "answer is no option"),
         ({"answer": None}, "no answer published"),
@@ -211,34 +211,6 @@ def test_a_missing_video_is_named(tmp_path: Path) -> None:
     reading = read("video-mme", directory)
     assert (reading.items, reading.missing) == ((), ("data/v1.*",))
     assert reading.problems["video missing"] == 2
-
-
-def test_options_with_and_without_letters() -> None:
-    plain = dict(zip("ABCD", COLOURS, strict=True))
-    for form in ("{}. {}", "({}) {}", "{}) {}", "{}: {}"):
-        assert lettered([form.format(*pair) for pair in plain.items()]) == plain
-    assert lettered(COLOURS) == plain
-    assert lettered(["A. red", "blue"]) == {"A": "A. red", "B": "blue"}  # a letter that only some have is text
-    assert lettered(["x"] * 9) == {}
-
-
-@pytest.mark.parametrize(
-    ("answer", "letter"),
-    [("B", "B"), ("(B)", "B"), ("B.", "B"), ("B. blue", "B"), ("(B) blue", "B"), ("blue", "B"), (1, "B"), ("1", "B"), (1.0, "B"),
-     ("B. red", "B. red"), ("Blue sky", "Blue sky"), (7, "7"), (True, ""), (None, "")],
-)  # fmt: skip
-def test_what_a_published_answer_means(answer: Any, letter: str) -> None:
-    assert letter_of(answer, dict(zip("ABCD", COLOURS, strict=True))) == letter
-
-
-def test_a_number_that_is_an_option_is_that_option() -> None:
-    assert letter_of("3", {"A": "2", "B": "3", "C": "1", "D": "0"}) == "B"
-    assert letter_of(0, {"A": "2", "B": "3", "C": "1", "D": "0"}) == "D"
-
-
-def test_lists_that_became_text() -> None:
-    assert as_list('["a", "b"]') == as_list("['a', 'b']") == as_list("a\nb") == ["a", "b"]
-    assert as_list("__import__('os')") == as_list("(" * 9000) == as_list(None) == as_list("a") == []
 
 
 def test_tables_in_all_formats(tmp_path: Path) -> None:

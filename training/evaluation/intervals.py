@@ -89,6 +89,8 @@ def mean_of(scores: Sequence[float]) -> Mean:
     if is_binary(scores):
         share = Share(sum(map(int, scores)), len(scores))
         return Mean(share.value, *share.interval, len(scores), "wilson")
+    if len(scores) == 1:  # one score says nothing about others
+        return Mean(scores[0], 0.0, 1.0, 1, "none")
     value, low, high = _bootstrap(scores)
     return Mean(value, low, high, len(scores), "bootstrap")
 
@@ -98,7 +100,7 @@ def difference_of(first: Sequence[float], second: Sequence[float]) -> Difference
     if len(first) != len(second) or not first:
         raise ValueError(f"{len(first)} and {len(second)} scores cannot be paired")
     steps = [b - a for a, b in zip(first, second, strict=True)]
-    value, low, high = _bootstrap(steps)
+    value, low, high = _bootstrap(steps) if len(steps) > 1 else (steps[0], -1.0, 1.0)
     better, worse = sum(step > 0 for step in steps), sum(step < 0 for step in steps)
     binary = is_binary(first) and is_binary(second)
     return Difference(value, low, high, len(steps), better, worse, _mcnemar(better, worse) if binary else None)

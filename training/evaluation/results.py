@@ -237,7 +237,7 @@ def _together(rows: Sequence[Row]) -> Row:
 def _natural(text: str) -> list[tuple[int, float, str]]:
     """Sorts `2` before `10`, and numbers before words."""
     parts = re.findall(r"\d+(?:\.\d+)?|\D+", text)
-    return [(0, float(part), "") if part[0].isdigit() else (1, 0.0, part) for part in parts]
+    return [(0, float(part), "") if part[0].isdecimal() else (1, 0.0, part) for part in parts]
 
 
 def _encoded(row: Row) -> bytes:

@@ -66,8 +66,9 @@ class Worker:
         video = Path(_text(request, "video"))
         if not video.is_file():
             raise UsageError(f"video: {video}: no such file")
-        if self._asker is None or self._asker[0] != video:
-            self._asker = video, _Asker(self._memories.memory(video), self._model)
+        memory = self._memories.memory(video)  # of its content: another video may lie under the same name
+        if self._asker is None or self._asker[0] != memory:
+            self._asker = memory, _Asker(memory, self._model)
         return self._asker[1]
 
 

@@ -55,7 +55,9 @@ def _search(arguments: argparse.Namespace, test: NeedleTest, dropout: VisualDrop
         from afterview.training.evaluation.needle.running import search
     items = _items(arguments, test)
     if not any(test.count_of(task, items) for task in test.tasks):
-        raise UsageError(f"--task {arguments.task}: the data has no such items; they are for: {_there(items)}")
+        raise UsageError(
+            f"--task {arguments.task}, --hops {','.join(map(str, test.hops))}: the data has no such items; they are for: {_there(items)}"
+        )
     with progress(f"loading model {arguments.model}"):
         model = load_pretrained(arguments.model, changes=None if dropout is None else {"visual_dropout": dropout})
     return search(
@@ -80,7 +82,9 @@ def _items(arguments: argparse.Namespace, test: NeedleTest) -> "ItemSet":
 
 
 def _there(items: "ItemSet") -> str:
-    return ", ".join(name for name, found in (("single", items.single), ("multi", items.multi)) if found) or "nothing"
+    hops = sorted({item.hops for item in items.multi})
+    multi = [f"multi (hops {', '.join(map(str, hops))})"] if hops else []
+    return ", ".join([*(["single"] if items.single else []), *multi]) or "nothing"
 
 
 def _test(arguments: argparse.Namespace) -> NeedleTest:

@@ -96,7 +96,13 @@ def _moments(arguments: argparse.Namespace, work: Path, out: Path) -> dict[str, 
     directory = Path(arguments.data)
     data = read_momentseeker(directory)
     encoders = load_model_encoders(arguments.model)
-    files = files_fingerprint(data.files, directory)
+    videos = [
+        *(clip.file for clip in data.clips.values()),
+        *(query.video for query in data.queries if query.video is not None),
+    ]
+    shown = [query.shown for query in data.queries if query.shown is not None]
+    with progress("reading the files' fingerprints"):
+        files = files_fingerprint([*data.files, *videos, *shown], directory)
     identity = _identity(arguments, "momentseeker", encoders.index.spec.weights, files, {})
     with ResultsWriter(out, identity, command=sys.argv) as results:
         with progress("rank", "queries") as report:

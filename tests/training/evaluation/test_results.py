@@ -124,6 +124,12 @@ def test_tables_count_groups_and_units() -> None:
     assert found["units"]["incomplete"] == 1  # half of a unit is not right, whatever its half is
 
 
+@pytest.mark.parametrize("value", ["\u2460 scenes", "\u00b2", "\u0663", "10 s", ""])
+def test_any_text_can_be_a_group(value: str) -> None:
+    rows = [Row(str(number), {"strict": 1.0}, {"category": one}) for number, one in enumerate((value, "2", "b"))]
+    assert set(tables(rows)["groups"]["category"]) == {value, "2", "b"}
+
+
 def test_intervals_hold_what_they_should() -> None:
     wilson = mean_of([1.0] * 45 + [0.0] * 55)
     assert (round(wilson.low, 4), round(wilson.high, 4)) == (0.3561, 0.5476)  # statsmodels' proportion_confint
@@ -135,6 +141,9 @@ def test_intervals_hold_what_they_should() -> None:
     assert (better.better, better.worse) == (10, 2)
     assert better.p == pytest.approx(0.03857, abs=1e-4)  # scipy's binomtest(2, 12)
     assert difference_of([1.0], [1.0]).p == 1.0
+    one = difference_of([0.0], [1.0])  # a single pair says nothing about others
+    assert (one.value, one.low, one.high) == (1.0, -1.0, 1.0)
+    assert (mean_of([0.5]).low, mean_of([0.5]).high, mean_of([0.5]).method) == (0.0, 1.0, "none")
 
 
 def test_a_comparison_is_paired_and_names_what_only_one_has(tmp_path: Path) -> None:

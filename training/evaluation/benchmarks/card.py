@@ -1,5 +1,6 @@
 """Results as Markdown: for people, and for a model card. Pure."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ def results_markdown(document: Mapping[str, Any]) -> str:
     )
     lines += [
         f"{document['answered']} of {document['items']} items{', ' + config if config else ''}, {document['finished']}. "
-        f"Command: `{' '.join(document['runs'][0]['command'])}`", "",
+        f"Command: `{shlex.join(document['runs'][0]['command'])}`", "",
     ]  # fmt: skip
     lines += _table("", {"all": document["scores"]})
     for name, values in document["groups"].items():
@@ -29,13 +30,18 @@ def results_markdown(document: Mapping[str, Any]) -> str:
     if "units" in document:
         units = document["units"]
         lines += ["", "Right only if all of a unit are right:", "", *_table("", {"all": units["scores"]})]
+        if units["incomplete"]:
+            lines += ["", f"{units['incomplete']} units of which not all items were asked are left out."]
         for name, values in units["groups"].items():
             lines += ["", *_table(name, values)]
     if "proactive" in document:
         lines += ["", *_proactive(document["proactive"])]
     if document["problems"]:
         lines += ["", "Not asked, or odd:"]
-        lines += [f"- {one['count']} x {one['kind']}: {'; '.join(one['examples'][:2])}" for one in document["problems"]]
+        lines += [
+            f"- {one['count']} x {one['kind']}: {' '.join('; '.join(one['examples'][:2]).split())}"
+            for one in document["problems"]
+        ]
     return "\n".join(lines)
 
 
@@ -47,7 +53,7 @@ def _table(group: str, values: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines = [f"| {group} | n | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}"]
     for value, scores in values.items():
         n = max((row["n"] for row in scores.values()), default=0)
-        lines.append(f"| {value} | {n} | {' | '.join(_cell(scores.get(name)) for name in names)} |")
+        lines.append(f"| {_text(value)} | {n} | {' | '.join(_cell(scores.get(name)) for name in names)} |")
     return lines
 
 
@@ -63,6 +69,11 @@ def _proactive(ways: Mapping[str, Mapping[str, Any]]) -> list[str]:
             f"| {name} | {own['questions']} | {own['moments']} | {own['found']} | {own['false_alarms']} | {lag} |"
         )
     return lines
+
+
+def _text(value: str) -> str:
+    """A value in one cell of a table."""
+    return " ".join(value.split()).replace("|", "\\|")
 
 
 def _cell(row: Mapping[str, Any] | None) -> str:

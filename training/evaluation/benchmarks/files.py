@@ -135,7 +135,12 @@ class Data:
         return self._look(PurePosixPath(plain.name) if plain.is_absolute() else plain, folders)
 
     def _look(self, name: PurePosixPath, folders: Sequence[str], *, exact: bool = False) -> Path | None:
-        places = [self.directory / folder for folder in (*folders, ".")]
+        inside = [
+            folder
+            for folder in folders
+            if not (PurePosixPath(folder).is_absolute() or ".." in PurePosixPath(folder).parts)
+        ]
+        places = [self.directory / folder for folder in (*inside, ".")]
         named = [place / name for place in places] if _is_video(name) else []
         found = next((path for path in named if is_file(path)), None)
         if found is not None or (exact and named):
@@ -161,9 +166,9 @@ class Data:
                 return str(value).strip()
         return ""
 
-    def add(self, item: Item) -> None:
-        """Keep an item. Of two with one id the first is kept, and the other counted. One without a question, or with a truth that is no
-        option, is counted and left out."""
+    def add(self, item: Item) -> bool:
+        """Keep an item; whether it was kept. Of two with one id the first is kept, and the other counted. One without a question, or with a
+        truth that is no option, is counted and left out."""
         if not item.question:
             self.problems.add("no question", item.id)
         elif item.options and item.truth not in item.options:
@@ -175,6 +180,8 @@ class Data:
         else:
             self._ids.add(item.id)
             self.items.append(item)
+            return True
+        return False
 
     def reading(self) -> Reading:
         """What was read. Raises BenchmarkError if there are no items at all."""

@@ -7,6 +7,7 @@ of a video are asked in order of time, the polls and checks of proactive tasks b
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,6 +71,9 @@ def _one_pass(work: Work, video: Path, items: Sequence[Item], problems: Problems
         problems.add("video cannot be read", f"{video.name}: {error}")
         return
     of_item = {item.id: tasks_of(work, item) for item in items}
+    for item in items:
+        if item.at_s is not None and item.at_s > asker.ends_s:
+            problems.add("asked after the video's end", f"{item.id}: {item.at_s:g} s of {asker.ends_s:g} s")
     every = [task for tasks in of_item.values() for task in tasks]
     for time, task in moments(every, asker.times):
         try:
@@ -90,6 +94,12 @@ def _row(item: Item, tasks: Sequence[Task], asker: "Watched") -> Row:
     for task in tasks:
         scores |= task.scores()
         details |= task.details()
+    by_reply: dict[int, list[str]] = {}
+    for name, (_, reply) in replies.items():
+        by_reply.setdefault(id(reply), []).append(name)
+    replies = {
+        ", ".join(names): replies[names[0]] for names in by_reply.values()
+    }  # one answer may count by several rules
     details["log"] = {name: asker.log(time, reply) for name, (time, reply) in replies.items()}
     details["answers"] = {name: reply.text for name, (_, reply) in replies.items()}
     seconds = round(sum(reply.seconds for _, reply in replies.values()), 3)
@@ -111,6 +121,16 @@ class Watched:
         self._frame_bytes = tokens.tokens_per_frame * tokens.width * (1 if tokens.storage == "int8" else 2)
         self._unchanged, self._latest = Unchanged(memory), -math.inf
 
+    @property
+    def ends_s(self) -> float:
+        """Until when the video goes, in seconds."""
+        return self.times[-1] + 1.0 if self.times else 0.0
+
+    def _missing(self, held: int) -> int:
+        """Whole seconds without a frame before and between the first `held` frames."""
+        steps = (after - before for before, after in pairwise([-1.0, *self.times[:held]]))
+        return sum(max(0, round(step) - 1) for step in steps)
+
     def ask(self, asked: Asked) -> Reply:
         """Ask as of `asked.end_s`."""
         time = asked.end_s
@@ -131,12 +151,13 @@ class Watched:
         return reply
 
     def log(self, time: float, reply: Reply) -> dict[str, Any]:
-        """Newest frame seen, its age, first token, and what the memory held at that time. missing_frames: seconds without a frame."""
+        """Newest frame seen, its age, first token, and what the memory held at that time. missing_frames: seconds without a frame, up
+        to the newest that the memory held: what comes after the video's end is not missing."""
         held = int(np.searchsorted(self.times, time + _EXACT, side="right"))
         newest = None if math.isinf(reply.newest_s) else round(reply.newest_s, 3)
         first = None if reply.first_token_s is None else round(reply.first_token_s, 4)
         return {
             "at_s": time, "newest_frame_s": newest, "lag_s": None if newest is None else round(time - newest, 3),
             "first_token_s": first, "frames": reply.frames, "memory_frames": held,
-            "memory_bytes": held * self._frame_bytes, "missing_frames": max(0, int(time) + 1 - held),
+            "memory_bytes": held * self._frame_bytes, "missing_frames": self._missing(held),
         }  # fmt: skip

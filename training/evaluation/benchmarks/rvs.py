@@ -25,7 +25,10 @@ def _read(directory: Path, options: Options) -> Reading:
             data.problems.add("set missing", name)
         for _, row in rows:
             video_id, turns = data.text(row, "video_id"), row.get("conversations")
-            for place, own in enumerate(turns if isinstance(turns, list) else []):
+            if not isinstance(turns, list):
+                data.problems.add("video without questions", f"{name} {video_id}")
+                continue
+            for place, own in enumerate(turns):
                 key = f"{name} {video_id} {place}"
                 time = clock_seconds(own.get("end_time")) if isinstance(own, dict) else None
                 if time is None:

@@ -5,7 +5,7 @@ because published figures were counted by it.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from afterview.training.base.number_words import NUMBER_WORDS
@@ -14,12 +14,23 @@ from afterview.training.evaluation.choices import chosen
 
 Official = Callable[[Item, str], float]
 
-_OPENINGS: Final = (
-    "The best answer is", "The correct answer is", "The answer is", "The answer", "The best option is", "The correct option is",
-    "Best answer:", "Best option:",
-)  # fmt: skip
+_OPENINGS: Final = ("The best answer is", "The correct answer is", "The answer is", "The answer")
+_MORE_OPENINGS: Final = ("The best option is", "The correct option is", "Best answer:", "Best option:")
 _LONG: Final = 10  # words: a longer answer without a capital letter counts as none, as published
-_NUMBER = re.compile(rf"\b(?:\d{{1,18}}|{'|'.join(NUMBER_WORDS)})\b", re.IGNORECASE)
+_TENS: Final = {
+    word: 10 * (number + 2)
+    for number, word in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"])
+}
+_TEENS: Final = {
+    word: 13 + number
+    for number, word in enumerate(["thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"])
+}
+_WORDS: Final = {**{word: number for number, word in enumerate(NUMBER_WORDS)}, **_TEENS, **_TENS}
+_NUMBER = re.compile(
+    rf"\b(?:\d{{1,18}}|(?:{'|'.join(_TENS)})[\s-]+(?:{'|'.join(NUMBER_WORDS[1:10])})|{'|'.join(_WORDS)})\b",
+    re.IGNORECASE,
+)
+_LARGER = re.compile(r"\b(?:hundred|thousand|million|dozen)s?\b", re.IGNORECASE)
 _YES_NO = re.compile(r"\b(yes|no)\b", re.IGNORECASE)
 _WORD = re.compile(r"[\w']+")
 
@@ -34,13 +45,15 @@ def choice_score(official: Official) -> Callable[[Item, str], Mapping[str, float
 
 
 def first_capital(item: Item, answer: str) -> float:
-    """Video-MME: the first of the letters in the answer, after openings such as `The best answer is` are taken off."""
-    return float(_first_capital(item, answer) == item.truth)
+    """Video-MME, as lmms-eval counts: the first of A to D in the answer, after openings such as `The best answer is` are taken off. Of
+    `Best answer: A` the first is the B: in its list of openings two commas are missing."""
+    return float(_first_capital(answer, _OPENINGS, "ABCD") == item.truth)
 
 
 def first_capital_or_chance(item: Item, answer: str) -> float:
-    """LongVideoBench: the same, but an answer without a letter is replaced by a random one. Here it counts by its chance."""
-    found = _first_capital(item, answer)
+    """LongVideoBench: the same of A to E with all openings, but an answer without a letter is replaced by a random one. Here it counts by
+    its chance."""
+    found = _first_capital(answer, _OPENINGS + _MORE_OPENINGS, "ABCDE")
     return 1 / len(item.options) if found is None else float(found == item.truth)
 
 
@@ -79,17 +92,16 @@ def lone_letter(item: Item, answer: str) -> float:
 
 
 def exact_option(item: Item, answer: str) -> float:
-    """EgoSchema, as lmms-eval counts: the whole answer is an option, its text, or its letter."""
-    text = item.options[item.truth]
-    forms = {f"{item.truth}. {text}", text, item.truth, f"{item.truth}."}
-    return float(answer.strip() in forms | {f"{form}." for form in forms})
+    """EgoSchema, as lmms-eval counts: the whole answer is an option with its full stop, its first sentence, or its letter alone."""
+    whole = f"{item.truth}. {item.options[item.truth].removesuffix('.')}."
+    return float(answer.strip() in (whole, whole.split(". ")[1], item.truth))
 
 
-def _first_capital(item: Item, answer: str) -> str | None:
+def _first_capital(answer: str, openings: Sequence[str], letters: str) -> str | None:
     text = answer.strip()
-    for opening in _OPENINGS:
+    for opening in openings:
         text = text.replace(opening, "")
-    return next((letter for letter in text if letter in item.options), None)
+    return next((letter for letter in text if letter in letters), None)
 
 
 def yes_or_no(answer: str) -> str | None:
@@ -110,7 +122,9 @@ def yes_no_score(item: Item, answer: str) -> Mapping[str, float]:
 
 
 def one_number(answer: str) -> int | None:
-    """The number that an answer says, in digits or as a word. None if it says none or two different ones."""
+    """The number that an answer says, in digits or as a word up to ninety-nine. None if it says none, two, or a larger word."""
+    if _LARGER.search(answer):
+        return None
     said = {_value(word) for word in _NUMBER.findall(answer)}
     return said.pop() if len(said) == 1 else None
 
@@ -121,7 +135,7 @@ def joined_digits(answer: str) -> str:
 
 
 def _value(word: str) -> int:
-    return int(word) if word.isdigit() else NUMBER_WORDS.index(word.lower())
+    return int(word) if word.isdecimal() else sum(_WORDS[part] for part in re.split(r"[\s-]+", word.lower()))
 
 
 def named_option(answer: str, options: Mapping[str, str]) -> str | None:

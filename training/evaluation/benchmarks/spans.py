@@ -10,7 +10,7 @@ from typing import Final
 Span = tuple[float, float]
 
 LEVELS: Final = (0.3, 0.5, 0.7)
-_NUMBER = r"(\d{1,5}(?::\d{1,2}){0,2}(?:\.\d+)?)"
+_NUMBER = r"(\d{1,5}(?::\d{1,2}){0,2}(?:[.,]\d+)?)"
 _RANGE = re.compile(
     rf"{_NUMBER}\s*(?:s|sec|seconds?)?\s*(?:-|\u2013|\u2014|to|and|until|till)\s*{_NUMBER}", re.IGNORECASE
 )
@@ -87,7 +87,7 @@ def span_scores(name: str, span: Span | None, truth: Span) -> Mapping[str, float
 
 
 def _seconds(text: str) -> float:
-    parts = [_plain(part) for part in text.split(":")]
+    parts = [_plain(part) for part in text.replace(",", ".").split(":")]
     return sum(part * 60**place for place, part in enumerate(reversed(parts)))
 
 

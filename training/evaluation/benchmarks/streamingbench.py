@@ -77,13 +77,18 @@ def _read(directory: Path, options: Options) -> Reading:
             data.missing[f"questions_{name}.json"] = None
             data.problems.add("set missing", name)
         contexts: dict[str, str] = {}
+        found: list[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = []
         for number, (_, row) in enumerate(rows):
             questions = row.get("questions")
             for place, own in enumerate(questions if isinstance(questions, list) else [row]):
                 if isinstance(own, dict):
-                    _add(data, name, row, own, f"{name} {number}-{place}", contexts)
+                    found.append((f"{name} {number}-{place}", row, own))
                 else:
                     data.problems.add("row is no object", f"{name} {number}-{place}")
+        if name == "sqa":  # what was asked before comes before, whatever the order of the file
+            found.sort(key=lambda one: clock_seconds(one[2].get("time_stamp")) or 0.0)
+        for key, video_row, own in found:
+            _add(data, name, video_row, own, key, contexts)
     return data.reading()
 
 
@@ -111,8 +116,8 @@ def _add(
     form = _SEQUENTIAL if name == "sqa" else _PROMPT
     prompt = form.format(context=context, question=question, options=listing(options))
     truth = letter_of(own.get("answer"), options, "letter")
-    data.add(Item(key, video, question, prompt, options, truth, groups, at_s=at_s))
-    if name == "sqa":
+    kept = data.add(Item(key, video, question, prompt, options, truth, groups, at_s=at_s))
+    if name == "sqa" and kept:
         earlier = _EARLIER.format(
             time=own.get("time_stamp"),
             question=question,
@@ -132,11 +137,11 @@ def _add_proactive(
     if truth_s - at_s > MOST_POLLS * POLL_S:
         data.problems.add("truth too long after the question", key)
         return
-    count = int((truth_s + AFTER_TRUTH_S - at_s) // POLL_S)
-    polls = tuple(at_s + POLL_S * (number + 1) for number in range(count))
-    if not polls:
+    if truth_s < at_s:
         data.problems.add("truth before the question", key)
         return
+    count = int((truth_s + AFTER_TRUTH_S - at_s) // POLL_S)
+    polls = tuple(at_s + POLL_S * (number + 1) for number in range(count))
     now, check = (_PROACTIVE.format(question=form.format(question=question, output=output)) for form in (_NOW, _CHECK))
     prompt, truth = _PROACTIVE.format(question=question), (truth_s, truth_s)
     data.add(

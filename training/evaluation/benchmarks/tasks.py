@@ -143,7 +143,7 @@ class Polled:
 
     work: Work
     item: Item
-    _said: list[tuple[float, str]] = field(default_factory=list)
+    _said: list[tuple[float, Reply]] = field(default_factory=list)
     _outputs: dict[str, tuple[float, Reply]] = field(default_factory=dict)
 
     def times(self, frames: Sequence[float]) -> Sequence[float]:
@@ -158,9 +158,9 @@ class Polled:
     def step(self, ask: Ask, time: float) -> None:
         """Ask whether now is the moment. At the first yes by either rule the output is asked for, at once."""
         item = self.item
-        said = ask(Asked(item.poll_prompt, item.question, None, time, max_new_tokens=self.work.max_new_tokens)).text
+        said = ask(Asked(item.poll_prompt, item.question, None, time, max_new_tokens=self.work.max_new_tokens))
         self._said.append((time, said))
-        now = [rule for rule, is_yes in _YES.items() if rule not in self._outputs and is_yes(said)]
+        now = [rule for rule, is_yes in _YES.items() if rule not in self._outputs and is_yes(said.text)]
         if now:
             reply = ask(Asked(item.prompt, item.question, None, time, max_new_tokens=_most(self.work, item)))
             self._outputs |= dict.fromkeys(now, (time, reply))
@@ -189,7 +189,12 @@ class Polled:
         lags = {
             rule: round(self._outputs[rule][0] - self._truth[0], 3) if rule in self._outputs else None for rule in _YES
         }
-        return {"polls": [[round(time, 3), text[:80]] for time, text in self._said], "polled_lag_s": lags}
+        seen = [time - said.newest_s for time, said in self._said if said.newest_s > -math.inf]
+        return {
+            "polls": [[round(time, 3), said.text[:80]] for time, said in self._said], "polled_lag_s": lags,
+            "poll_s": round(median(said.seconds for _, said in self._said), 4) if self._said else None,
+            "polls_newest_frame_lag_s": round(max(seen), 3) if seen else None,
+        }  # fmt: skip
 
     @property
     def _truth(self) -> tuple[float, float]:

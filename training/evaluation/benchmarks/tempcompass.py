@@ -34,7 +34,13 @@ def _read(directory: Path, options: Options) -> Reading:
         patterns = [
             f"{folder}{form}{suffix}" for folder in ("questions/", "", f"{form}/") for suffix in (".json", "/*.parquet")
         ]
-        for key, row in data.table(*patterns, f"{form}/*.parquet"):
+        rows = data.table(
+            *patterns, f"{form}/*.parquet", needed=bool(options.split) or not (data.files or form != FORMS[-1])
+        )
+        if not rows:
+            data.missing[f"questions/{form}.json"] = None
+            data.problems.add("form missing", form)
+        for key, row in rows:
             for video, aspect, own in _questions(key, row, data):
                 _add(data, form, video, aspect, own)
     return data.reading()

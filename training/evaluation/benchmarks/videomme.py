@@ -14,6 +14,9 @@ from afterview.training.evaluation.benchmarks.files import Data, groups_of, is_f
 from afterview.training.evaluation.benchmarks.lettering import letter_of, listing
 from afterview.training.evaluation.benchmarks.scoring import choice_score, first_capital
 
+_NONE: Final = (
+    "This video's subtitles are listed below: \nNo subtitles available\n"  # as published, where a video has none
+)
 _PROMPT: Final = (
     "Select the best answer to the following multiple-choice question based on {source}. Respond with only the letter (A, B, C, or D) of "
     "the correct option.\n{question}\n{options}\nThe best answer is:"
@@ -35,9 +38,12 @@ def _read(directory: Path, options: Options) -> Reading:
             continue
         if options.subtitles and name not in subtitles:
             subtitles[name] = _subtitles(data, name)
+        prompt = _PROMPT.format(source=source, question=question, options=listing(own))
+        if options.subtitles and not subtitles[name]:
+            prompt = _NONE + prompt
         data.add(
             Item(
-                key, video, question, _PROMPT.format(source=source, question=question, options=listing(own)), own,
+                key, video, question, prompt, own,
                 letter_of(row.get("answer"), own, "letter"),
                 groups_of(
                     duration=data.text(row, "duration"), domain=data.text(row, "domain"),

@@ -80,6 +80,10 @@ class NeedleTest:
         for depth in self.depths:
             if not 0 <= depth <= 1:
                 raise BenchmarkError(f"--depths {depth:g}: a depth is from 0 (the first frame) to 1 (the last)")
+        for name, values in (("--frames", self.lengths), ("--depths", self.depths), ("--hops", self.hops)):
+            said = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+            if twice := next((one for one in said if said.count(one) > 1), None):
+                raise BenchmarkError(f"{name} {twice}: stands there twice (six digits count)")
         for hops in self.hops:
             if hops not in HOPS:
                 raise BenchmarkError(f"--hops {hops}: choose from {', '.join(map(str, HOPS))}")

@@ -24,16 +24,15 @@ from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.events import Frame
 from afterview.stream.source.reader import read_events
 from afterview.training.base.errors import BenchmarkError
-from afterview.training.evaluation.choices import chosen
-from afterview.training.evaluation.fingerprint import files_fingerprint
+from afterview.training.evaluation.choices import LETTERS, chosen
+from afterview.training.evaluation.fingerprint import files_fingerprint, values_fingerprint
 from afterview.training.evaluation.needle.items import ItemSet, Pixels
 from afterview.training.evaluation.needle.plan import HOPS, Asked, NeedleItem
 
 LARGEST: Final = 64 << 20  # bytes of one file of items
 _DECOYS: Final = 3
-_OPTION = re.compile(
-    r"\(?\b([A-H])[).:]\s*(.+?)(?=\s*\(?\b[A-H][).:]\s|\s*Only give the best option|\s*Best option|\s*$)", re.DOTALL
-)
+_MARKS: Final = (re.compile(r"\(([A-Z])\)\s*"), re.compile(r"(?<![\w'])([A-Z])[).:]\s"))
+_ENDING = re.compile(r"\s*(?:Only give the best option|Best option).*$", re.DOTALL)
 _PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
@@ -59,9 +58,9 @@ def published_items(directory: Path, haystack: Path | None) -> ItemSet:
     if not found.single and not found.multi:
         said = "; ".join(f"{one['where']}: {one['problem']}" for one in found.problems[:3]) or "there is no JSON file"
         raise BenchmarkError(f"--data {directory}: holds no needle that can be used ({said})")
-    found.fingerprint = files_fingerprint([*files, *used], directory)
     found.haystack = lambda count: _frames(haystack, count)
     found.haystack_fingerprint = files_fingerprint(_haystack_files(haystack), haystack.parent)
+    found.fingerprint = values_fingerprint([files_fingerprint([*files, *used], directory), found.haystack_fingerprint])
     return found
 
 
@@ -69,7 +68,7 @@ def _rows(path: Path) -> list[Any]:
     try:
         if path.stat().st_size > LARGEST:
             raise BenchmarkError(f"{path}: has more than {LARGEST >> 20} MB; files of needles are smaller")
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise BenchmarkError(f"{path}: cannot be read ({reason(error)})") from None
     except (ValueError, RecursionError):
@@ -113,6 +112,8 @@ def _item(row: object, where: str) -> NeedleItem:
             raise _Unusable(
                 f"{len(images)} images make no chain of 1 to 3 hops with three decoys; add `hops` to the item"
             )
+        if len(images) <= hops:
+            raise _Unusable(f"{len(images)} images are too few for {hops} hops; a chain has one more than hops")
         asked = (_asked("caption", row, "1"), _asked("final", row, "2"))
         return NeedleItem(_id(row, where), "chain", hops, (), asked)
     return NeedleItem(_id(row, where), str(row.get("type") or "needle"), 0, (), (_asked("needle", row, ""),))
@@ -133,17 +134,30 @@ def _asked(name: Any, row: Mapping[str, Any], suffix: str) -> Asked:
     if not isinstance(text, str) or not text.strip():
         raise _Unusable(f"has no question{suffix}")
     text = text.strip()
-    first = re.search(r"\(?\bA[).:]\s", text)
-    options = {letter: option.strip() for letter, option in _OPTION.findall(text[first.start() :])} if first else {}
+    begins, options = _options(text)
     if len(options) < 2:
-        raise _Unusable(f"question{suffix} has no lettered options such as (A) red")
+        raise _Unusable(
+            f"question{suffix} has no lettered options such as (A) red, from A without a gap, at most eight"
+        )
     letter = chosen(str(answer).strip(), options) if isinstance(answer, str) else None
     if letter not in options:
         raise _Unusable(f"answer{suffix} is {answer!r}, which is none of its options")
-    assert first is not None and letter is not None, "there are options, and it is one of them"  # noqa: PT018
-    stem = re.sub(r"\s*Options:\s*$", "", text[: first.start()].strip())
+    stem = re.sub(r"\s*Options:\s*$", "", text[:begins].strip())
     recall = stem if name == "needle" else re.split(r"(?<=[.?!])\s", stem, maxsplit=1)[0]
     return Asked(name, text, stem, recall, options, letter)
+
+
+def _options(text: str) -> tuple[int, dict[str, str]]:
+    """Where the options begin, and the options, which run to the end: `(A) red (B) blue` before `A. red`, from the last A without a gap."""
+    for mark in _MARKS:
+        found = list(mark.finditer(text))
+        starts = [place for place, one in enumerate(found) if one[1] == "A"]
+        own = found[starts[-1] :] if starts else []
+        if 2 <= len(own) <= len(LETTERS) and "".join(one[1] for one in own) == LETTERS[: len(own)]:
+            ends = [*(one.start() for one in own[1:]), len(text)]
+            told = {one[1]: _ENDING.sub("", text[one.end() : end]).strip() for one, end in zip(own, ends, strict=True)}
+            return own[0].start(), told if all(told.values()) else {}
+    return 0, {}
 
 
 def _picture(found: ItemSet, directory: Path, name: object, used: set[Path]) -> str:
@@ -172,7 +186,7 @@ def _picture(found: ItemSet, directory: Path, name: object, used: set[Path]) -> 
 def _check(path: Path) -> None:
     try:
         with Image.open(path) as picture:
-            picture.verify()
+            picture.load()  # `verify` does not decode: an image that was cut off passes it
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise _Unusable(f"image {path.name} cannot be read ({error})") from None
 

@@ -1,20 +1,26 @@
 """Tables of a needle search: depth by length, and hops by length. Pure."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from statistics import mean
+from typing import Any, Final, cast
 
+from afterview.memory.plans.positions import Policy
 from afterview.training.evaluation.intervals import Share
 from afterview.training.evaluation.needle.plan import NeedleTest, Way
 from afterview.training.evaluation.recall_modes import recall_called
 from afterview.training.evaluation.results import Row
 
-CHANCE = {"needle": 0.25, "caption": 0.25, "both": 0.0625}  # of four options
+_OPTIONS: Final = 4  # of the synthetic world's needles, where a row does not say
 
 
 def summary(rows: Sequence[Row], test: NeedleTest) -> dict[str, Any]:
-    """Shares of every cell, row and column, JSON-able. single: one entry for every way of running the model; multi: the same."""
+    """Shares of every cell, row and column, JSON-able. single: one entry for every way of running the model; multi: the same.
+
+    Rows of ways that the test does not have were asked before: they come after its own.
+    """
     single, multi = [], []
-    for way in test.ways:
+    asked_before = [Way(str(row.groups["recall"]), cast(Policy, row.groups["positions"])) for row in rows]
+    for way in dict.fromkeys([*test.ways, *asked_before]):
         own = [row for row in rows if (row.groups["recall"], row.groups["positions"]) == (way.recall, way.positions)]
         needles = [row for row in own if row.groups["task"] == "single"]
         chains = [row for row in own if row.groups["task"] == "multi"]
@@ -25,10 +31,23 @@ def summary(rows: Sequence[Row], test: NeedleTest) -> dict[str, Any]:
     return {
         "single": single,
         "multi": multi,
-        "chance": CHANCE,
+        "chance": _chance(rows),
         "scoring": test.scoring,
         "not_under_full_recall": test.left_out,
     }
+
+
+def _chance(rows: Sequence[Row]) -> dict[str, float]:
+    """What guessing would get, by the number of options. both: of the two questions of a chain."""
+    by_name: dict[str, list[float]] = {}
+    units: dict[str, float] = {}
+    for row in rows:
+        guessed = 1 / int(row.details.get("options", _OPTIONS))
+        by_name.setdefault(str(row.groups["question"]), []).append(guessed)
+        if row.groups["task"] == "multi":
+            units[row.unit] = units.get(row.unit, 1.0) * guessed
+    found = {name: round(mean(by_name[name]), 4) for name in ("needle", "caption") if name in by_name}
+    return found | ({"both": round(mean(units.values()), 4)} if units else {})
 
 
 def _single(way: Way, rows: Sequence[Row]) -> dict[str, Any]:
@@ -50,7 +69,7 @@ def _single(way: Way, rows: Sequence[Row]) -> dict[str, Any]:
 def _multi(way: Way, rows: Sequence[Row]) -> dict[str, Any]:
     lengths, hops = _values(rows, "frames", int), _values(rows, "hops", int)
     return {
-        "recall": way.recall, "positions": way.positions,
+        "recall": way.recall, "positions": way.positions, "chance": _chance(rows),
         "hops": [{"hops": count, **_both(_where(rows, hops=str(count)))} for count in hops],
         "cells": [
             {"frames": frames, "hops": count, **_both(found)}
@@ -123,7 +142,7 @@ def _single_table(way: dict[str, Any]) -> str:
 def _multi_table(way: dict[str, Any]) -> str:
     lines = [
         f"Chains of clues, {recall_called(way['recall'])}, {way['positions']} positions "
-        f"(chance: caption {CHANCE['caption']:.2f}, both {CHANCE['both']:.4f})",
+        f"(chance: caption {way['chance']['caption']:.2f}, both {way['chance']['both']:.4f})",
         "",
         "| frames | hops | caption (CAP) | question of the last picture | both (QA) | caption of the decoys' end |",
         "|---|---|---|---|---|---|",

@@ -75,9 +75,10 @@ def search(
                 for done, row in enumerate(_answers(left, model, table, test), 1):
                     results.add(row)
                     report(len(questions) - len(left) + done, len(questions))
-        rows = [results.done[question.id] for question in questions]
-        needle = summary(rows, test)
-        document = results.finish([question.id for question in questions], problems=items.problems, needle=needle)
+        # What was asked before in this directory stays in its tables.
+        ids = [*dict.fromkeys([*results.done, *(question.id for question in questions)])]
+        needle = summary([results.done[one] for one in ids], test)
+        document = results.finish(ids, problems=items.problems, needle=needle)
     document["pictures"] = [str(path) for path in _heatmaps(needle, name, directory)]
     return document
 
@@ -120,7 +121,7 @@ def _row(question: _Question, said: Said, seconds: float) -> Row:
         answer=said.text,
         truth=asked.letter,
         seconds=round(seconds, 3),
-        details={"recalled": round(said.recalled, 3)},
+        details={"recalled": round(said.recalled, 3), "options": len(asked.options)},
     )
 
 

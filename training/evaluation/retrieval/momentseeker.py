@@ -18,6 +18,7 @@ those that their file has twice, and those whose moments are so short or so long
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -79,7 +80,7 @@ def read_momentseeker(directory: Path) -> MomentSeeker:
     queries: list[Query] = []
     seen: set[str] = set()
     for path in data.find("json/*.json", "*.json"):
-        for number, (_, row) in enumerate(data.table(str(path.relative_to(directory)))):
+        for number, (_, row) in enumerate(data.table(escape(str(path.relative_to(directory))))):
             where = f"{path.name}, entry {number}"
             text = json.dumps([path.stem, row], sort_keys=True)
             if text in seen:

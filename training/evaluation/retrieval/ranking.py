@@ -37,7 +37,7 @@ _DEPTHS: Final = (1, 3, 5, 10)  # of its evaluation code
 class Candidates:
     """What a query is ranked among, in order of time. frames: their embeddings, [T, D] each.
 
-    true: whether each is. truths: moments of the truth, in seconds.
+    true: whether each is. truths: moments of the truth, in seconds. fits: how well each candidate fits a truth of its own video (IoU).
     """
 
     names: Sequence[str]
@@ -45,6 +45,7 @@ class Candidates:
     frames: Sequence[NDArray[np.float32]]
     true: Sequence[bool]
     truths: Sequence[Span]
+    fits: Sequence[float]
 
 
 class _Footage:
@@ -98,7 +99,15 @@ def _of_clips(data: MomentSeeker, query: Query, footage: _Footage) -> Candidates
     return Candidates(
         keys, [data.clips[key].span for key in keys], [footage.clip(data.clips[key].file) for key in keys],
         [key in query.truths for key in keys], [data.clips[key].span for key in query.truths],
+        [_fit(data, key, query) for key in keys],
     )  # fmt: skip
+
+
+def _fit(data: MomentSeeker, key: str, query: Query) -> float:
+    """Equal times of another video fit nothing."""
+    own = data.clips[key]
+    truths = [data.clips[truth].span for truth in query.truths if data.clips[truth].source == own.source]
+    return best_iou(own.span, truths)
 
 
 def _of_video(video: Path, query: Query, footage: _Footage) -> Candidates:
@@ -107,8 +116,9 @@ def _of_video(video: Path, query: Query, footage: _Footage) -> Candidates:
     spans = chunks(float(times[-1]) + FRAME_S)
     bounds = np.searchsorted(times, [*(start - _EXACT for start, _ in spans), np.inf])
     frames = [vectors[first:end] for first, end in pairwise(bounds)]
-    true = [best_iou(span, query.moments) > TRUE_IOU for span in spans]
-    return Candidates([f"{start:g}-{end:g} s" for start, end in spans], spans, frames, true, query.moments)
+    fits = [best_iou(span, query.moments) for span in spans]
+    true = [fit > TRUE_IOU for fit in fits]
+    return Candidates([f"{start:g}-{end:g} s" for start, end in spans], spans, frames, true, query.moments, fits)
 
 
 def chunks(duration_s: float) -> list[Span]:
@@ -133,7 +143,7 @@ def _rows(query: Query, among: Candidates, vector: NDArray[np.float32]) -> Itera
     for pooling, top in POOLINGS.items():
         ranked: Sequence[int] = np.argsort(-pooled(scores, clips, top), kind="stable").tolist()
         spans, hits = [among.spans[place] for place in ranked], [among.true[place] for place in ranked]
-        fit = best_iou(spans[0], among.truths)
+        fit = among.fits[ranked[0]]
         found = recalls(hits, _DEPTHS) | {f"R@1 IoU {least}": float(fit >= least) for least in IOUS}
         found |= {"mAP": average_precision(hits), "mAP@5": average_precision(hits, OFFICIAL_DEPTH)}
         official = official_average_precision(spans, among.truths)

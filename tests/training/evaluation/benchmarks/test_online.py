@@ -101,6 +101,39 @@ def test_streamingbench_in_four_sets(tmp_path: Path) -> None:
     assert [item.groups["set"] for item in read("streamingbench", tmp_path, split="omni").items] == ["omni"]
 
 
+def test_what_is_told_of_earlier_questions_is_earlier_in_time_and_was_asked(tmp_path: Path) -> None:
+    read("streamingbench", tmp_path)
+    (path,) = tmp_path.rglob("questions_sqa.json")
+    (rows,) = json.loads(path.read_text())
+    video = rows[0] if isinstance(rows, list) else rows
+    asked = video["questions"][0]
+    late, early, none = (
+        {**asked, "question": f"{name}?", "time_stamp": time, "answer": answer}
+        for name, time, answer in (("LATE", "00:05:00", "C"), ("EARLY", "00:01:00", "B"), ("NONE", "00:00:30", None))
+    )
+    path.write_text(json.dumps([[{**video, "questions": [late, early, none]}]]))
+    one, two = find_benchmark("streamingbench").read(tmp_path, Options(split="sqa")).items
+    assert (one.question, two.question) == ("EARLY?", "LATE?")
+    assert "occurred" not in one.prompt
+    assert "EARLY?" in two.prompt
+    assert "NONE?" not in two.prompt
+
+
+def test_no_field_names_a_folder_outside_the_data(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "x.mp4").touch()
+    data = tmp_path / "data"
+    read("streamingbench", data)
+    (path,) = data.rglob("questions_real.json")
+    rows = json.loads(path.read_text())
+    for folder in (str(secret), "../secret"):
+        question = {**rows[0]["questions"][0], "task_type": folder}
+        path.write_text(json.dumps([{**rows[0], "video_path": "x.mp4", "questions": [question]}]))
+        reading = find_benchmark("streamingbench").read(data, Options(split="real"))
+        assert (reading.items, reading.problems["video missing"]) == ((), 1)
+
+
 def test_streamingbench_as_csv_files(tmp_path: Path) -> None:
     row = "Real-Time Visual Understanding_sample_3_2,Counting,How many?,00:01:05,B"
     text = f"question_id,task_type,question,time_stamp,answer,options\n{row},\"['A. 1', 'B. 2']\"\n"
@@ -369,3 +402,29 @@ def test_online_memories_hold_one_frame_a_second(memory: Path, tmp_path: Path, m
     assert offline.place(clip) != online.place(clip)
     assert len(Watched(Honest(), online.memory(clip)).times) == SECONDS
     assert len(Watched(Honest(), offline.memory(clip)).times) == 2 * SECONDS  # densely, as published
+
+
+def test_only_seconds_without_a_frame_are_missing(memory: Path) -> None:
+    """Frames of 29.97 a second lie a little after each second, and after the video's end nothing is missing."""
+    watched = Watched(Honest(), memory)
+    watched.times = [0.0, 1.001, 2.002, 3.003, 7.007]
+    for time, missing in ((0.0, 0), (1.0, 0), (3.5, 0), (7.5, 3), (100.0, 3)):
+        assert watched.log(time, Reply("", newest_s=0.0))["missing_frames"] == missing
+    assert watched.ends_s == pytest.approx(8.007)
+
+
+def test_a_question_after_the_videos_end_is_named(tmp_path: Path, memory: Path) -> None:
+    reading = read("streamingbench", tmp_path, split="real")
+    late = replace(reading.items[0], id="late", at_s=500.0)
+    document = run(tmp_path / "out", "streamingbench", replace(reading, items=(*reading.items, late)), Honest(), memory)
+    (problem,) = [one for one in document["problems"] if one["kind"] == "asked after the video's end"]
+    assert problem["examples"][0].startswith("late: 500 s of ")
+
+
+def test_one_output_that_two_rules_count_is_one_answer(tmp_path: Path, memory: Path) -> None:
+    reading = read("streamingbench", tmp_path, split="proactive")
+    document = run(tmp_path / "out", "streamingbench", reading, Honest(), memory)
+    (row,) = read_rows(tmp_path / "out")
+    assert set(row.details["answers"]) == {"strict, official", "standing"}
+    assert document["online"]["answers"] == 2
+    assert row.details["polls_newest_frame_lag_s"] == 0.0

@@ -55,6 +55,19 @@ def test_a_judge_does_not_take_the_first_capital() -> None:
     assert strict(item("A"), "A ring of some colour")["strict"] == 0.0
 
 
+def test_official_rules_are_those_of_the_harness() -> None:
+    """lmms-eval, lmms_eval/tasks/*/utils.py."""
+    assert scoring.first_capital(item("A"), "Best answer: A") == 0.0  # its list lacks two commas: the B of Best
+    assert scoring.first_capital_or_chance(item("A"), "Best answer: A") == 1.0
+    assert scoring.first_capital_or_chance(item("A"), "Eagle, so A") == 0.0  # the E, which is no option
+    ego = item("B", options={"A": "C sits.", "B": "C cuts an onion. Then C sits.", "C": "C runs"})
+    for answer in ("B", "B. C cuts an onion. Then C sits.", "C cuts an onion"):
+        assert scoring.exact_option(ego, answer) == 1.0, answer
+    for answer in ("B.", "B..", "B. C cuts an onion. Then C sits", "(B)"):
+        assert scoring.exact_option(ego, answer) == 0.0, answer
+    assert scoring.exact_option(item("C", options=ego.options), "C runs.") == 1.0
+
+
 def test_an_answer_without_letter_counts_by_its_chance_in_longvideobench() -> None:
     assert scoring.first_capital_or_chance(item("B"), "nothing") == 0.25
 
@@ -78,6 +91,8 @@ def test_one_number() -> None:
         12,
     ]
     assert scoring.joined_digits("2 or 3") == "23"
+    said = ("twenty-one", "Twenty one times", "thirteen", "ninety", "one hundred", "two dozen", "\u00b2")
+    assert [scoring.one_number(text) for text in said] == [21, 21, 13, 90, None, None, None]
 
 
 def test_named_options() -> None:

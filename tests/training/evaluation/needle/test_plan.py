@@ -47,6 +47,10 @@ def test_published_numbers_of_chains() -> None:
         ({"bank": 1}, "--bank 1"),
         ({"seed": 2**32}, "--seed 4294967296"),
         ({"recall": ("full",), "lengths": (2000,)}, "full recall"),
+        ({"depths": (0.5, 0.50)}, "--depths 0.5: stands there twice"),
+        ({"depths": (0.1234567, 0.1234568)}, "--depths 0.123457: stands there twice"),
+        ({"hops": (1, 1)}, "--hops 1: stands there twice"),
+        ({"lengths": (200, 200)}, "--frames 200: stands there twice"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_by_its_option(changes: dict[str, object], named: str) -> None:

@@ -9,7 +9,10 @@ import pytest
 from PIL import Image
 
 from afterview.training.base.errors import BenchmarkError
+from afterview.training.evaluation.needle.plan import NeedleTest
 from afterview.training.evaluation.needle.published import published_items
+from afterview.training.evaluation.needle.report import summary
+from afterview.training.evaluation.results import Row
 
 QUESTION = "Find the frame of a red ball. Where is it?\n(A) left\n(B) right\n(C) top\n(D) below\nOnly give the best option. Best option: ("
 CHAIN = "Find the frame of a red ball. Locate the final frame based on the instructions in the image, and "
@@ -90,11 +93,26 @@ def test_options_within_a_line_and_an_answer_in_words() -> None:
         (chain(images=["0.jpg"]), "no list of two or more"),
         (chain(images=["0.jpg"] * 12), "make no chain"),
         (chain(hops=True), "make no chain"),
+        (chain(images=["0.jpg", "1.jpg", "2.jpg"], hops=3), "3 images are too few for 3 hops"),
+        ({"question": QUESTION, "answer": "B", "image": "half.jpg"}, "cannot be read"),
+        ({"question": "Where? (A) left (C) right", "answer": "A", "image": "1.jpg"}, "no lettered options"),
+        (
+            {
+                "question": "Where? " + " ".join(f"({letter}) {letter}x" for letter in "ABCDEFGHI"),
+                "answer": "A",
+                "image": "1.jpg",
+            },
+            "at most eight",
+        ),
         (chain(answer2=None), "none of its options"),
     ],
 )
 def test_an_item_that_cannot_be_used_is_named_and_left_out(data: Path, row: Any, problem: str) -> None:
     (data / "images" / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(data / "images" / "half.jpg")
+    whole = (data / "images" / "half.jpg").read_bytes()
+    (data / "images" / "half.jpg").write_bytes(whole[: len(whole) // 2])
     Image.new("RGB", (8, 8)).save(data.parent / "secret.jpg")
     write(data, "items.json", [row, {"question": QUESTION, "answer": "A", "image": "1.jpg"}])
     found = published_items(data, data.parent / "film")
@@ -102,6 +120,43 @@ def test_an_item_that_cannot_be_used_is_named_and_left_out(data: Path, row: Any,
     (said,) = found.problems
     assert said["where"] == "items.json, item 1"
     assert problem in said["problem"]
+
+
+@pytest.mark.parametrize(
+    ("question", "stem", "options"),
+    [
+        (
+            "Find the glass of vitamin A. Tell me. (A) red (B) blue",
+            "Find the glass of vitamin A. Tell me.",
+            ["red", "blue"],
+        ),
+        ("Which? (A) grade B. good (B) grade A. fine Best option: (", "Which?", ["grade B. good", "grade A. fine"]),
+        ("Which? A. red B. blue", "Which?", ["red", "blue"]),
+    ],
+)
+def test_only_the_marks_of_options_part_them(question: str, stem: str, options: list[str]) -> None:
+    from afterview.training.evaluation.needle.published import _asked
+
+    asked = _asked("needle", {"question": question, "answer": "A"}, "")
+    assert (asked.stem, list(asked.options.values())) == (stem, options)
+
+
+def test_chance_is_that_of_the_options_there_are(data: Path) -> None:
+    rows = [
+        Row("a", {"strict": 1, "official": 1}, groups(question="needle", depth="0"), details={"options": 2}),
+        Row("b", {"strict": 1, "official": 1}, groups(question="needle", depth="1"), details={"options": 4}),
+    ]
+    assert summary(rows, NeedleTest())["chance"] == {"needle": 0.375}
+
+
+def groups(**more: str) -> dict[str, str]:
+    return {"task": "single", "recall": "bounded", "positions": "true", "frames": "100", "kind": "x", **more}
+
+
+def test_a_mark_at_the_files_beginning_is_no_fault(data: Path) -> None:
+    text = json.dumps([{"question": QUESTION, "answer": "A", "image": "1.jpg"}])
+    (data / "items.json").write_text(text, encoding="utf-8-sig")
+    assert len(published_items(data, data.parent / "film").single) == 1
 
 
 def test_the_second_item_of_an_id_is_left_out(data: Path) -> None:
@@ -133,4 +188,7 @@ def test_other_files_or_images_give_another_fingerprint(data: Path) -> None:
     write(data, "items.json", [{"question": QUESTION, "answer": "A", "image": "1.jpg"}])
     first = published_items(data, data.parent / "film").fingerprint
     Image.fromarray(np.zeros((20, 40, 3), np.uint8)).save(data / "images" / "1.jpg")
-    assert published_items(data, data.parent / "film").fingerprint != first
+    second = published_items(data, data.parent / "film").fingerprint
+    assert second != first
+    Image.new("RGB", (32, 18), (9, 9, 9)).save(data.parent / "film" / "07.png")  # of the haystack
+    assert published_items(data, data.parent / "film").fingerprint not in (first, second)

@@ -82,7 +82,12 @@ def test_a_search_is_kept_continued_and_drawn(
 
     more = search(model, tmp_path, small(lengths=(200, 300), tasks=("single",)))
     assert len(asked) == 3 + 8
-    assert more["answered"] == 16, "cells can be added"
+    assert more["answered"] == 18, "cells can be added, and those of the chain stay"
+    added = more["needle"]
+    assert isinstance(added, dict)
+    assert added["multi"] == needle["multi"]
+    assert [row["frames"] for row in added["single"][0]["lengths"]] == [200, 300]
+    assert added["chance"] == {"needle": 0.25, "caption": 0.25, "both": 0.0625}
     with pytest.raises(ResultsError, match="data is"):
         search(model, tmp_path, test, seed=1)
     with pytest.raises(ResultsError, match="scoring"):

@@ -11,9 +11,11 @@ from afterview.cli.main import main
 from afterview.configs import ExitStatus
 from afterview.stream.media import VideoWriter
 from afterview.training.base.errors import BenchmarkError
+from afterview.training.evaluation.benchmarks.base import Problems
 from afterview.training.evaluation.plan import WorldTest
 from afterview.training.evaluation.results import read_results
-from afterview.training.evaluation.retrieval.momentseeker import read_momentseeker
+from afterview.training.evaluation.retrieval import ranking
+from afterview.training.evaluation.retrieval.momentseeker import Clip, MomentSeeker, Query, read_momentseeker
 from afterview.training.evaluation.retrieval.queries import as_question, as_true_caption, by_rule
 from afterview.training.evaluation.retrieval.scores import (
     average_precision,
@@ -155,6 +157,16 @@ def test_a_query_is_ranked_among_the_candidates_of_its_own_file(tmp_path: Path) 
         ("a b", "movie101_16"): NAMES[:1],
         ("c", "movie101_16"): NAMES[:2],
     }
+
+
+def test_equal_times_of_another_video_are_no_hit() -> None:
+    clips = {
+        key: Clip(key, key[0], span, Path(key))
+        for key, span in (("A/0", (0.0, 10.0)), ("A/1", (20.0, 30.0)), ("B/1", (20.0, 30.0)))
+    }
+    query = Query("q", "task", "?", None, ("A/0", "B/1"))
+    data = MomentSeeker((query,), clips, {}, Problems(), ())
+    assert [ranking._fit(data, key, query) for key in clips] == [1.0, 0.0, 1.0]
 
 
 def test_a_table_has_a_column_for_each_way() -> None:

@@ -122,8 +122,9 @@ class Data:
             self._videos[key] = self._look(plain, folders, exact=exact)
         if (found := self._videos[key]) is None:
             self.problems.add(MISSING_VIDEO, f"{where}: {plain}")
+            stem = plain.with_suffix("") if _is_video(plain) else plain
             self.missing.setdefault(
-                f"{folders[0] if folders else '.'}/{plain.with_suffix('') if _is_video(plain) else plain}.*"
+                str(plain) if exact and _is_video(plain) else f"{folders[0] if folders else '.'}/{stem}.*"
             )
         return found
 

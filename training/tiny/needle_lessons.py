@@ -58,7 +58,7 @@ class NeedleLesson(Schema):
 
     until: int = Field(ge=1)
     lettered: float = Field(default=0.4, ge=0, le=1)  # share of the stories' questions that get options
-    keep: KeepWeights = KeepWeights()  # staying near the model that the lessons begin with, in the stories' questions
+    keep: KeepWeights = KeepWeights()  # staying near the model of `keeps`, in the stories' questions
     stories: LessonPlan
     needles: NeedlePlan
 
@@ -90,11 +90,17 @@ class NeedleRecipe(Schema):
 
     name: str = "tiny-needles"
     seed: int = 0
-    starts_from: str = "tiny"  # preset
+    starts_from: str = "tiny"  # preset, or a directory of a model
+    keeps: str = ""  # preset or directory of the model that `keep` is about; empty: the one that the lessons begin with
     needle_bank: BankConfig
     pictures: PicturesConfig
     clues: ClueConfig = ClueConfig()
     study: NeedleStage
+
+    @property
+    def teacher(self) -> str:
+        """Preset or directory of the model whose knowledge is kept."""
+        return self.keeps or self.starts_from
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,7 @@ def _study(school: _School, context: StageContext) -> bool:
     study = _objective(school, model)
     objective: nn.Module = study
     if any(lesson.keep.any for lesson in stage.lessons):
-        first = load_pretrained(school.recipe.starts_from, device="cpu", dtype="float32")
+        first = load_pretrained(school.recipe.teacher, device="cpu", dtype="float32")
         objective = KeepingObjective(study, _objective(school, first))
     parts = {
         name: part for name, part in parts_of(model.video_language, model.vision.tower).items() if name != "vision"

@@ -38,6 +38,12 @@ def test_the_recipe_takes_seeds_that_the_encoders_were_not_trained_with() -> Non
     assert recipe.pictures.first_seed >= recipe.needle_bank.first_seed + recipe.needle_bank.seeds
 
 
+def test_what_is_kept_is_that_of_the_model_at_the_beginning_unless_another_is_named() -> None:
+    recipe = load(RECIPE, NeedleRecipe)
+    assert recipe.teacher == recipe.starts_from == "tiny"
+    assert recipe.model_copy(update={"starts_from": "lessons/model", "keeps": "tiny"}).teacher == "tiny"
+
+
 def test_too_few_pictures_are_refused() -> None:
     few = PicturesConfig(seeds=1, with_clue=2, without_clue=2, first_seed=FIRST_TRAINING_SEED)
     with pytest.raises(TrainingError, match="more seeds"):

@@ -8,6 +8,7 @@ tasks     online: once, polled, or standing      proactive  what polls and stand
 checking  what is missing, before a run           evaluation  one run, from the files to results.json
 asking    one prompt to one model                 processes  several GPUs
 card      tables for people and the model card (pure)
+lettering options by letter, and which letter a published answer means (pure)
 
 A benchmark's own harness is often lenient: a letter anywhere in an answer counts. Every item has two scores, `official` as the harness
 of its authors counts and `strict` as training.evaluation.choices does.

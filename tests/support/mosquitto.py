@@ -144,6 +144,12 @@ class Client:
         assert good, f"{topic}: {self.now.get(topic)!r}; there are: {sorted(self.now)}"
         return self.now[topic]
 
+    def settle(self) -> None:
+        """Wait until everything has come that the broker had before: kept messages come one after the other, and this one after them."""
+        self.send("tests/settled", str(time.monotonic_ns()).encode())
+        self.wait("tests/settled")
+        del self.now["tests/settled"]
+
     def json(self, topic: str, within_s: float = 15.0) -> Any:
         """The newest document of a topic."""
         return json.loads(self.wait(topic, within_s=within_s))

@@ -227,6 +227,7 @@ def test_topics_of_cameras_that_go_are_cleared(serve: Serve, broker: Mosquitto) 
             client.wait("afterview/shed/state", b"")
         with Client(broker.port) as client:  # what is left
             client.wait("afterview/available", b"online")
+            client.settle()
             left = {topic for topic, payload in client.now.items() if payload}
             assert not {topic for topic in left if "attic" in topic or "shed" in topic}
             assert {"afterview/yard/state", "afterview/lamp/attributes", "afterview/lamp/state"} <= left
@@ -247,8 +248,11 @@ def test_another_configuration_takes_its_topics_along(serve: Serve, broker: Mosq
         client.wait("cabin/yard/state", b"online")
         client.wait("homeassistant/device/afterview_yard/config", b"")
         client.wait("homeassistant/device/afterview/config", b"")
-        left = {topic for topic, payload in client.now.items() if topic.startswith("afterview/") and payload}
-        assert left <= {"afterview/events"}
+
+        def left() -> set[str]:
+            return {topic for topic, payload in list(client.now.items()) if topic.startswith("afterview/") and payload}
+
+        assert wait_until(lambda: left() <= {"afterview/events"}, 10), left()
         assert not [topic for topic in client.now if topic.startswith("homeassistant/device/cabin")]
         use({"prefix": "cabin", "discovery": True, "cameras": ["nothing"], "interval_s": 1})
         client.wait("homeassistant/device/cabin/config")

@@ -26,7 +26,10 @@ FORMS: Final = ".srt, .vtt and the JSON of LongVideoBench are read"
 _TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[,.](\d{1,6}))?"
 _ARROW = re.compile(rf"^\s*{_TIME}\s*-->\s*{_TIME}")
 _CLOCK = re.compile(rf"^\s*{_TIME}\s*$")
-_TIMES = re.compile(rf"^\s*{_TIME}\s*[^\s\d]{{1,4}}\s*{_TIME}")  # also with a wrong arrow
+_WHOLE_TIME = r"\d{1,4}:\d{1,2}:\d{1,2}(?:[,.]\d{1,6})?"
+_TIMES = re.compile(
+    rf"^\s*{_WHOLE_TIME}\s*[-=>\u2013\u2014\u2192]{{1,4}}\s*{_WHOLE_TIME}\s*$"
+)  # with a wrong arrow; `10:30 - 11:45` is text
 _NO_ENTRY = ("WEBVTT", "NOTE", "STYLE", "REGION")  # blocks of WebVTT
 # Of HTML, of SubStation Alpha, which .srt files hold, too, and the times of words in WebVTT.
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>|<\d[\d:.,]*>|\{\\[^{}]*\}")

@@ -94,6 +94,11 @@ def test_a_text_after_a_first_empty_row_is_read_as_video_sites_write_it() -> Non
     assert (found.lines, found.unreadable) == ((Subtitle(1.0, 2.0, "hello"),), 0)
 
 
+def test_times_that_are_said_are_text() -> None:
+    found = parse_subtitles("1\n00:00:01,000 --> 00:00:02,000\n10:30 - 11:45\n9:00 to 10:00 is closed\n", "a.srt")
+    assert (found.lines, found.unreadable) == ((Subtitle(1.0, 2.0, "10:30 - 11:45 9:00 to 10:00 is closed"),), 0)
+
+
 def test_a_number_that_is_said_is_no_number_of_a_line() -> None:
     found = parse_subtitles("00:01.000 --> 00:02.000\n42\n\n00:03.000 --> 00:04.000\n7\n", "a.srt")
     assert [line.text for line in found.lines] == ["42", "7"]

@@ -31,7 +31,10 @@ def _read(directory: Path, options: Options) -> Reading:
     for number, row in enumerate(_rows(data)):
         key = data.text(row, "id", "question_id") or str(number)
         choices, truth = _options_and_truth(data, row, key)
+        if truth is None:
+            continue
         if not truth:
+            data.problems.add("no answer published", key)
             continue
         question = data.text(row, "question")
         video, span = (
@@ -65,26 +68,20 @@ def _rows(data: Data) -> list[dict[str, Any]]:
     return rows
 
 
-def _options_and_truth(data: Data, row: Mapping[str, Any], key: str) -> tuple[dict[str, str], str]:
-    """No truth: the row cannot be asked, which is counted. No options: the question is open."""
+def _options_and_truth(data: Data, row: Mapping[str, Any], key: str) -> tuple[dict[str, str], str | None]:
+    """None as truth: the row cannot be asked, which is counted. No options: the question is open."""
     given = row.get("options")
     if is_nothing(given) or given in ("", [], {}):
         given = [row[name] for name in _columns(row)]
     if not isinstance(given, list) or not all(is_nothing(value) or value == "" for value in given):
         if not (choices := data.options_of(given, key)):
-            return {}, ""
+            return {}, None
         meant = letters_of(row.get("answer"), choices)
         if len(meant) > 1:
             data.problems.add("answer can mean two options: write its letter", f"{key}: {row.get('answer')!r}")
-        elif not meant and not is_nothing(row.get("answer")) and row.get("answer") != "":
-            data.problems.add("answer is no option", f"{key}: {row.get('answer')!r}")
-        elif not meant:
-            data.problems.add("no answer published", key)
-        return choices, meant.pop() if len(meant) == 1 else ""
-    truth = data.text(row, "answer")
-    if not truth:
-        data.problems.add("no answer published", key)
-    return {}, truth
+            return choices, None
+        return choices, meant.pop() if meant else data.text(row, "answer")
+    return {}, data.text(row, "answer")
 
 
 def _columns(row: Mapping[str, Any]) -> list[str]:

@@ -35,7 +35,7 @@ def _read(directory: Path, options: Options) -> Reading:
             f"{folder}{form}{suffix}" for folder in ("questions/", "", f"{form}/") for suffix in (".json", "/*.parquet")
         ]
         rows = data.table(
-            *patterns, f"{form}/*.parquet", needed=bool(options.split) or not (data.files or form != FORMS[-1])
+            *patterns, f"{form}/*.parquet", needed=bool(options.split) or (form == FORMS[-1] and not data.files)
         )
         if not rows:
             data.missing[f"questions/{form}.json"] = None

@@ -32,9 +32,9 @@ def _read(directory: Path, options: Options) -> Reading:
         if video is not None:
             groups = groups_of(type=kind, task=_TASKS.get(kind[:3], ""), length=data.text(row, "length"))
             prompt = _PROMPT.format(question=question, options=listing(own))
-            by_text = letter_of(row.get("gt"), own, "text")
-            # A letter; a number would be one, too: the authors' code takes either.
-            truth = letter_of(row["gt_option"], own, "number") if "gt_option" in row else by_text
+            # gt_option: a letter; a number would be one, too, as the authors' code takes either. gt: the option's text.
+            lettered = "gt_option" in row
+            truth = letter_of(row.get("gt_option" if lettered else "gt"), own, "number" if lettered else "text")
             data.add(Item(key, video, question, prompt, own, truth, groups, unit=name, unit_size=_TRIALS))
     return data.reading()
 

@@ -27,6 +27,7 @@ from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.language.moments import moment_id
+from afterview.model.video_language import VideoLanguageModel
 from afterview.model.vision.tower import GRID
 from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.core.parts import parts_of
@@ -149,7 +150,7 @@ def teach_needles(
     assert model.tokenizer is not None, "the small model has one"
     with progress("features", "scenes") as report:
         features, bank, gallery = encode(recipe.needle_bank, recipe.pictures, model.vision, directory / BANK, report)
-    _read_clues(recipe, model.video_language.projector, features, gallery, directory / PROJECTOR, progress)
+    _read_clues(recipe, model.video_language, features, gallery, directory / PROJECTOR, progress)
     names, shown = words_of_frames(bank, model.tokenizer, features.device)
     school = _School(
         recipe, model, shelf_of(plan_bank(recipe.needle_bank)), Albums.of(gallery), LetteredWords(model.tokenizer),
@@ -164,12 +165,20 @@ def teach_needles(
 
 
 def _read_clues(
-    recipe: NeedleRecipe, projector: nn.Module, features: Tensor, gallery: Gallery, path: Path, progress: ShowProgress
+    recipe: NeedleRecipe,
+    model: VideoLanguageModel,
+    features: Tensor,
+    gallery: Gallery,
+    path: Path,
+    progress: ShowProgress,
 ) -> None:
     """Teach the projector to read clues, or load what it learnt."""
+    projector = model.projector
     if not path.exists():
         with progress("clues", "steps") as report:
-            learn_clues(projector, features, gallery, recipe.clues, seed=recipe.seed, report=report)
+            learn_clues(
+                projector, model.token_embeddings, features, gallery, recipe.clues, seed=recipe.seed, report=report
+            )
         with replacing(path) as partial:
             save_file(projector.state_dict(), partial)
     projector.load_state_dict(load_file(path))

@@ -47,7 +47,7 @@ def compare(
     pairs = [(row, by_id[row.id]) for row in rows_a if row.id in by_id]
     ids_a = {row.id for row in rows_a}
     if not pairs:
-        raise ResultsError(f"no item was answered by both: {len(rows_a)} items of A, {len(rows_b)} of B")
+        raise ResultsError(f"no item was answered by both: A has {_example(rows_a)}; B has {_example(rows_b)}")
     groups: dict[str, dict[str, list[tuple[Row, Row]]]] = {}
     for pair in pairs:
         for name, value in pair[0].memberships:
@@ -70,6 +70,11 @@ def compare(
         only_b=tuple(row.id for row in rows_b if row.id not in ids_a),
         warnings=tuple(warnings),
     )
+
+
+def _example(rows: Sequence[Row]) -> str:
+    """The number of items, and the first id: of two runs that recall differently it shows in what."""
+    return f"{len(rows)} items, such as '{rows[0].id}'" if rows else "none"
 
 
 def comparison_markdown(found: Comparison) -> str:

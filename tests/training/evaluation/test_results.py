@@ -171,6 +171,20 @@ def test_a_comparison_is_paired_and_names_what_only_one_has(tmp_path: Path) -> N
         read_results(tmp_path)
 
 
+def test_two_runs_without_a_common_item_are_told_apart_by_an_item_of_each(tmp_path: Path) -> None:
+    for recall in ("bounded", "full"):
+        with writer(tmp_path / recall) as results:
+            results.add(Row(f"single/{recall}/1000/0/1", {"strict": 1}))
+    with pytest.raises(
+        ResultsError, match="such as 'single/bounded/1000/0/1'; B has 1 items, such as 'single/full/1000/0/1'"
+    ):
+        compare(read_results(tmp_path / "bounded"), read_results(tmp_path / "full"))
+    with writer(tmp_path / "empty"):
+        pass
+    with pytest.raises(ResultsError, match="A has none"):
+        compare(read_results(tmp_path / "empty"), read_results(tmp_path / "full"))
+
+
 def test_a_fingerprint_changes_with_content_and_name(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     one.write_text("1")

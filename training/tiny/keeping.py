@@ -2,7 +2,7 @@
 
 Learning without Forgetting (Li and Hoiem, 2016): beside the true answers, the student learns what its teacher answers, with all its
 doubts, and where the teacher looks. A true answer alone names one word of many and is noisy; so few lessons of it lose more of a
-known kind than they keep.
+known kind than they keep. Where the teacher looks counts in every block, not only in those that evidence is read from.
 """
 
 from collections.abc import Callable
@@ -42,11 +42,11 @@ class KeepingObjective(nn.Module):
 
 
 def strayed(known: Reading, reading: Reading) -> tuple[Tensor, Tensor]:
-    """The Kullback-Leibler divergence from the teacher's, a mean: of the answers' tokens, and of each block's evidence."""
+    """The Kullback-Leibler divergence from the teacher's, a mean: of the answers' tokens, and of where each block looks."""
     real = known.real_BY
     told, taught = reading.logits_BYW.log_softmax(-1), known.logits_BYW.log_softmax(-1)
     answers = ((taught.exp() * (taught - told)).sum(-1) * real).sum() / real.sum().clamp(min=1)
-    if reading.masses_KBN is None or known.masses_KBN is None:
+    if reading.asking is None or known.asking is None:
         return answers, torch.zeros_like(answers)  # without MemAug there is no evidence
-    seen, looked = reading.masses_KBN.clamp(min=_LEAST), known.masses_KBN.clamp(min=_LEAST)
+    seen, looked = reading.asking.looked_KBN.clamp(min=_LEAST), known.asking.looked_KBN.clamp(min=_LEAST)
     return answers, (looked * (looked / seen).log()).sum(-1).mean()

@@ -29,6 +29,7 @@ from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.language.moments import moment_id
 from afterview.model.video_language import VideoLanguageModel
 from afterview.model.vision.tower import GRID
+from afterview.training.base.errors import TrainingError
 from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.core.parts import parts_of
 from afterview.training.core.run_configuration import keep_configuration
@@ -72,6 +73,7 @@ class NeedleStage(Schema):
     evidence_weight: float = 0.6
     telling_weight: float = 0.3
     clue_weight: float = 0.0  # of naming what a clue tells, right after the block that reads it
+    still_blocks: int = Field(default=0, ge=0)  # so many first blocks of MemAug stay as they are
 
     @model_validator(mode="after")
     def _whole(self) -> "NeedleStage":
@@ -191,10 +193,13 @@ def _study(school: _School, context: StageContext) -> bool:
     if any(lesson.keep.any for lesson in stage.lessons):
         first = load_pretrained(school.recipe.teacher, device="cpu", dtype="float32")
         objective = KeepingObjective(study, _objective(school, first))
-    parts = {
-        name: part for name, part in parts_of(model.video_language, model.vision.tower).items() if name != "vision"
-    }
-    trainer = Trainer(objective, parts, stage.trainer, context.directory, cpu=True)
+    trainer = Trainer(
+        objective,
+        learning_parts(model.video_language, model.vision.tower, stage.still_blocks),
+        stage.trainer,
+        context.directory,
+        cpu=True,
+    )
     trainer.resume()
     done = trainer.step >= stage.trainer.length
     if not done:
@@ -205,6 +210,18 @@ def _study(school: _School, context: StageContext) -> bool:
             done = trainer.run(school.batches(stage), deadline=context.deadline, report=report)
     model.video_language.eval()
     return done
+
+
+def learning_parts(model: VideoLanguageModel, tower: nn.Module, still_blocks: int) -> dict[str, list[nn.Parameter]]:
+    """The parts that learn. Raises TrainingError if no block of MemAug does."""
+    if still_blocks >= len(model.memaug.layers):
+        raise TrainingError(
+            f"still_blocks: {still_blocks} leaves none of the {len(model.memaug.layers)} blocks to learn"
+        )
+    parts = {name: part for name, part in parts_of(model, tower).items() if name != "vision"}
+    still = list(model.memaug.layers[:still_blocks].parameters())
+    kept = {id(weights) for weights in still}
+    return parts | {"memaug": [weights for weights in parts["memaug"] if id(weights) not in kept], "still": still}
 
 
 def _objective(school: _School, model: AfterviewModel) -> StudyObjective:
@@ -221,6 +238,7 @@ def _objective(school: _School, model: AfterviewModel) -> StudyObjective:
         kinds=LESSON_KINDS,
         clue_weight=stage.clue_weight,
         clue_names=_clue_names(school.names, tokenizer),
+        every_block=True,
     )
 
 

@@ -38,12 +38,13 @@ class Asking(NamedTuple):
     """What MemAug makes of the tokens that say what to find.
 
     halfway_BD, end_BD: their mean after the first evidence block and after MemAug. clues_BN: the first block's evidence on the cells of
-    clues alone; on whole frames where the batch names no such cells.
+    clues alone; on whole frames where the batch names no such cells. looked_KBN: where every watched block looks.
     """
 
     halfway_BD: Tensor
     end_BD: Tensor
     clues_BN: Tensor
+    looked_KBN: Tensor
 
 
 class Reading(NamedTuple):
@@ -76,9 +77,11 @@ class StudyObjective(nn.Module):
         kinds: Sequence[str] = KINDS,
         clue_weight: float = 0.0,
         clue_names: Tensor | None = None,
+        every_block: bool = False,
     ) -> None:
         """head: token ids before the video. moment: id of the MOMENT token; such an answer is right if the evidence is.
-        names: token ids [W]. kinds: what a batch's kinds number. clue_names: bool [W], the words that a clue tells.
+        names: token ids [W]. kinds: what a batch's kinds number. clue_names: bool [W], the words that a clue tells. every_block: say where
+        every block looks, and not only those that evidence is read from.
         """
         super().__init__()
         if model.token_embeddings is None:
@@ -87,6 +90,7 @@ class StudyObjective(nn.Module):
         self._evidence_weight, self._telling_weight, self._clue_weight = evidence_weight, telling_weight, clue_weight
         self._moment = -1 if moment is None else moment
         self._evidence_blocks = set(model.memaug.evidence_blocks(model.evidence_blocks))
+        self._watched = list(range(len(model.memaug.layers))) if every_block else sorted(self._evidence_blocks)
         self._decayed = DecayedPlan(forgetting, grid)
         self.register_buffer("head", torch.tensor(list(head)), persistent=False)
         self.register_buffer("names", torch.zeros(0, dtype=torch.long) if names is None else names, persistent=False)
@@ -166,10 +170,12 @@ class StudyObjective(nn.Module):
             )
             kept, cells_SM = self._remembered(batch, memory_SND, numbers, decayed)
             augmented, masses_KBNp, halfway = self._asked(batch, queries, spots_BV, kept)
-            visual_BVD, masses_KBN = augmented[:, start:end], masses_KBNp.sum(-1)
+            visual_BVD, looked_KBN = augmented[:, start:end], masses_KBNp.sum(-1)
+            evidence = [self._watched.index(block) for block in sorted(self._evidence_blocks)]
+            masses_KBN = looked_KBN[evidence]
             asked_BL1, seeking_BL1 = batch.asked[..., None], batch.seeking[..., None]
             halfway_BD, end_BD = ((x[:, end:] * seeking_BL1).sum(1) / seeking_BL1.sum(1) for x in (halfway, augmented))
-            asking = Asking(halfway_BD, end_BD, _on_clues(masses_KBNp[0], cells_SM, batch))
+            asking = Asking(halfway_BD, end_BD, _on_clues(masses_KBNp[evidence[0]], cells_SM, batch), looked_KBN)
             if model.augmented_question:
                 after_BLD = after_BLD + torch.where(asked_BL1, augmented[:, end:].to(after_BLD.dtype), 0)
         text = joined(after_BLD, embed(batch.answers), batch.after_lengths)
@@ -194,8 +200,8 @@ class StudyObjective(nn.Module):
     def _asked(
         self, batch: DeviceBatch, queries: Tensor, spots_BV: Tensor, kept: MemoryKeyValues
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """All questions through MemAug: the queries, augmented, the evidence of each evidence block on each token that was read,
-        [K, B, N, p], and the queries after the first of these blocks.
+        """All questions through MemAug: the queries, augmented, the attention of each watched block to each token that was read,
+        [K, B, N, p], and the queries after the first evidence block.
         """
         count, before = batch.after.shape[1], len(self.head)
         runs = torch.arange(count, device=queries.device)
@@ -239,7 +245,7 @@ class StudyObjective(nn.Module):
             assert isinstance(block, MemAugBlock)
             x = block.gather(x, rotary, mask)
             queries = block.cross_attn.queries(x, rotary)
-            if number in self._evidence_blocks:
+            if number in self._watched:
                 masses.append(_mass(queries[:, -asked.shape[1] :], memory.keys, asked, frames, stories))
             x = block.read(_fold(x, stories), _fold(queries, stories), memory, None).view(-1, rows, x.shape[-1])
             x = block.digest(x)

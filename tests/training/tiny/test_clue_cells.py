@@ -118,7 +118,7 @@ def test_what_looks_like_a_clue_is_told_as_one_only_as_far_as_it_is_likely(galle
     unclued = [row for row, picture in enumerate(gallery.pictures, FIRST_ROW) if picture.clue is None]
     with torch.no_grad():
         change = (projector(features[unclued].float()) - old(features[unclued].float()))[:, list(CELLS)]
-    # every second frame without a clue looks like one with one: two in three of such cells are clues, so at most two thirds of a code are told
+    # every second frame without a clue looks like one with one: two in three of such cells are clues, so at most two thirds are told
     told = float(change.square().sum(-1).mean() / codes.square().sum(-1).mean())
     assert 0.05 < told < (2 / 3) ** 2 / 2
 

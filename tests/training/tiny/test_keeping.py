@@ -23,10 +23,12 @@ PLAN = LessonPlan(
 )  # fmt: skip
 
 
-def study() -> StudyObjective:
+def study(*, every_block: bool = False) -> StudyObjective:
     model = load_pretrained("tiny", device="cpu", dtype="float32")
     assert model.tokenizer is not None
-    return StudyObjective(model.video_language, Words(model.tokenizer).head, forgetting=FORGETTING)
+    return StudyObjective(
+        model.video_language, Words(model.tokenizer).head, forgetting=FORGETTING, every_block=every_block
+    )
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,23 @@ def test_what_changes_answers_or_evidence_is_counted_and_weighed(stories: Device
     assert (answers if "decoder" in changed else evidence) > 1e-3
     assert losses[1] - losses[0] == pytest.approx(2 * answers, rel=1e-2, abs=1e-5)
     assert losses[2] - losses[0] == pytest.approx(3 * evidence, rel=1e-2, abs=1e-5)
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_where_each_block_looks_is_kept_also_where_no_evidence_is_read(stories: DeviceBatch, block: int) -> None:
+    losses = {}
+    for every_block in (False, True):
+        student = study(every_block=every_block)
+        with torch.no_grad():
+            student.model.get_submodule(f"memaug.layers.{block}.cross_attn.Wq").weight.mul_(3.0)
+        torch.manual_seed(3)
+        objective = KeepingObjective(student, study(every_block=every_block))
+        with torch.no_grad():
+            output = objective(dataclasses.replace(stories, keep=KeepWeights(evidence=1.0)))
+        losses[every_block] = float(output.figures["kept evidence"])
+    assert losses[True] > 1e-3
+    if block == 3:  # only the last block's own attention has changed, and evidence is not read from it
+        assert losses[False] == pytest.approx(0.0, abs=1e-5)
 
 
 def test_new_lessons_have_no_teacher_and_the_teacher_is_not_trained(stories: DeviceBatch) -> None:

@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from afterview.configs import load
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.training.base.errors import TrainingError
+from afterview.training.core.parts import parameter_groups, parts_of
 from afterview.training.tiny.needle_bank import PicturesConfig, plan_gallery
-from afterview.training.tiny.needle_lessons import NeedleRecipe, teach_needles
+from afterview.training.tiny.needle_lessons import NeedleRecipe, learning_parts, teach_needles
 from afterview.training.tiny.needle_stories import Albums
 from afterview.training.world.vocabulary import FIRST_TRAINING_SEED
 
@@ -44,6 +45,21 @@ def test_what_is_kept_is_that_of_the_model_at_the_beginning_unless_another_is_na
     assert recipe.model_copy(update={"starts_from": "lessons/model", "keeps": "tiny"}).teacher == "tiny"
 
 
+def test_first_blocks_that_stay_do_not_learn_and_some_block_does() -> None:
+    model = load_pretrained("tiny", device="cpu", dtype="float32")
+    everything = parts_of(model.video_language, model.vision.tower)["memaug"]
+    parts = learning_parts(model.video_language, model.vision.tower, still_blocks=1)
+    first = list(model.video_language.memaug.layers[0].parameters())
+    assert [id(weights) for weights in parts["still"]] == [id(weights) for weights in first]
+    assert {id(weights) for weights in (*parts["memaug"], *first)} == {id(weights) for weights in everything}
+    assert "vision" not in parts
+    parameter_groups(parts, {"projector": 1e-4, "memaug": 1e-4, "language": 1e-4})
+    assert not any(weights.requires_grad for weights in first)
+    assert all(weights.requires_grad for weights in parts["memaug"])
+    with pytest.raises(TrainingError, match="leaves none of the 4 blocks to learn"):
+        learning_parts(model.video_language, model.vision.tower, still_blocks=4)
+
+
 def test_too_few_pictures_are_refused() -> None:
     few = PicturesConfig(seeds=1, with_clue=2, without_clue=2, first_seed=FIRST_TRAINING_SEED)
     with pytest.raises(TrainingError, match="more seeds"):
@@ -62,7 +78,8 @@ def test_lessons_change_the_reader_and_leave_the_encoders(tmp_path: Path) -> Non
     assert before.keys() == after.keys()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
-    assert not [name for name in changed if "vision_tower" in name]
+    assert not [name for name in changed if "vision_tower" in name or "resampler.layers.0." in name]
+    assert [name for name in changed if "resampler.layers.1." in name]
     old, new = (load_file(place / "index_encoder" / "model.safetensors") for place in (PRESET, out / "model"))
     assert all(torch.equal(old[name], new[name]) for name in old)
     model = load_pretrained(out / "model")

@@ -7,7 +7,7 @@ a code of the clue's colour and shape. All other tokens learn to stay as they ar
 The code lies where neither tokens nor what is added to them (place, time, order) varies much. In the directions that tell things, nobody
 could say whether a colour is that of the picture's thing or of the clue. Where tokens alone hardly vary, the model keeps time and order:
 with codes there, what was left of them in other frames varied half as much again as order does there. Such a rest now counts by the
-variance of its direction. As often as the cells of a clue, the same cells of frames without one are shown: otherwise an eighth of a code
+variance of its direction. The same cells of frames without a clue count as much as those with one: otherwise an eighth of a code
 was told in frames that have none.
 
 Legend: K colour-shape pairs, C cells of clues, F frames, P tokens per frame, S spans, N key frames, D width, Dv vision width.

@@ -38,10 +38,17 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def _recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A watch of 200 frames, three seals and some in the journal, for tests to copy."""
-    memory = tmp_path_factory.mktemp("recording") / "m"
-    assert main([*WATCH, "--memory", str(memory), "--for", "4s"]) == 0
-    return memory
+    """A watch of about 200 frames, three seals and some in the journal, for tests to copy.
+
+    The source is live: on a busy machine frames are dropped, and a watch may end just at a seal. Then another one is made.
+    """
+    for _ in range(5):
+        memory = tmp_path_factory.mktemp("recording") / "m"
+        assert main([*WATCH, "--memory", str(memory), "--for", "4s"]) == 0
+        sealed, frames = Manifest.read(memory / "yard").frames, CameraReader(memory / "yard").snapshot().frames
+        if 0 < sealed < frames:
+            return memory
+    raise AssertionError(f"no watch left frames in the journal; the last has {frames} frames, {sealed} of them sealed")
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 demo: .venv/.core  ## history, a live stream, ten questions and the score, on synthetic video; SEED=n chooses the world
 	$(BIN)/afterview demo $(if $(SEED),--seed $(SEED))
 
-tiny: .venv/.dev  ## make the built-in model from nothing; resumable; 109 minutes on one CPU core with bfloat16 (see the model card)
+tiny: .venv/.dev  ## make the built-in model from nothing; resumable; about three hours of two CPU cores (see the model card)
 	$(BIN)/afterview train configs/training/tiny.yaml --out tiny-output --resume
+	$(BIN)/afterview train configs/training/tiny-needles.yaml --out tiny-output/needles --resume
 
 test: .venv/.dev  ## the tests, in four processes: many wait for a live source
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m "not thorough"

@@ -5,7 +5,7 @@ other files of the model stay valid, because tower and index do not change. Each
 model already knows, in which it stays near what it was (training.tiny.keeping), and one batch of needles. Resumable.
 
 DIR/bank/   features of frames and pictures      DIR/projector.safetensors   which has learnt to read clues
-DIR/study/  training                             DIR/model/                  the model
+DIR/study/  training                             DIR/model/                  a mean of what was learnt and the beginning
 """
 
 import logging
@@ -95,6 +95,7 @@ class NeedleRecipe(Schema):
     seed: int = 0
     starts_from: str = "tiny"  # preset, or a directory of a model
     keeps: str = ""  # preset or directory of the model that `keep` is about; empty: the one that the lessons begin with
+    share_kept: float = Field(default=0.0, ge=0, lt=1)  # of that model's weights in the mean that is the result
     needle_bank: BankConfig
     pictures: PicturesConfig
     clues: ClueConfig = ClueConfig()
@@ -147,8 +148,8 @@ def teach_needles(
     recipe: NeedleRecipe, directory: Path, *, deadline: float = math.inf, progress: ShowProgress = unseen
 ) -> bool:
     """Run all stages that are not done yet. Returns whether the model is finished; if the deadline came first, call it again."""
+    model = load_pretrained(recipe.starts_from, device="cpu", dtype="float32")  # first: without it nothing is begun
     keep_configuration(recipe, directory)
-    model = load_pretrained(recipe.starts_from, device="cpu", dtype="float32")
     assert model.tokenizer is not None, "the small model has one"
     with progress("features", "scenes") as report:
         features, bank, gallery = encode(recipe.needle_bank, recipe.pictures, model.vision, directory / BANK, report)
@@ -162,8 +163,23 @@ def teach_needles(
     if not _study(school, replace(context, directory=directory / "study")):
         return False
     with progress("model"):
+        if recipe.share_kept:
+            kept = load_pretrained(recipe.teacher, device="cpu", dtype="float32")
+            mix_weights(model.video_language, kept.video_language, recipe.share_kept)
         _save(model, recipe, directory / "model")
     return True
+
+
+def mix_weights(model: nn.Module, kept: nn.Module, share: float) -> None:
+    """Move all weights of `model` this share of the way to those of `kept`, a model of the same shape, in place.
+
+    The mean of a model before and after further training (Wortsman et al., 2022, "Robust fine-tuning of zero-shot models") keeps
+    more of what only the first knows than it loses of what the second has learnt.
+    """
+    before = kept.state_dict()
+    with torch.no_grad():
+        for name, weights in model.state_dict().items():
+            weights.lerp_(before[name], share)
 
 
 def _read_clues(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from afterview.configs import load
@@ -12,7 +13,7 @@ from afterview.model.checkpoint.loading import load_pretrained
 from afterview.training.base.errors import TrainingError
 from afterview.training.core.parts import parameter_groups, parts_of
 from afterview.training.tiny.needle_bank import PicturesConfig, plan_gallery
-from afterview.training.tiny.needle_lessons import NeedleRecipe, learning_parts, teach_needles
+from afterview.training.tiny.needle_lessons import NeedleRecipe, learning_parts, mix_weights, teach_needles
 from afterview.training.tiny.needle_stories import Albums
 from afterview.training.world.vocabulary import FIRST_TRAINING_SEED
 
@@ -22,7 +23,7 @@ PRESET = Path(__file__).parents[3] / "configs" / "presets" / "tiny"
 
 def miniature(steps: int = 2) -> NeedleRecipe:
     recipe = load(RECIPE, NeedleRecipe)
-    value = recipe.model_dump(mode="json")
+    value = recipe.model_dump(mode="json") | {"starts_from": "tiny"}
     value["needle_bank"] |= {"seeds": 4, "clips": 66, "backgrounds": 4, "encoded": 0.0}
     value["pictures"] |= {"seeds": 1}
     value["clues"] = {"steps": 3}
@@ -41,7 +42,7 @@ def test_the_recipe_takes_seeds_that_the_encoders_were_not_trained_with() -> Non
 
 def test_what_is_kept_is_that_of_the_model_at_the_beginning_unless_another_is_named() -> None:
     recipe = load(RECIPE, NeedleRecipe)
-    assert recipe.teacher == recipe.starts_from == "tiny"
+    assert recipe.teacher == recipe.starts_from == "./tiny-output/model"
     assert recipe.model_copy(update={"starts_from": "lessons/model", "keeps": "tiny"}).teacher == "tiny"
 
 
@@ -58,6 +59,17 @@ def test_first_blocks_that_stay_do_not_learn_and_some_block_does() -> None:
     assert all(weights.requires_grad for weights in parts["memaug"])
     with pytest.raises(TrainingError, match="leaves none of the 4 blocks to learn"):
         learning_parts(model.video_language, model.vision.tower, still_blocks=4)
+
+
+def test_weights_are_mixed_by_their_share() -> None:
+    learnt, kept = torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)
+    wanted = 0.8 * learnt.weight.detach() + 0.2 * kept.weight.detach()
+    unchanged = kept.weight.detach().clone()
+    mix_weights(learnt, kept, 0.2)
+    torch.testing.assert_close(learnt.weight.detach(), wanted)
+    assert torch.equal(kept.weight.detach(), unchanged)
+    with pytest.raises(ValidationError, match="share_kept"):
+        NeedleRecipe.model_validate(miniature().model_dump(mode="json") | {"share_kept": 1.0})
 
 
 def test_too_few_pictures_are_refused() -> None:

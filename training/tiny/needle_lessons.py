@@ -23,6 +23,7 @@ from transformers import PreTrainedTokenizerBase
 
 from afterview.configs import Schema
 from afterview.memory.base.durable import replacing
+from afterview.memory.plans.positions import Policy
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.saving import save_pretrained
@@ -96,6 +97,7 @@ class NeedleRecipe(Schema):
     starts_from: str = "tiny"  # preset, or a directory of a model
     keeps: str = ""  # preset or directory of the model that `keep` is about; empty: the one that the lessons begin with
     share_kept: float = Field(default=0.0, ge=0, lt=1)  # of that model's weights in the mean that is the result
+    positions: Policy = "interpolate"  # of the result's preset
     needle_bank: BankConfig
     pictures: PicturesConfig
     clues: ClueConfig = ClueConfig()
@@ -268,8 +270,8 @@ def _save(model: AfterviewModel, recipe: NeedleRecipe, directory: Path) -> None:
     """Save in float16, as the model that the lessons began with."""
     for module in (model.video_language, model.vision.tower, model.encoders.index.model):
         module.half()
-    index = model.encoders.index
-    save_pretrained(replace(model, load_index=lambda: index), directory)
+    index, preset = model.encoders.index, model.preset.model_copy(update={"positions": recipe.positions})
+    save_pretrained(replace(model, preset=preset, load_index=lambda: index), directory)
     _LOGGER.info("%s: saved in %s", recipe.name, directory)
 
 

@@ -95,4 +95,5 @@ def test_lessons_change_the_reader_and_leave_the_encoders(tmp_path: Path) -> Non
     old, new = (load_file(place / "index_encoder" / "model.safetensors") for place in (PRESET, out / "model"))
     assert all(torch.equal(old[name], new[name]) for name in old)
     model = load_pretrained(out / "model")
+    assert model.preset.positions == load_pretrained("tiny").preset.positions == "rank"
     assert model.encoders.feature_spec.tokens.weights == load_pretrained("tiny").encoders.feature_spec.tokens.weights

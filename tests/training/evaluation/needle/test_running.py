@@ -183,3 +183,12 @@ def test_results_are_json(model: AfterviewModel, tmp_path: Path) -> None:
     assert document["kind"] == "needle"
     assert document["needle"]["single"][0]["cells"][0]["frames"] == 200
     assert document["groups"]["depth"].keys() == {"0.5"}
+
+
+@pytest.mark.thorough
+def test_the_built_in_model_follows_a_clue_and_not_the_decoys(model: AfterviewModel, tmp_path: Path) -> None:
+    search(model, tmp_path, small(tasks=("multi",), multi=24), seed=2)
+    needle = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["needle"]
+    (hop,) = needle["multi"][0]["hops"]
+    assert hop["both"]["accuracy"] >= 0.5, "by chance 0.0625; a model that takes any picture without a clue: 0.5"
+    assert hop["decoy"]["accuracy"] <= 0.3, "such a model: 0.5"

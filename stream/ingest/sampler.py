@@ -76,7 +76,8 @@ class Sampler:
         if not self._anchored or self._clock_restarted(time):
             discontinuity = self._next_slot > 0
             self._anchor_at(time)
-        self._idle = 0 if time > self._newest else self._idle + 1
+        else:
+            self._idle = 0 if time > self._newest else self._idle + 1
         self._newest = max(time, self._newest)
         slot = self._slot_at(time)
         if slot < self._next_slot:
@@ -106,7 +107,8 @@ class Sampler:
 
     def _clock_restarted(self, time: float) -> bool:
         jumped = not -REORDER_S <= time - self._newest <= LONGEST_JUMP_S
-        return jumped or (time <= self._newest and self._idle * self._step() >= STUCK_S)
+        idle = self._idle + 1  # with this one; a single repeat is none, however slow the stream
+        return jumped or (time <= self._newest and idle >= 2 and idle * self._step() >= STUCK_S)
 
     def _time_of(self, pts_s: float | None) -> float:
         if pts_s is None or not abs(pts_s) < IMPOSSIBLE_S:  # NaN included

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from afterview import __version__
+from afterview.cli import asking
 from afterview.cli.main import main
 from afterview.memory.directory import Memory
 from afterview.stream.service import client
@@ -237,16 +238,24 @@ def test_a_memory_of_another_model_is_refused_with_the_remedy(
     assert errors.endswith("; --no-service loads a model in this command instead\n")
 
 
-def test_a_service_that_loads_its_model_is_waited_for(tiny: Any, tmp_path: Path, run: Callable[..., Any]) -> None:
+def test_a_service_that_loads_its_model_is_waited_for(
+    tiny: Any, tmp_path: Path, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     record_camera(tmp_path, "yard", tiny, 5)
     go = threading.Event()
+    announcing = asking.for_a_question
+
+    def noted(*, as_json: bool) -> Any:
+        threading.Timer(0.9, go.set).start()  # from when the command waits, however long it took to begin
+        return announcing(as_json=as_json)
+
+    monkeypatch.setattr(asking, "for_a_question", noted)
 
     def load(name: str, index: str | None) -> Any:
         assert go.wait(20)
         return tiny
 
     with ServiceHere(tmp_path, load, wait=False):
-        threading.Timer(0.9, go.set).start()
         status, output, errors = run("ask", RING, "--memory", tmp_path)
     assert (status, output[:2] in ("ye", "no")) == (0, True)
     assert "waiting for the service of this memory, which is loading its model ... 0." in errors

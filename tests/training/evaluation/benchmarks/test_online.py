@@ -289,9 +289,9 @@ def test_the_same_as_a_standing_question(
 
 
 def test_a_real_model_speaks_up_at_the_frame_that_shows_the_thing(tmp_path: Path) -> None:
-    script = make_script(100, 32.0)  # shows it from 18.4 s to 22.4 s
+    script = make_script(104, 32.0)  # shows it from 18.5 s to 21.5 s
     write_video(World.of(script), tmp_path / "story.mp4", video=VideoFormat(rate=2))
-    (shown,) = [event for event in script.events if event.name == "digit 8"]
+    (shown,) = [event for event in script.events if event.name == "red circle"]
     tiny = load_pretrained("tiny")
     check, due = f"Was there a {shown.name}?", float(math.ceil(shown.start_s))
     standing = Standing(check, due - 5, due + 4, ((shown.start_s, shown.end_s),))

@@ -24,6 +24,7 @@ from afterview.memory.base.iso_times import with_iso
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
+from afterview.model.language.moments import length
 from afterview.stream.ask.answer_record import AnswerRecord
 from afterview.stream.ask.question import Question
 from afterview.stream.ask.saved_answers import save
@@ -36,7 +37,6 @@ from afterview.stream.testing.serve import rtsp_missing
 from afterview.training.base.progress import Report
 from afterview.training.evaluation.quiz import Put
 from afterview.training.world.video import write_video
-from afterview.training.world.vocabulary import length
 
 STORY_S, LIVE_S = 600.0, 60.0
 CAMERA = "synthetic world"

@@ -17,7 +17,7 @@ from afterview.model.batch import Sample, several_inputs
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.language.conversation import build, build_text
 from afterview.model.language.decoder import TextStream
-from afterview.model.language.moments import moment_id
+from afterview.model.language.moments import pointer_ids
 from afterview.model.language.prompt import (
     HOUR_LLAVA_TIME,
     VIDEOCHAT_FLASH_TIME,
@@ -155,7 +155,7 @@ class AfterviewModel:
         self,
         inputs: Sequence[VideoInputs],
         *,
-        moments: Sequence[str] = (),
+        pointed: Sequence[Mapping[str, str]] = (),
         seed: int = 0,
         settings: GenerationSettings | None = None,
         max_new_tokens: int | None = None,
@@ -163,13 +163,15 @@ class AfterviewModel:
     ) -> Iterator[tuple[int, str | None]]:
         """Stream several answers in parallel: (index, piece of text), and (index, None) when an answer ends.
 
-        Each equals that of `answer`. moments: text of each answer for a MOMENT token (model.language.moments); without
-        them the token gives no text. settings: default the model's own, `generation`. max_new_tokens: instead of theirs. notes: of each
+        Each equals that of `answer`. pointed: text of each answer for each pointer (model.language.moments); without
+        it a pointer gives no text. settings: default the model's own, `generation`. max_new_tokens: instead of theirs. notes: of each
         answer, filled in meanwhile. Raises TokenizerMissing.
         """
         tokenizer = require_tokenizer(self.tokenizer)
-        pointer = moment_id(tokenizer)
-        spoken = [{} if pointer is None else {pointer: moment} for moment in moments] or [{} for _ in inputs]
+        ids = pointer_ids(tokenizer)
+        spoken = [{ids[name]: text for name, text in own.items() if name in ids} for own in pointed] or [
+            {} for _ in inputs
+        ]
         streams = [TextStream(tokenizer, own) for own in spoken]
         chosen = (settings or self.generation).changed({"max_new_tokens": max_new_tokens})
         self._say_surplus(inputs)

@@ -31,12 +31,12 @@ from afterview.memory.plans.clips import ClipLayout
 from afterview.memory.plans.positions import VideoLayout
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.model.base.generation import Generated, GenerationSettings
-from afterview.model.language.moments import clock, onset
 from afterview.stream.ask.cameras import choose_cameras
 from afterview.stream.ask.context import Context, Planner, require_wanted
 from afterview.stream.ask.covered import coverage_of
 from afterview.stream.ask.index_query import index_query, provenance_of
 from afterview.stream.ask.merging import OnText, OrderedMerger
+from afterview.stream.ask.pointing import pointed
 from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, EvidenceKind, Question, Tokens
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
@@ -197,7 +197,10 @@ class Answerer:
             together = inputs[first : first + CAMERAS_TOGETHER]
             pieces = self.model.answer_several(
                 together,
-                moments=[self._moment(item.context, own) for item, own in zip(asked[first:], together, strict=False)],
+                pointed=[
+                    pointed(item.context, own.frame_weights, self._times_since_start)
+                    for item, own in zip(asked[first:], together, strict=False)
+                ],
                 seed=seed,
                 settings=settings,
                 notes=notes[first : first + CAMERAS_TOGETHER],
@@ -215,17 +218,6 @@ class Answerer:
             Tokens(len(own.inputs_embeds), note.tokens, note.cut) for own, note in zip(inputs, notes, strict=True)
         ]
         return list(zip(timings, tokens, strict=True))
-
-    def _moment(self, context: Context, made: "VideoInputs") -> str:
-        """When the evidence begins; nothing without evidence."""
-        if made.frame_weights is None:
-            return ""
-        snapshot = context.snapshot
-        frame = context.ids[context.recall.frames[onset(made.frame_weights, context.recall.frames)]]
-        time_s = snapshot.time_of(int(frame))
-        if self._times_since_start:
-            return clock(time_s - snapshot.time_of(int(context.ids[0])))
-        return snapshot.info.show(time_s)
 
     def _evidence(self, context: Context, weights: NDArray[np.float64] | None, most: int) -> tuple[Evidence, ...]:
         if weights is None:

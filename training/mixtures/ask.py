@@ -22,7 +22,7 @@ from torch import Tensor
 from afterview.memory.base.durable import replacing
 from afterview.memory.plans.recall import plan_recall
 from afterview.model.checkpoint.models import AfterviewModel
-from afterview.model.language.moments import moment_id
+from afterview.model.language.moments import pointer_ids
 from afterview.training.ablations.train import Trained
 from afterview.training.base.errors import TrainingError
 from afterview.training.base.progress import ShowProgress, unseen
@@ -134,7 +134,7 @@ class _Asker:
             model.video_language,
             Words(model.tokenizer).head,
             forgetting=recipe.forgetting,
-            moment=moment_id(model.tokenizer),
+            pointers=pointer_ids(model.tokenizer).values(),
         ).eval()
 
     def rows(self, world: Told, asked: Sequence[Asked]) -> Iterator[Row]:

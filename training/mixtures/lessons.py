@@ -62,6 +62,7 @@ def batch_of(
     """A batch of worlds [S] with as many questions about each, and as many recalled frames [N] of each."""
     pairs = [(world, kept, one) for world, kept, some in zip(worlds, frames, asked, strict=True) for one in some]
     texts = [one.text for _, _, one in pairs]
+    proofs = np.stack([np.isin(kept, one.proof) for _, kept, one in pairs])
     return StoryBatch(
         rows=np.stack([world.rows[kept] for world, kept in zip(worlds, frames, strict=True)]).astype(np.int64),
         numbers=np.stack(frames),
@@ -74,7 +75,8 @@ def batch_of(
         question=np.array([text.question for text in texts]),
         answers=padded([text.answer for text in texts]),
         answer_lengths=np.array([len(text.answer) for text in texts]),
-        needles=np.stack([np.isin(kept, one.proof) for _, kept, one in pairs]),
+        needles=proofs,
+        firsts=proofs,
         kinds=np.array([KINDS.index(one.form) for _, _, one in pairs]),
         denied=np.array([one.truth == "no" for _, _, one in pairs]),
     )  # fmt: skip

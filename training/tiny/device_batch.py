@@ -19,7 +19,7 @@ class DeviceBatch:
     """A StoryBatch on the device, with features [S, N, P, Dv] and the words that name what the frames show, bool [S, N, W].
 
     tokens_read: number of tokens per frame that MemAug reads, drawn at random; None: all. favoured [P + 1]: how much likelier each is
-    drawn. firsts, openings: see NeedleBatch. clue_cells: of a frame, those where clues are. keep: how near a teacher it stays.
+    drawn. openings: see NeedleBatch. clue_cells: of a frame, those where clues are. keep: how near a teacher it stays.
     """
 
     features: Tensor
@@ -34,10 +34,10 @@ class DeviceBatch:
     needles: Tensor
     kinds: Tensor
     denied: Tensor
+    firsts: Tensor
     shown: Tensor | None = None
     tokens_read: int | None = None
     favoured: Tensor | None = None
-    firsts: Tensor | None = None
     openings: Tensor | None = None
     clue_cells: Tensor | None = None
     keep: KeepWeights | None = None
@@ -65,6 +65,11 @@ class DeviceBatch:
             return self.asked
         places = torch.arange(self.after.shape[1], device=self.after.device)
         return self.asked & (places < self.question[:, :1] + self.openings[:, None])
+
+    @property
+    def led(self) -> Tensor:
+        """To the proof of which questions something else leads, bool [B]."""
+        return (self.firsts & ~self.needles).any(1)
 
     @property
     def named(self) -> Tensor:

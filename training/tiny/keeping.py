@@ -36,17 +36,21 @@ class KeepingObjective(nn.Module):
         torch.set_rng_state(drawn)  # teacher and student read the same tokens of each frame
         reading = self.study.read(batch)
         output = self.study.judged(batch, reading)
-        answers, evidence = strayed(known, reading)
+        new = torch.tensor([self.study.kinds.index(kind) for kind in batch.keep.besides], dtype=torch.long)
+        answers, evidence = strayed(known, reading, ~torch.isin(batch.kinds, new.to(batch.kinds.device)))
         loss = output.loss + batch.keep.answers * answers + batch.keep.evidence * evidence
         return StepOutput(loss, dict(output.figures) | {"kept answers": answers, "kept evidence": evidence})
 
 
-def strayed(known: Reading, reading: Reading) -> tuple[Tensor, Tensor]:
-    """The Kullback-Leibler divergence from the teacher's, a mean: of the answers' tokens, and of where each block looks."""
-    real = known.real_BY
+def strayed(known: Reading, reading: Reading, followed_B: Tensor) -> tuple[Tensor, Tensor]:
+    """The Kullback-Leibler divergence from the teacher's, a mean over the questions in which it is followed: of the answers' tokens, and
+    of where each block looks.
+    """
+    real = known.real_BY & followed_B[:, None]
     told, taught = reading.logits_BYW.log_softmax(-1), known.logits_BYW.log_softmax(-1)
     answers = ((taught.exp() * (taught - told)).sum(-1) * real).sum() / real.sum().clamp(min=1)
     if reading.asking is None or known.asking is None:
         return answers, torch.zeros_like(answers)  # without MemAug there is no evidence
     seen, looked = reading.asking.looked_KBN.clamp(min=_LEAST), known.asking.looked_KBN.clamp(min=_LEAST)
-    return answers, (looked * (looked / seen).log()).sum(-1).mean()
+    strayed_KB = (looked * (looked / seen).log()).sum(-1)
+    return answers, (strayed_KB * followed_B).sum() / followed_B.sum().clamp(min=1) / len(strayed_KB)

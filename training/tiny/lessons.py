@@ -24,6 +24,7 @@ class KeepWeights(Schema):
 
     answers: float = Field(default=0.0, ge=0)
     evidence: float = Field(default=0.0, ge=0)
+    besides: tuple[str, ...] = ()  # kinds of question that the teacher does not know, or answers in another form
 
     @property
     def any(self) -> bool:

@@ -24,7 +24,7 @@ from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.checkpoint.saving import save_pretrained
-from afterview.model.language.moments import moment_id
+from afterview.model.language.moments import pointer_ids
 from afterview.model.vision.tower import GRID, VisionEncoder, pool
 from afterview.training.base.progress import Report, ShowProgress, unseen
 from afterview.training.core.checkpoints import STATE
@@ -210,7 +210,7 @@ def study_with(
         forgetting=recipe.forgetting,
         evidence_weight=config.evidence_weight,
         telling_weight=config.telling_weight,
-        moment=moment_id(tokenizer),
+        pointers=pointer_ids(tokenizer).values(),
         names=names,
         kinds=kinds,
     )

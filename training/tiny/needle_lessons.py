@@ -27,7 +27,7 @@ from afterview.memory.plans.positions import Policy
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.saving import save_pretrained
-from afterview.model.language.moments import moment_id
+from afterview.model.language.moments import Pointer, pointer_ids
 from afterview.model.video_language import VideoLanguageModel
 from afterview.model.vision.tower import GRID
 from afterview.training.base.errors import TrainingError
@@ -45,6 +45,7 @@ from afterview.training.tiny.lettered import LetteredWords, make_mixed_batch
 from afterview.training.tiny.naming import tokens_of, words_of_frames
 from afterview.training.tiny.needle_bank import Gallery, PicturesConfig, encode
 from afterview.training.tiny.needle_stories import LESSON_KINDS, Albums, NeedlePlan, joined_fields, make_needle_batch
+from afterview.training.tiny.pointing import with_pointers
 from afterview.training.tiny.stage import StageContext, attention_to_train_with
 from afterview.training.tiny.stories import Shelf, shelf_of
 from afterview.training.tiny.study import StudyObjective
@@ -98,9 +99,10 @@ class NeedleRecipe(Schema):
     keeps: str = ""  # preset or directory of the model that `keep` is about; empty: the one that the lessons begin with
     share_kept: float = Field(default=0.0, ge=0, lt=1)  # of that model's weights in the mean that is the result
     positions: Policy = "interpolate"  # of the result's preset
+    pointers: tuple[Pointer, ...] = ()  # tokens that the model gets, if it lacks them
     needle_bank: BankConfig
     pictures: PicturesConfig
-    clues: ClueConfig = ClueConfig()
+    clues: ClueConfig | None = ClueConfig()  # null: the projector reads them already
     study: NeedleStage
 
     @property
@@ -140,8 +142,8 @@ class _School:
                 lesson.needles, self.albums, self.shelf, self.words, forgetting, seed=seed, number=step
             )
             ready = to_device(joined_fields(needles), self.features, self.shown, lesson.needles.tokens_read)
-            firsts, openings = torch.from_numpy(needles.firsts), torch.from_numpy(needles.openings)
-            return replace(ready, favoured=favoured, firsts=firsts, openings=openings, clue_cells=clue_cells)
+            openings = torch.from_numpy(needles.openings)
+            return replace(ready, favoured=favoured, openings=openings, clue_cells=clue_cells)
 
         return batch
 
@@ -150,12 +152,13 @@ def teach_needles(
     recipe: NeedleRecipe, directory: Path, *, deadline: float = math.inf, progress: ShowProgress = unseen
 ) -> bool:
     """Run all stages that are not done yet. Returns whether the model is finished; if the deadline came first, call it again."""
-    model = load_pretrained(recipe.starts_from, device="cpu", dtype="float32")  # first: without it nothing is begun
+    model = _pupil(recipe, recipe.starts_from)  # first: without it nothing is begun
     keep_configuration(recipe, directory)
     assert model.tokenizer is not None, "the small model has one"
     with progress("features", "scenes") as report:
         features, bank, gallery = encode(recipe.needle_bank, recipe.pictures, model.vision, directory / BANK, report)
-    _read_clues(recipe, model.video_language, features, gallery, directory / PROJECTOR, progress)
+    if recipe.clues is not None:
+        _read_clues(recipe.clues, recipe.seed, model.video_language, features, gallery, directory / PROJECTOR, progress)
     names, shown = words_of_frames(bank, model.tokenizer, features.device)
     school = _School(
         recipe, model, shelf_of(plan_bank(recipe.needle_bank)), Albums.of(gallery), LetteredWords(model.tokenizer),
@@ -166,7 +169,7 @@ def teach_needles(
         return False
     with progress("model"):
         if recipe.share_kept:
-            kept = load_pretrained(recipe.teacher, device="cpu", dtype="float32")
+            kept = _pupil(recipe, recipe.teacher)
             mix_weights(model.video_language, kept.video_language, recipe.share_kept)
         _save(model, recipe, directory / "model")
     return True
@@ -184,8 +187,13 @@ def mix_weights(model: nn.Module, kept: nn.Module, share: float) -> None:
             weights.lerp_(before[name], share)
 
 
+def _pupil(recipe: NeedleRecipe, name: str) -> AfterviewModel:
+    return with_pointers(load_pretrained(name, device="cpu", dtype="float32"), recipe.pointers)
+
+
 def _read_clues(
-    recipe: NeedleRecipe,
+    config: ClueConfig,
+    seed: int,
     model: VideoLanguageModel,
     features: Tensor,
     gallery: Gallery,
@@ -196,9 +204,7 @@ def _read_clues(
     projector = model.projector
     if not path.exists():
         with progress("clues", "steps") as report:
-            learn_clues(
-                projector, model.token_embeddings, features, gallery, recipe.clues, seed=recipe.seed, report=report
-            )
+            learn_clues(projector, model.token_embeddings, features, gallery, config, seed=seed, report=report)
         with replacing(path) as partial:
             save_file(projector.state_dict(), partial)
     projector.load_state_dict(load_file(path))
@@ -209,7 +215,7 @@ def _study(school: _School, context: StageContext) -> bool:
     study = _objective(school, model)
     objective: nn.Module = study
     if any(lesson.keep.any for lesson in stage.lessons):
-        first = load_pretrained(school.recipe.teacher, device="cpu", dtype="float32")
+        first = _pupil(school.recipe, school.recipe.teacher)
         objective = KeepingObjective(study, _objective(school, first))
     trainer = Trainer(
         objective,
@@ -251,7 +257,7 @@ def _objective(school: _School, model: AfterviewModel) -> StudyObjective:
         forgetting=model.preset.forgetting,
         evidence_weight=stage.evidence_weight,
         telling_weight=stage.telling_weight,
-        moment=moment_id(tokenizer),
+        pointers=pointer_ids(tokenizer).values(),
         names=school.names,
         kinds=LESSON_KINDS,
         clue_weight=stage.clue_weight,

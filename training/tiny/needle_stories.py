@@ -62,13 +62,12 @@ class NeedlePlan(Schema):
 
 @dataclass(frozen=True)
 class NeedleBatch(StoryBatch):
-    """A StoryBatch. firsts bool [S * q, N]: frames with a clue that leads to the answer, or where there is none, the needles.
+    """A StoryBatch, in which frames with a clue lead to the needles.
 
     openings int64 [S * q]: tokens of each question's first sentence, "Find the frame of ...". The rest of a chain's question has five
     times as many, most of them single letters: evidence over all of them would hardly depend on what is to be found.
     """
 
-    firsts: NDArray[np.bool_]
     openings: NDArray[np.int64]
 
 

@@ -31,6 +31,7 @@ from afterview.training.world.vocabulary import FIRST_TRAINING_SEED, SCENES
 
 # Above the seeds of the bank, so that no story shares a seed with its scenery.
 FIRST_STORY_SEED: Final = FIRST_TRAINING_SEED + 1_000_000
+_NEIGHBOURS: Final = ("before", "after")  # kinds that are answered by what stands next to the thing asked about
 _Key = tuple[str | None, ...]
 
 
@@ -49,7 +50,8 @@ class StoryBatch:
     rows, numbers int64 [S, N]: bank row and frame number of each recalled frame. spans int64 [S]. visible int64 [S, V]:
     indices among the N. after int64 [S * q, L], after_lengths, question int64 [S * q, 2]: the prompt after the video,
     and the question's range in it. answers int64 [S * q, L'], answer_lengths: with the token that ends the turn.
-    needles bool [S * q, N]: frames that prove the answer. kinds int64 [S * q]. denied bool [S * q]: the thing asked
+    needles bool [S * q, N]: frames that prove the answer. firsts, of the same shape: frames that lead to these; where nothing leads to
+    them, the needles. kinds int64 [S * q]. denied bool [S * q]: the thing asked
     about was not seen.
     """
 
@@ -63,6 +65,7 @@ class StoryBatch:
     answers: NDArray[np.int64]
     answer_lengths: NDArray[np.int64]
     needles: NDArray[np.bool_]
+    firsts: NDArray[np.bool_]
     kinds: NDArray[np.int64]
     denied: NDArray[np.bool_]
 
@@ -115,9 +118,7 @@ def make_batch(
         for story in stories
         for question in story.questions
     ]
-    needles = [
-        _inside(kept, question) for story, kept in zip(stories, frames, strict=True) for question in story.questions
-    ]
+    asked = [(kept, question) for story, kept in zip(stories, frames, strict=True) for question in story.questions]
     return StoryBatch(
         rows=np.stack([_bank_rows(story, kept, shelf, draw) for story, kept in zip(stories, frames, strict=True)]),
         numbers=np.stack(frames),
@@ -128,7 +129,8 @@ def make_batch(
         question=np.array([text.question for text in texts]),
         answers=padded([text.answer for text in texts]),
         answer_lengths=np.array([len(text.answer) for text in texts]),
-        needles=np.stack(needles),
+        needles=np.stack([_inside(kept, _proofs(question)) for kept, question in asked]),
+        firsts=np.stack([_inside(kept, _leads(question)) for kept, question in asked]),
         kinds=np.array([KINDS.index(question.kind) for story in stories for question in story.questions]),
         denied=np.array([not question.seen for story in stories for question in story.questions]),
     )
@@ -255,10 +257,20 @@ def _bank_rows(story: Story, kept: NDArray[np.int64], shelf: Shelf, draw: np.ran
     return rows
 
 
-def _inside(kept: NDArray[np.int64], question: WorldQuestion) -> NDArray[np.bool_]:
-    """Which frames are in the events that prove the answer."""
+def _leads(question: WorldQuestion) -> Sequence[tuple[float, float]]:
+    """When the thing was visible whose neighbour is asked for; of other questions, when what proves the answer was."""
+    return question.spans[:1] if question.kind in _NEIGHBOURS else question.spans
+
+
+def _proofs(question: WorldQuestion) -> Sequence[tuple[float, float]]:
+    """When what proves the answer was visible. Of a neighbour, that is the neighbour itself, or where there is none, what has none."""
+    return question.spans[-1:] if question.kind in _NEIGHBOURS else question.spans
+
+
+def _inside(kept: NDArray[np.int64], spans: Sequence[tuple[float, float]]) -> NDArray[np.bool_]:
+    """Which frames are in these spans."""
     mask = np.zeros(len(kept), bool)
-    for start, end in question.spans:
+    for start, end in spans:
         mask |= (kept >= start) & (kept < max(end, start + 1e-6))
     return mask
 

@@ -14,7 +14,7 @@ query tokens, M memory tokens, D width, n tokens before the video, L tokens afte
 what frames show.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import torch
@@ -60,6 +60,7 @@ class StudyObjective(nn.Module):
     """Trains a VideoLanguageModel on a table of frame features."""
 
     head: Tensor  # token ids before the video
+    pointers: Tensor
     names: Tensor  # token ids of the words that name what frames show
     clue_names: Tensor  # which of them a clue tells
 
@@ -72,27 +73,27 @@ class StudyObjective(nn.Module):
         evidence_weight: float = 0.1,
         grid: int = 8,
         telling_weight: float = 0.0,
-        moment: int | None = None,
+        pointers: Collection[int] = (),
         names: Tensor | None = None,
         kinds: Sequence[str] = KINDS,
         clue_weight: float = 0.0,
         clue_names: Tensor | None = None,
         every_block: bool = False,
     ) -> None:
-        """head: token ids before the video. moment: id of the MOMENT token; such an answer is right if the evidence is.
-        names: token ids [W]. kinds: what a batch's kinds number. clue_names: bool [W], the words that a clue tells. every_block: say where
-        every block looks, and not only those that evidence is read from.
+        """head: token ids before the video. pointers: ids of tokens that point into the evidence; such an answer is right if the evidence
+        is. names: token ids [W]. kinds: what a batch's kinds number. clue_names: bool [W], the words that a clue tells. every_block: say
+        where every block looks, and not only those that evidence is read from.
         """
         super().__init__()
         if model.token_embeddings is None:
             raise ValueError("the study needs a model with token embeddings; load_pretrained gives one")
-        self.model, self._kinds = model, kinds
+        self.model, self.kinds = model, kinds
         self._evidence_weight, self._telling_weight, self._clue_weight = evidence_weight, telling_weight, clue_weight
-        self._moment = -1 if moment is None else moment
         self._evidence_blocks = set(model.memaug.evidence_blocks(model.evidence_blocks))
         self._watched = list(range(len(model.memaug.layers))) if every_block else sorted(self._evidence_blocks)
         self._decayed = DecayedPlan(forgetting, grid)
         self.register_buffer("head", torch.tensor(list(head)), persistent=False)
+        self.register_buffer("pointers", torch.tensor(sorted(pointers), dtype=torch.long), persistent=False)
         self.register_buffer("names", torch.zeros(0, dtype=torch.long) if names is None else names, persistent=False)
         self.register_buffer(
             "clue_names", torch.zeros(0, dtype=torch.bool) if clue_names is None else clue_names, persistent=False
@@ -111,9 +112,9 @@ class StudyObjective(nn.Module):
         """As `forward`, of what was read."""
         masses_KBN, asking = reading.masses_KBN, reading.asking
         loss, right = answering(reading.logits_BYW, reading.real_BY, batch)
-        pointed = (batch.answers == self._moment).any(1)
-        if masses_KBN is None or asking is None:  # without MemAug nothing points to a time
-            return StepOutput(loss, {"answering": loss} | kinds_right(right & ~pointed, batch.kinds, names=self._kinds))
+        pointed = torch.isin(batch.answers, self.pointers).any(1)
+        if masses_KBN is None or asking is None:  # without MemAug nothing can be pointed to
+            return StepOutput(loss, {"answering": loss} | kinds_right(right & ~pointed, batch.kinds, names=self.kinds))
         proven, evident = batch.needles.any(1), _evident(masses_KBN, batch)
         proving = _all_proving(masses_KBN, asking.clues_BN, batch, proven)
         right = right & (evident | ~pointed)
@@ -127,19 +128,18 @@ class StudyObjective(nn.Module):
         if self._telling_weight:
             telling = self._telling(asking.end_BD, batch.named)
             loss, figures["telling"] = loss + self._telling_weight * telling, telling
-        if self._clue_weight and batch.firsts is not None:
-            led_B1 = (batch.firsts & ~batch.needles).any(1, keepdim=True)
-            clue = self._telling(asking.halfway_BD, batch.named & self.clue_names & led_B1)
+        if self._clue_weight and batch.clue_cells is not None:
+            clue = self._telling(asking.halfway_BD, batch.named & self.clue_names & batch.led[:, None])
             loss, figures["clue"] = loss + self._clue_weight * clue, clue
-        return StepOutput(loss, figures | kinds_right(right, batch.kinds, names=self._kinds))
+        return StepOutput(loss, figures | kinds_right(right, batch.kinds, names=self.kinds))
 
     def answered(self, batch: DeviceBatch) -> Tensor:
-        """Which questions are answered, token for token, as a greedy decoder would, bool [B]. A time also needs the most evidence on a
-        frame that proves it; without MemAug nothing points to a time.
+        """Which questions are answered, token for token, as a greedy decoder would, bool [B]. A pointer also needs the most
+        evidence on a frame that proves the answer; without MemAug nothing can be pointed to.
         """
         reading = self.read(batch)
         _, right = answering(reading.logits_BYW, reading.real_BY, batch)
-        pointed = (batch.answers == self._moment).any(1)
+        pointed = torch.isin(batch.answers, self.pointers).any(1)
         masses_KBN = reading.masses_KBN
         return right & (~pointed if masses_KBN is None else _evident(masses_KBN, batch) | ~pointed)
 
@@ -284,21 +284,24 @@ def _evident(masses_KBN: Tensor, batch: DeviceBatch) -> Tensor:
 
 def _on_clues(mass_BNp: Tensor, cells_SM: Tensor, batch: DeviceBatch) -> Tensor:
     """The part of this evidence that lies on the cells of clues, [B, N]; for questions that no clue leads to the answer of, all of it."""
-    if batch.clue_cells is None or batch.firsts is None:
+    if batch.clue_cells is None:
         return mass_BNp.sum(-1)
     clues_SNp = torch.isin(cells_SM, batch.clue_cells).unflatten(-1, mass_BNp.shape[1:])
-    led_B = (batch.firsts & ~batch.needles).any(1)
-    counts = clues_SNp.repeat_interleave(batch.each, 0) | ~led_B[:, None, None]
+    counts = clues_SNp.repeat_interleave(batch.each, 0) | ~batch.led[:, None, None]
     return (mass_BNp * counts).sum(-1)
 
 
-def _all_proving(masses_KBN: Tensor, clues_BN: Tensor, batch: DeviceBatch, proven_B: Tensor) -> Tensor:
-    """The evidence loss: of the mean of the blocks; or, where a clue leads to the proof, of the first on the clue and of the others."""
-    if batch.firsts is None:
+def _all_proving(masses_KBN: Tensor, firsts_BN: Tensor, batch: DeviceBatch, proven_B: Tensor) -> Tensor:
+    """The evidence loss: of the mean of the blocks; or, where something leads to the proof, of the first block on that and of the others
+    on the proof. firsts_BN: evidence of the first block, `_on_clues`.
+    """
+    led_B = batch.led if batch.clue_cells is None else torch.ones_like(proven_B)
+    if not bool(led_B.any()):
         return _proving(masses_KBN.mean(0), batch.needles, proven_B)
-    proofs = [_proving(clues_BN, batch.firsts, proven_B)]
-    proofs += [_proving(mass_BN, batch.needles, proven_B) for mass_BN in masses_KBN[1:]]
-    return torch.stack(proofs).mean()
+    proofs = [_proving(firsts_BN, batch.firsts, proven_B & led_B)]
+    proofs += [_proving(mass_BN, batch.needles, proven_B & led_B) for mass_BN in masses_KBN[1:]]
+    whole = _proving(masses_KBN.mean(0), batch.needles, proven_B & ~led_B)
+    return torch.lerp(whole, torch.stack(proofs).mean(), (proven_B & led_B).sum() / proven_B.sum().clamp(min=1))
 
 
 def _fold(x: Tensor, stories: int) -> Tensor:

@@ -1,21 +1,22 @@
 """Questions and answers of the study as token ids."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from afterview.model.language.moments import MOMENT
+from afterview.model.language.moments import BETWEEN, LASTING, MOMENT, pointer_ids
 from afterview.model.language.prompt import HOUR_LLAVA_TIME, SYSTEM
 from afterview.training.tiny.word_noise import add_word_noise
 from afterview.training.world import WorldQuestion
 from afterview.training.world.needles import Choice
 from afterview.training.world.rewording import reworded
 
-_TIMES = ("when", "last")
+_POINTED: Final = {"when": MOMENT, "last": MOMENT, "duration": LASTING, "gap": BETWEEN}  # kinds that a pointer answers
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Words:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._core = tokenizer.backend_tokenizer
+        self._core, self._pointers = tokenizer.backend_tokenizer, pointer_ids(tokenizer)
         self.tail = self.ids("<|im_end|>\n<|im_start|>assistant\n")
         self.end = self.ids("<|im_end|>")
         (self.full_stop,) = self.ids(".")
@@ -51,7 +52,7 @@ class Words:
         """
         text = reworded(question.text, rng, reword) if reword else question.text
         text = add_word_noise(text, rng) if rng.random() < noisy else text
-        return self.put(text, answer_of(question), span)
+        return self.put(text, answer_of(question, self._pointers), span)
 
     def choose(self, choice: Choice, span: int, *, in_words: bool = False) -> Text:
         """A question with lettered options about a span of `span` frames at 1 FPS; its answer is the letter. in_words: without options."""
@@ -70,10 +71,11 @@ class Words:
         return self._core.encode(text, add_special_tokens=False).ids
 
 
-def answer_of(question: WorldQuestion) -> str:
-    """The answer to train on. Times are answered by the MOMENT token (model.language.moments)."""
-    if question.kind in _TIMES and question.value is not None and not question.multiple_choice:
-        return MOMENT
+def answer_of(question: WorldQuestion, pointers: Collection[str]) -> str:
+    """The answer to train on. Times and lengths are answered by the pointers that there are (model.language.moments)."""
+    pointer = _POINTED.get(question.kind, "")
+    if pointer in pointers and question.value is not None and not question.multiple_choice:
+        return pointer
     return question.answer
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations, islice
 from random import Random
 
-from afterview.model.language.moments import clock
+from afterview.model.language.moments import clock, length
 from afterview.training.world.history import History, Reference, name_of
 from afterview.training.world.story import Event
 from afterview.training.world.vocabulary import (
@@ -22,7 +22,6 @@ from afterview.training.world.vocabulary import (
     SIZES,
     STILL,
     WORDS,
-    length,
 )
 
 NOT_SEEN = "not seen"

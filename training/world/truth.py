@@ -15,11 +15,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from afterview.configs import Schema, first_problem, why_unreadable
-from afterview.model.language.moments import clock
+from afterview.model.language.moments import clock, length
 from afterview.training.base.errors import TruthError
 from afterview.training.world.history import name_of
 from afterview.training.world.story import Event, Script, StorySegment
-from afterview.training.world.vocabulary import STILL, article, length, listing
+from afterview.training.world.vocabulary import STILL, article, listing
 
 FORMAT = 1
 

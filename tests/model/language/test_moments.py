@@ -1,7 +1,9 @@
-"""A MOMENT token is read as the time of the evidence; models without it do not change."""
+"""Pointers are read as times and lengths of the evidence; models without them do not change."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,9 +11,11 @@ import pytest
 import afterview
 from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.decoder import TextStream
-from afterview.model.language.moments import MOMENT, clock, moment_id, onset
+from afterview.model.language.moments import BETWEEN, LASTING, MOMENT, attended, clock, length, onsets, pointer_ids
 from afterview.model.language.tokenizer import byte_tokenizer
+from afterview.model.video_language import VideoInputs
 from afterview.stream.ask.answerer import Answerer
 from afterview.stream.ask.question import Question
 from afterview.training.evaluation.judge import clock_seconds
@@ -21,17 +25,38 @@ from tests.support.presets import write_preset
 
 
 @pytest.mark.parametrize(
-    ("frames", "weights", "row"),
+    ("frames", "weights", "rows"),
     [
-        ([3, 4, 5, 9], [0.1, 0.2, 0.6, 0.1], 0),  # the run that ends at the largest weight
-        ([3, 4, 5, 9], [0.001, 0.2, 0.6, 0.1], 1),  # without frames of little attention
-        ([3, 5, 6, 9], [0.3, 0.1, 0.5, 0.1], 1),  # and not across frames that were not recalled
-        ([0, 1, 2], [0.5, 0.3, 0.2], 0),
-        ([7], [1.0], 0),
+        ([3, 4, 5, 9], [0.1, 0.2, 0.6, 0.1], (0, 2)),  # the run around the largest weight
+        ([3, 4, 5, 9], [0.001, 0.2, 0.6, 0.1], (1, 2)),  # without frames of little attention
+        ([3, 5, 6, 9], [0.3, 0.1, 0.5, 0.1], (1, 2)),  # and not across frames that were not recalled
+        ([0, 1, 2], [0.5, 0.3, 0.2], (0, 2)),
+        ([0, 1, 2], [0.96, 0.03, 0.01], (0, 0)),
+        ([7], [1.0], (0, 0)),
     ],
 )
-def test_the_onset_of_the_evidence(frames: list[int], weights: list[float], row: int) -> None:
-    assert onset(np.array(weights), np.array(frames)) == row
+def test_the_run_of_attended_frames(frames: list[int], weights: list[float], rows: tuple[int, int]) -> None:
+    assert attended(np.array(weights), np.array(frames)) == rows
+
+
+@pytest.mark.parametrize(
+    ("frames", "weights", "rows"),
+    [
+        ([3, 4, 8, 9], [0.2, 0.5, 0.1, 0.2], (0, 2)),  # two runs, the heavier first
+        ([3, 4, 8, 9], [0.1, 0.1, 0.5, 0.3], (2, 0)),
+        ([3, 4, 9], [0.9, 0.02, 0.01], (0, 2)),  # what stands right beside a run is not another thing
+        ([3, 4, 5, 9], [0.6, 0.01, 0.3, 0.09], (0, 2)),
+        ([3, 4], [0.5, 0.5], (0, 0)),  # there is only one
+        ([3, 9], [1.0, 0.0], (0, 0)),
+    ],
+)
+def test_the_starts_of_the_two_heaviest_runs(frames: list[int], weights: list[float], rows: tuple[int, int]) -> None:
+    assert onsets(np.array(weights), np.array(frames)) == rows
+
+
+def test_lengths_in_words() -> None:
+    said = [length(seconds) for seconds in (0.4, 1, 72, 3600, 7322)]
+    assert said == ["0 seconds", "1 second", "1 minute 12 seconds", "1 hour", "2 hours 2 minutes 2 seconds"]
 
 
 def test_a_clock_counts_on_past_a_day() -> None:
@@ -40,10 +65,10 @@ def test_a_clock_counts_on_past_a_day() -> None:
 
 def test_a_token_that_stands_for_a_time_is_read_as_that_time() -> None:
     tokenizer = byte_tokenizer()
-    assert moment_id(tokenizer) is None
+    assert pointer_ids(tokenizer) == {}
     tokenizer.add_special_tokens({"additional_special_tokens": [MOMENT]})
     ids = tokenizer(f"at é{MOMENT}, {MOMENT}")["input_ids"]
-    pointer = moment_id(tokenizer)
+    pointer = pointer_ids(tokenizer)[MOMENT]
     assert ids.count(pointer) == 2
     said, silent = TextStream(tokenizer, {pointer: "00:00:07"}), TextStream(tokenizer)
     assert "".join([*map(said.push, ids), said.rest()]) == "at é00:00:07, 00:00:07"
@@ -80,3 +105,35 @@ def test_an_answer_points_into_its_evidence(tmp_path: Path, monkeypatch: pytest.
     assert since.text == f"At {clock(said)}."
     assert answer.text == f"At {door.info.show(coverage.first_time + said)}."
     assert said <= heaviest.time - coverage.first_time < said + coverage.recalled
+
+
+def test_lengths_are_copied_from_the_times_of_the_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    preset = write_preset(tmp_path, recall={"budget": 40, "window": 4, "nearest": 40})
+    replay(preset, make_clip(tmp_path / "clip.mp4", frames=76, rate=10), tmp_path / "memory")
+    model = load_pretrained(preset, device="cpu")
+    assert model.tokenizer is not None
+    model.tokenizer.add_special_tokens({"additional_special_tokens": [MOMENT, LASTING, BETWEEN]})
+    said, weights = f"{LASTING}, {BETWEEN}; {MOMENT}", np.zeros(0)
+
+    def pointing(inputs: Sequence[VideoInputs], **settings: object) -> Iterator[tuple[int, int | None]]:
+        assert model.tokenizer is not None
+        yield from [(0, token) for token in model.tokenizer(said)["input_ids"]]
+        yield 0, None
+
+    def attending(self: AfterviewModel, *given: Any) -> list[VideoInputs]:
+        return [replace(one, frame_weights=weights) for one in real_inputs(self, *given)]
+
+    real_inputs = AfterviewModel.video_inputs
+    monkeypatch.setattr(model.video_language, "generate_several", pointing)
+    monkeypatch.setattr(AfterviewModel, "video_inputs", attending)
+    memory = Memory(tmp_path / "memory")
+    door = memory.camera("door").snapshot()
+    assert (door.frames, door.info.fps) == (38, 5)  # all are recalled
+    asked = Answerer(memory, model, times_since_start=True)
+    for runs, answer in (
+        ({range(5, 15): 0.06, range(30, 31): 0.1}, "0 seconds, 5 seconds; 00:00:06"),
+        ({range(5, 15): 0.06, range(30, 31): 0.05}, "2 seconds, 5 seconds; 00:00:01"),
+        ({range(20, 38): 0.05}, "4 seconds, 0 seconds; 00:00:04"),
+    ):
+        weights = np.array([sum(weight for run, weight in runs.items() if row in run) for row in range(38)])
+        assert asked.ask(Question("How long did it last?")).text == answer

@@ -83,7 +83,7 @@ def test_without_memaug_answers_are_learnt_and_nothing_points_to_a_time(
     network.use_memaug = False
     try:
         objective = StudyObjective(
-            network, Words(model.tokenizer).head, forgetting=config, moment=moment, telling_weight=1.0, evidence_weight=1.0
+            network, Words(model.tokenizer).head, forgetting=config, pointers=[moment], telling_weight=1.0, evidence_weight=1.0
         )  # fmt: skip
         with torch.no_grad():
             output = objective(to_device(batch, table))

@@ -94,3 +94,20 @@ def test_new_lessons_have_no_teacher_and_the_teacher_is_not_trained(stories: Dev
     with torch.no_grad():
         assert "kept answers" not in objective(stories).figures
     assert {id(x) for x in objective.parameters()} == {id(x) for x in student.parameters()}
+
+
+def test_kinds_that_the_teacher_does_not_know_are_left_to_the_truth(stories: DeviceBatch) -> None:
+    student = study()
+    with torch.no_grad():
+        student.model.language.decoder.lm_head.weight.mul_(1.3)
+        student.model.get_submodule("memaug.layers.1.cross_attn.Wq").weight.mul_(3.0)
+    objective, strayed = KeepingObjective(student, study()), {}
+    for besides in ((), ("colour",), ("where",), ("colour", "where")):
+        torch.manual_seed(3)
+        with torch.no_grad():
+            figures = objective(dataclasses.replace(stories, keep=KeepWeights(answers=1.0, besides=besides))).figures
+        strayed[besides] = {what: float(figures[f"kept {what}"]) for what in ("answers", "evidence")}
+    for what in ("answers", "evidence"):
+        assert strayed["colour", "where"][what] == 0.0
+        every, one, other = (strayed[besides][what] for besides in ((), ("colour",), ("where",)))
+        assert min(one, other) < every < max(one, other), "the mean of all lies between those of two kinds"

@@ -22,7 +22,7 @@ from afterview.memory.plans.positions import plan_layout
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.language.conversation import build
-from afterview.model.language.moments import moment_id
+from afterview.model.language.moments import MOMENT, pointer_ids
 from afterview.training.base.errors import TrainingError
 from afterview.training.core.trainer import BatchOf, Trainer
 from afterview.training.tiny import __main__ as program
@@ -496,7 +496,7 @@ def test_the_program_shows_its_log_on_standard_error(tmp_path: Path, monkeypatch
 def test_a_time_is_pointed_to_wherever_there_is_proof_of_it(shelf: Shelf, tokenizer) -> None:
     plan = everything(kinds={"when": 1.0, "last": 1.0, "colour": 1.0}, stories=12)
     batch = make_batch(plan, shelf, Words(tokenizer), FORGETTING, seed=4, number=0)
-    pointed = (batch.answers == moment_id(tokenizer)).any(1)
+    pointed = (batch.answers == pointer_ids(tokenizer)[MOMENT]).any(1)
     timed = batch.kinds != KINDS.index("colour")
     assert np.array_equal(pointed, timed & batch.needles.any(1))
     assert 0 < pointed.sum() < timed.sum()  # unseen things get "not seen"

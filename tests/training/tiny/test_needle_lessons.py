@@ -10,11 +10,16 @@ from safetensors.torch import load_file
 
 from afterview.configs import load
 from afterview.model.checkpoint.loading import load_pretrained
+from afterview.model.checkpoint.saving import save_pretrained
+from afterview.model.language.moments import BETWEEN, LASTING, MOMENT, POINTERS, pointer_ids
 from afterview.training.base.errors import TrainingError
 from afterview.training.core.parts import parameter_groups, parts_of
 from afterview.training.tiny.needle_bank import PicturesConfig, plan_gallery
 from afterview.training.tiny.needle_lessons import NeedleRecipe, learning_parts, mix_weights, teach_needles
 from afterview.training.tiny.needle_stories import Albums
+from afterview.training.tiny.pointing import with_pointers
+from afterview.training.tiny.texts import answer_of
+from afterview.training.world import QuestionPlan, make_script, multiple_choice, questions_at, settled_time
 from afterview.training.world.vocabulary import FIRST_TRAINING_SEED
 
 RECIPE = Path(__file__).parents[3] / "configs" / "training" / "tiny-needles.yaml"
@@ -70,6 +75,39 @@ def test_weights_are_mixed_by_their_share() -> None:
     assert torch.equal(kept.weight.detach(), unchanged)
     with pytest.raises(ValidationError, match="share_kept"):
         NeedleRecipe.model_validate(miniature().model_dump(mode="json") | {"share_kept": 1.0})
+
+
+def test_new_pointers_are_read_as_a_moment_and_nothing_calls_for_them_yet(tmp_path: Path) -> None:
+    plain, model = (load_pretrained("tiny", device="cpu", dtype="float32") for _ in range(2))
+    known = len(plain.tokenizer.get_vocab())
+    grown = with_pointers(model, ["<|later|>", MOMENT, "<|sooner|>"])
+    assert plain.tokenizer.get_vocab().items() <= grown.tokenizer.get_vocab().items()
+    assert grown.tokenizer("a<|later|>b")["input_ids"].count(known) == 1
+    before, after = plain.video_language.language.decoder, grown.video_language.language.decoder
+    assert torch.equal(after.model.embed_tokens.weight[:known], before.model.embed_tokens.weight)
+    moment = before.model.embed_tokens.weight[pointer_ids(plain.tokenizer)[MOMENT]]
+    assert all(torch.equal(row, moment) for row in after.model.embed_tokens.weight[known:])
+    assert len(after.model.embed_tokens.weight) == len(after.lm_head.weight) == known + 2
+    assert torch.equal(after.lm_head.weight[:known], before.lm_head.weight)
+    assert not after.lm_head.weight[known:].any()
+    assert with_pointers(grown, ["<|later|>"]) is grown
+    save_pretrained(grown, tmp_path)
+    again = load_pretrained(tmp_path, device="cpu")
+    assert again.tokenizer.get_vocab() == grown.tokenizer.get_vocab()
+    assert again.config["vocab_size"] == again.video_language.language.decoder.config.vocab_size == known + 2
+
+
+def test_lengths_are_answered_by_pointers_where_there_are_any() -> None:
+    script = make_script(7, 600.0)
+    asked = questions_at(script, settled_time(script, 600.0), QuestionPlan(count=80, kinds=("duration", "gap", "when")))
+    said = {(question.kind, question.seen): answer_of(question, POINTERS) for question in asked}
+    assert {kind: answer for (kind, seen), answer in said.items() if seen} == {
+        "duration": LASTING, "gap": BETWEEN, "when": MOMENT,
+    }  # fmt: skip
+    assert {answer for (_, seen), answer in said.items() if not seen} == {"not seen"}
+    assert all(answer_of(question, (MOMENT,)) == question.answer for question in asked if question.kind != "when")
+    options = multiple_choice(next(question for question in asked if question.kind == "gap" and question.seen))
+    assert answer_of(options, POINTERS) == options.answer
 
 
 def test_too_few_pictures_are_refused() -> None:

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from afterview.model.language.moments import clock
+from afterview.model.language.moments import clock, length
 from afterview.stream.media import VideoWriter
 from afterview.training.base.errors import TruthError, WorldError
 from afterview.training.world import (
@@ -55,7 +55,6 @@ from afterview.training.world.vocabulary import (
     SHAPES,
     SIZES,
     WORDS,
-    length,
 )
 
 PALETTE = np.array(list(COLOURS.values()), dtype=np.float32)

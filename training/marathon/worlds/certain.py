@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Final
 
-from afterview.model.language.moments import clock
+from afterview.model.language.moments import clock, length
 from afterview.training.marathon.worlds.story import Sighting, Story, whole_caption
 from afterview.training.world.vocabulary import (
     COLOURS,
@@ -19,7 +19,6 @@ from afterview.training.world.vocabulary import (
     SCENES,
     SHAPES,
     article,
-    length,
     listing,
 )
 

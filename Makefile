@@ -12,6 +12,7 @@ demo: .venv/.core  ## history, a live stream, ten questions and the score, on sy
 tiny: .venv/.dev  ## make the built-in model from nothing; resumable; about three hours of two CPU cores (see the model card)
 	$(BIN)/afterview train configs/training/tiny.yaml --out tiny-output --resume
 	$(BIN)/afterview train configs/training/tiny-needles.yaml --out tiny-output/needles --resume
+	$(BIN)/afterview train configs/training/tiny-lengths.yaml --out tiny-output/lengths --resume
 
 test: .venv/.dev  ## the tests, in four processes: many wait for a live source
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m "not thorough"

@@ -26,7 +26,7 @@ MOMENT: Final = "<|moment|>"
 LASTING: Final = "<|lasting|>"
 BETWEEN: Final = "<|between|>"
 POINTERS: Final[tuple[Pointer, ...]] = (MOMENT, LASTING, BETWEEN)
-_LEAST_SHARE: Final = 0.05  # of the largest weight: a neighbouring frame above it belongs to the same event
+_LEAST_SHARE: Final = 0.005  # of the largest weight: a neighbouring frame above it belongs to the same event
 
 
 def pointer_ids(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import PreTrainedTokenizerFast
 
 from afterview.memory.base.durable import replacing
 from afterview.model.checkpoint.loading import load_pretrained
@@ -27,6 +28,7 @@ from afterview.training.tiny.bank import PIXELS, Bank, index_bank, plan_bank, sh
 from afterview.training.tiny.make import TOKENIZER, encode_all, initial_model, learn_to_speak, rendered_bank
 from afterview.training.tiny.recipe import Recipe
 from afterview.training.tiny.stage import StageContext
+from afterview.training.tiny.words import train_tokenizer
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -38,7 +40,9 @@ _CPU: Final = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Start:
-    """shipped: the encoders' model. bank: labels of its frames, without pixels. weights: after "sentences". fingerprint: of them."""
+    """shipped: the encoders' model, with the tokenizer of the weights. bank: labels of its frames, without pixels. weights: after
+    "sentences". fingerprint: of them.
+    """
 
     shipped: AfterviewModel
     bank: Bank
@@ -54,8 +58,9 @@ def prepare(ablations: Ablations, directory: Path, *, progress: ShowProgress = u
     with progress("loading model tiny"):
         shipped = load_pretrained("tiny", device=_CPU, dtype=torch.float32)
     if not (directory / TOKENIZER).exists():
-        assert shipped.tokenizer is not None, "the shipped model has one"
-        shipped.tokenizer.save_pretrained(directory / TOKENIZER)
+        train_tokenizer().save_pretrained(directory / TOKENIZER)  # the shipped one has later lessons' pointers, too
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(directory / TOKENIZER)
+    shipped = replace(shipped, tokenizer=tokenizer, config={**shipped.config, "vocab_size": len(tokenizer)})
     features = _features(recipe, shipped, directory, progress)
     bank = _labels(recipe)
     path = ablations.start

@@ -31,7 +31,7 @@ from tests.support.presets import write_preset
         ([3, 4, 5, 9], [0.001, 0.2, 0.6, 0.1], (1, 2)),  # without frames of little attention
         ([3, 5, 6, 9], [0.3, 0.1, 0.5, 0.1], (1, 2)),  # and not across frames that were not recalled
         ([0, 1, 2], [0.5, 0.3, 0.2], (0, 2)),
-        ([0, 1, 2], [0.96, 0.03, 0.01], (0, 0)),
+        ([0, 1, 2], [0.996, 0.003, 0.001], (0, 0)),
         ([7], [1.0], (0, 0)),
     ],
 )
@@ -44,8 +44,8 @@ def test_the_run_of_attended_frames(frames: list[int], weights: list[float], row
     [
         ([3, 4, 8, 9], [0.2, 0.5, 0.1, 0.2], (0, 2)),  # two runs, the heavier first
         ([3, 4, 8, 9], [0.1, 0.1, 0.5, 0.3], (2, 0)),
-        ([3, 4, 9], [0.9, 0.02, 0.01], (0, 2)),  # what stands right beside a run is not another thing
-        ([3, 4, 5, 9], [0.6, 0.01, 0.3, 0.09], (0, 2)),
+        ([3, 4, 9], [0.9, 0.002, 0.001], (0, 2)),  # what stands right beside a run is not another thing
+        ([3, 4, 5, 9], [0.6, 0.002, 0.3, 0.09], (0, 2)),
         ([3, 4], [0.5, 0.5], (0, 0)),  # there is only one
         ([3, 9], [1.0, 0.0], (0, 0)),
     ],

@@ -22,16 +22,17 @@ from afterview.training.tiny.texts import answer_of
 from afterview.training.world import QuestionPlan, make_script, multiple_choice, questions_at, settled_time
 from afterview.training.world.vocabulary import FIRST_TRAINING_SEED
 
-RECIPE = Path(__file__).parents[3] / "configs" / "training" / "tiny-needles.yaml"
+RECIPES = Path(__file__).parents[3] / "configs" / "training"
+RECIPE, LENGTHS = RECIPES / "tiny-needles.yaml", RECIPES / "tiny-lengths.yaml"
 PRESET = Path(__file__).parents[3] / "configs" / "presets" / "tiny"
 
 
-def miniature(steps: int = 2) -> NeedleRecipe:
-    recipe = load(RECIPE, NeedleRecipe)
+def miniature(steps: int = 2, path: Path = RECIPE) -> NeedleRecipe:
+    recipe = load(path, NeedleRecipe)
     value = recipe.model_dump(mode="json") | {"starts_from": "tiny"}
     value["needle_bank"] |= {"seeds": 4, "clips": 66, "backgrounds": 4, "encoded": 0.0}
     value["pictures"] |= {"seeds": 1}
-    value["clues"] = {"steps": 3}
+    value["clues"] = value["clues"] and {"steps": 3}
     value["study"]["trainer"] |= {"steps": steps, "save_every": 1, "log_every": 1, "precision": "no"}
     for lesson in value["study"]["lessons"]:
         lesson["stories"] |= {"stories": 1, "questions": 2}
@@ -39,8 +40,9 @@ def miniature(steps: int = 2) -> NeedleRecipe:
     return NeedleRecipe.model_validate(value)
 
 
-def test_the_recipe_takes_seeds_that_the_encoders_were_not_trained_with() -> None:
-    recipe = load(RECIPE, NeedleRecipe)
+@pytest.mark.parametrize("path", [RECIPE, LENGTHS])
+def test_a_recipe_takes_seeds_that_the_encoders_were_not_trained_with(path: Path) -> None:
+    recipe = load(path, NeedleRecipe)
     assert recipe.needle_bank.first_seed >= FIRST_TRAINING_SEED + 160
     assert recipe.pictures.first_seed >= recipe.needle_bank.first_seed + recipe.needle_bank.seeds
 
@@ -135,3 +137,19 @@ def test_lessons_change_the_reader_and_leave_the_encoders(tmp_path: Path) -> Non
     model = load_pretrained(out / "model")
     assert model.preset.positions == load_pretrained("tiny").preset.positions == "rank"
     assert model.encoders.feature_spec.tokens.weights == load_pretrained("tiny").encoders.feature_spec.tokens.weights
+
+
+@pytest.mark.thorough
+def test_lessons_of_lengths_change_the_decoder_alone(tmp_path: Path) -> None:
+    assert teach_needles(miniature(path=LENGTHS), tmp_path)
+    before, after = load_file(PRESET / "model.safetensors"), load_file(tmp_path / "model" / "model.safetensors")
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {"lm_head.weight", "model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight"} <= changed
+    assert not [
+        name
+        for name in changed
+        if not name.startswith(("lm_head.", "model.embed_tokens.", "model.layers.", "model.norm."))
+    ]
+    model = load_pretrained(tmp_path / "model")
+    assert model.tokenizer is not None
+    assert pointer_ids(model.tokenizer).keys() == set(POINTERS)

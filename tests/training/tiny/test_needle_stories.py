@@ -10,6 +10,7 @@ import torch
 from afterview.memory.plans.visibility import ForgettingConfig
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.training.tiny.bank import BankConfig, plan_bank
+from afterview.training.tiny.clue_cells import CELLS
 from afterview.training.tiny.device_batch import DeviceBatch, to_device
 from afterview.training.tiny.lettered import LetteredWords
 from afterview.training.tiny.needle_bank import Gallery, PicturesConfig, plan_gallery
@@ -134,7 +135,7 @@ def test_what_a_clue_tells_is_named_by_the_block_that_reads_it_and_only_in_chain
         made = make_needle_batch(plan, Albums.of(gallery), shelf, words, FORGETTING, seed=1, number=0)
         features = torch.randn(2000, 64, 128, generator=torch.Generator().manual_seed(0)).half()
         on_device = to_device(joined_fields(made), features, shown.expand(2000, 3))
-        return dataclasses.replace(on_device, firsts=torch.from_numpy(made.firsts))
+        return dataclasses.replace(on_device, clue_cells=torch.tensor(CELLS))
 
     def clue(single: float, *shown: bool) -> float:
         with torch.no_grad():

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.model.language.moments import BETWEEN, LASTING, MOMENT, attended, clock, length, onsets
+from afterview.model.language.moments import BETWEEN, LASTING, MOMENT, POINTERS, attended, clock, length, onsets
 from afterview.stream.ask.context import Context
 
 
@@ -13,7 +13,7 @@ def pointed(context: Context, weights: NDArray[np.floating] | None, times_since_
     times_since_start: a time counts from the first frame of the span; otherwise it is shown in the camera's zone.
     """
     if weights is None:
-        return dict.fromkeys((MOMENT, LASTING, BETWEEN), "")
+        return dict.fromkeys(POINTERS, "")
     snapshot, frames = context.snapshot, context.recall.frames
 
     def time_of(row: int) -> float:

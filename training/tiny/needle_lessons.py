@@ -66,6 +66,14 @@ class NeedleLesson(Schema):
     stories: LessonPlan
     needles: NeedlePlan
 
+    @model_validator(mode="after")
+    def _known(self) -> "NeedleLesson":
+        if unknown := sorted(set(self.keep.besides) - set(LESSON_KINDS)):
+            raise ValueError(
+                f"keep.besides: no question is of kind '{unknown[0]}'; there are: {', '.join(LESSON_KINDS)}"
+            )
+        return self
+
 
 class NeedleStage(Schema):
     """Lessons in order."""

@@ -9,17 +9,23 @@ from torch import nn
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.moments import MOMENT
 from afterview.model.language.prompt import require_tokenizer
+from afterview.training.base.errors import TrainingError
 
 
 def with_pointers(model: AfterviewModel, wanted: Collection[str]) -> AfterviewModel:
     """The model with these tokens at the end of its vocabulary; its tokenizer and its network grow in place.
 
-    A new token is read as MOMENT is, and nothing calls for it yet: its row of the head is 0.
+    A new token is read as MOMENT is, and nothing calls for it yet: its row of the head is 0. Raises TrainingError for a model without
+    MOMENT.
     """
     tokenizer = require_tokenizer(model.tokenizer)
     vocabulary = tokenizer.get_vocab()
     if not (lacking := [name for name in wanted if name not in vocabulary]):
         return model
+    if MOMENT not in vocabulary:
+        raise TrainingError(
+            f"model {model.preset.reference} has no token {MOMENT}; these lessons are for the built-in model and those made like it"
+        )
     tokenizer.add_tokens(lacking, special_tokens=True)
     decoder = model.video_language.language.decoder
     rows, alike = len(tokenizer), decoder.model.embed_tokens.weight[vocabulary[MOMENT]]

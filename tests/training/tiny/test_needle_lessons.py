@@ -1,6 +1,7 @@
 """The needle lessons, from the shipped weights to a model, in miniature."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from afterview.configs import load
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.saving import save_pretrained
 from afterview.model.language.moments import BETWEEN, LASTING, MOMENT, POINTERS, pointer_ids
+from afterview.model.language.tokenizer import byte_tokenizer
 from afterview.training.base.errors import TrainingError
 from afterview.training.core.parts import parameter_groups, parts_of
 from afterview.training.tiny.needle_bank import PicturesConfig, plan_gallery
@@ -97,6 +99,22 @@ def test_new_pointers_are_read_as_a_moment_and_nothing_calls_for_them_yet(tmp_pa
     again = load_pretrained(tmp_path, device="cpu")
     assert again.tokenizer.get_vocab() == grown.tokenizer.get_vocab()
     assert again.config["vocab_size"] == again.video_language.language.decoder.config.vocab_size == known + 2
+
+
+def test_a_model_without_moments_gets_no_pointers() -> None:
+    model = load_pretrained("tiny", device="cpu", dtype="float32")
+    model = replace(model, tokenizer=byte_tokenizer())
+    with pytest.raises(TrainingError, match=r"model tiny has no token <\|moment\|>"):
+        with_pointers(model, [LASTING])
+
+
+def test_kinds_that_nobody_asks_are_refused() -> None:
+    value = load(LENGTHS, NeedleRecipe).model_dump(mode="json")
+    value["study"]["lessons"][0]["keep"]["besides"] = ["gap", "gaps"]
+    with pytest.raises(ValidationError, match="no question is of kind 'gaps'; there are: colour"):
+        NeedleRecipe.model_validate(value)
+    with pytest.raises(ValidationError, match="pointers"):
+        NeedleRecipe.model_validate(value | {"pointers": ["<|later|>"]})
 
 
 def test_lengths_are_answered_by_pointers_where_there_are_any() -> None:

@@ -17,7 +17,7 @@ from afterview.model.batch import Sample, several_inputs
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.language.conversation import build, build_text
 from afterview.model.language.decoder import TextStream
-from afterview.model.language.moments import pointer_ids
+from afterview.model.language.moments import OptionText, option_id, pointer_ids
 from afterview.model.language.prompt import (
     HOUR_LLAVA_TIME,
     VIDEOCHAT_FLASH_TIME,
@@ -93,17 +93,21 @@ class AfterviewModel:
         """Whether the model is trained. The answers of an untrained model mean nothing."""
         return self.preset.trained and not self.preset.new_parts
 
-    def prompt(self, question: str, *, frames: int, seconds: float, between: Sequence[str] = ()) -> Prompt:
+    def prompt(
+        self, question: str, *, frames: int, seconds: float, between: Sequence[str] = (), asked: str = ""
+    ) -> Prompt:
         """The published prompt for a question about a video of this many frames and seconds. Raises TokenizerMissing, InputMismatch.
 
         It has the sentence about frames and seconds only if the model was trained with it (`time_instruction`). between: texts around and
-        between the parts of a video that stands at several places.
+        between the parts of a video that stands at several places. asked: the part of the question that says what to find, without
+        options and instructions; where the preset says so (`memory_queries`), the rest of the question does not join MemAug's queries.
         """
+        asked = asked if self.preset.memory_queries == "question" else ""
         if not self.time_instruction:
-            return build(self.tokenizer, question, between=between)
+            return build(self.tokenizer, question, between=between, asked=asked)
         return build(
-            self.tokenizer, question, frames=frames, seconds=seconds, family=self.time_sentence, between=between
-        )
+            self.tokenizer, question, frames=frames, seconds=seconds, family=self.time_sentence, between=between, asked=asked
+        )  # fmt: skip
 
     @property
     def time_sentence(self) -> TimeSentence:
@@ -151,11 +155,19 @@ class AfterviewModel:
             if piece is not None:
                 yield piece
 
+    def whole_answer(
+        self, inputs: VideoInputs, options: Mapping[str, str], *, max_new_tokens: int | None = None
+    ) -> str:
+        """The answer to a question with these options (letter -> text), at once. See `answer_several`. Raises TokenizerMissing."""
+        pieces = self.answer_several([inputs], options=[options], max_new_tokens=max_new_tokens)
+        return "".join(piece for _, piece in pieces if piece is not None)
+
     def answer_several(
         self,
         inputs: Sequence[VideoInputs],
         *,
         pointed: Sequence[Mapping[str, str]] = (),
+        options: Sequence[Mapping[str, str]] = (),
         seed: int = 0,
         settings: GenerationSettings | None = None,
         max_new_tokens: int | None = None,
@@ -164,7 +176,8 @@ class AfterviewModel:
         """Stream several answers in parallel: (index, piece of text), and (index, None) when an answer ends.
 
         Each equals that of `answer`. pointed: text of each answer for each pointer (model.language.moments); without
-        it a pointer gives no text. settings: default the model's own, `generation`. max_new_tokens: instead of theirs. notes: of each
+        it a pointer gives no text. options: of each question, letter -> text; without them the words of an option stay words.
+        settings: default the model's own, `generation`. max_new_tokens: instead of theirs. notes: of each
         answer, filled in meanwhile. Raises TokenizerMissing.
         """
         tokenizer = require_tokenizer(self.tokenizer)
@@ -173,6 +186,7 @@ class AfterviewModel:
             {} for _ in inputs
         ]
         streams = [TextStream(tokenizer, own) for own in spoken]
+        choosing, letters = option_id(tokenizer), [OptionText(own) for own in options or [{} for _ in inputs]]
         chosen = (settings or self.generation).changed({"max_new_tokens": max_new_tokens})
         self._say_surplus(inputs)
         stops, ended = [StopTexts(chosen.stop) for _ in inputs], set[int]()
@@ -182,9 +196,12 @@ class AfterviewModel:
         ):
             stop = stops[row]
             noted[row].tokens += token is not None
-            piece = stop.push(streams[row].rest() if token is None else streams[row].push(token))
+            text = streams[row].rest() if token is None else streams[row].push(token)
+            piece = letters[row].push(stop.push(text))
             if token is None:
-                piece += stop.rest()
+                piece += letters[row].push(stop.rest()) + letters[row].rest()
+            elif token == choosing:
+                letters[row].begin()
             if piece:
                 yield row, piece
             if stop.reached:

@@ -112,6 +112,9 @@ class ModelPreset(Schema):
     # What the index is asked for a question: a caption that a rule makes of it (SigLIP was trained with captions), or the question. null:
     # captions for an index encoder by hub id, questions for a directory, whose encoder may have been trained with them.
     index_queries: Literal["captions", "questions"] | None = None
+    # Which text after the video joins MemAug's queries: all, as published; or, of what the user wrote, only what says what to find, without
+    # options and instructions. A small model would look for the options in the memory.
+    memory_queries: Literal["prompt", "question"] = "prompt"
     memaug_depth: int = Field(
         default=4, ge=1
     )  # blocks of a newly initialised MemAug; if given, also how many of a checkpoint's are used

@@ -56,7 +56,10 @@ class Conversation:
     """Turns whose media have their places."""
 
     turns: tuple[Turn, ...]
-    lead: int = 0  # characters between the first medium and the question's words: newlines, the sentence about the time
+    lead: int = 0  # characters between the first medium and the user's words: newlines, the sentence about the time
+    asked: tuple[int, int] | None = (
+        None  # range of the user's words, in characters, that says what to find; None: all of them
+    )
     dropped: tuple[str, ...] = ()  # what was left out, as the published code does, in words
 
     @property
@@ -73,10 +76,13 @@ class Encoded:
     labels: NDArray[np.int64]  # [L] IGNORED_LABEL where not supervised
     question: tuple[int, int]  # range of `ids`: the words of the first question after the first medium
     media: int
+    apart: tuple[int, int] | None = (
+        None  # range of `ids`, of which only the question joins MemAug's queries; None: all text does
+    )
 
     def to_ask(self) -> Prompt:
-        """The prompt for an answer: all text joins MemAug's queries."""
-        return from_ids(self.ids, media=self.media, question=self.question)
+        """The prompt for an answer: all text joins MemAug's queries, except for what stands beside the question in `apart`."""
+        return from_ids(self.ids, media=self.media, question=self.question, apart=self.apart)
 
     def to_learn(self) -> tuple[Prompt, NDArray[np.int64]]:
         """The prompt for training, whose supervised tokens do not join the queries, and its labels without media [n + m]."""
@@ -110,7 +116,7 @@ def place_media(
         Turn(role, _pieces(text) if media and role != "assistant" else (text,))
         for (role, _), text in zip(said, texts, strict=True)
     )
-    placed = Conversation(turns, _lead(turns, "" if time is None else f"\n{time}{gap}"), dropped)
+    placed = Conversation(turns, _lead(turns, "" if time is None else f"\n{time}{gap}"), dropped=dropped)
     if placed.media != media:
         raise InputMismatch(
             f"the text has {placed.media} {IMAGE_TAG} tags but there are {media} videos or pictures; put one tag where each goes"
@@ -147,10 +153,14 @@ def encode(
     """
     writer = _Writer(require_tokenizer(tokenizer), supervise_roles)
     question: tuple[int, int] | None = None
+    apart: tuple[int, int] | None = None
     for turn in (Turn("system", (system,)), *conversation.turns):
-        began = writer.turn(turn, conversation.lead if question is None else 0)
+        asked = conversation.asked or () if question is None else ()
+        began, *inner = writer.turn(turn, conversation.lead if question is None else 0, asked)
         if question is None and len(turn.pieces) > 1:
             question = began, len(writer.ids)
+            if inner:
+                apart, question = question, (inner[0], inner[1])
         writer.end(turn)
     if open_answer:
         writer.control(TURN_START, False)
@@ -158,7 +168,7 @@ def encode(
     elif not supervise_roles:
         writer.remove_last_newline()
     return Encoded(
-        np.array(writer.ids, np.int64), np.array(writer.labels, np.int64), question or (0, 0), conversation.media
+        np.array(writer.ids, np.int64), np.array(writer.labels, np.int64), question or (0, 0), conversation.media, apart
     )
 
 
@@ -168,21 +178,22 @@ class _Writer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, roles: bool) -> None:
         self._tokenizer, self._roles = tokenizer, roles
         self._added = tuple(tokenizer.get_added_vocab())
-        self._newline = self._encode("\n", 0)[0]
+        self._newline = self._encode("\n", (0,))[0]
         self.ids: list[int] = []
         self.labels: list[int] = []
 
-    def turn(self, turn: Turn, lead: int) -> int:
-        """Write a turn up to its end. Returns the index of the first token at least `lead` characters after its first medium."""
-        answers, began = turn.role == "assistant", 0
+    def turn(self, turn: Turn, lead: int, asked: Sequence[int] = ()) -> list[int]:
+        """Write a turn up to its end. Returns the index of the first token at least `lead` characters after its first medium, then
+        of those `asked` characters after that one.
+        """
+        answers, began = turn.role == "assistant", [0]
         self.control(TURN_START, self._roles)
         for place, piece in enumerate(turn.pieces):
             if place:
                 self._add([IMAGE_ID], [False])
             head = "" if place else f"{turn.role}\n"
-            skipped = self.say(
-                head + piece, lead if place == 1 else len(head), words=answers, head=answers and self._roles
-            )
+            cuts = [lead, *(lead + cut for cut in asked)] if place == 1 else [len(head)]
+            skipped = self.say(head + piece, cuts, words=answers, head=answers and self._roles)
             began = skipped if place == 1 else began
         return began
 
@@ -195,13 +206,13 @@ class _Writer:
         """Write a control token."""
         self._add([int(self._tokenizer.convert_tokens_to_ids(token))], [supervised])
 
-    def say(self, text: str, cut: int = 0, *, words: bool = False, head: bool = False) -> int:
-        """Write a text. head, words: whether its tokens before and after character `cut` are supervised.
+    def say(self, text: str, cuts: Sequence[int] = (0,), *, words: bool = False, head: bool = False) -> list[int]:
+        """Write a text. head, words: whether its tokens before and after the first of these characters are supervised.
 
-        Returns the index of the first token after.
+        Returns the index of the first token after each.
         """
-        ids, before = self._encode(text, cut)
-        began = len(self.ids) + before
+        ids, places = self._encode(text, cuts)
+        began, before = [len(self.ids) + place for place in places], places[0]
         newline = self._newline if self._roles and len(self._newline) == 1 else ()
         supervised = [(words if place >= before else head) or token in newline for place, token in enumerate(ids)]
         self._add(ids, supervised)
@@ -215,14 +226,15 @@ class _Writer:
         self.ids += ids
         self.labels += [token if learnt else IGNORED_LABEL for token, learnt in zip(ids, supervised, strict=True)]
 
-    def _encode(self, text: str, cut: int) -> tuple[list[int], int]:
-        """Token ids of plain text, and how many begin before character `cut`."""
+    def _encode(self, text: str, cuts: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Token ids of plain text, and how many begin before each of these characters."""
         # Only where it matters: the setting stays with a tokenizer that others use, so the last call of `encode` must be without.
         plain = {"add_special_tokens": False, "split_special_tokens": any(token in text for token in self._added)}
         if not self._tokenizer.is_fast:  # without offsets: right unless a token spans the cut
-            return self._tokenizer(text, **plain)["input_ids"], len(self._tokenizer(text[:cut], **plain)["input_ids"])
+            heads = [len(self._tokenizer(text[:cut], **plain)["input_ids"]) for cut in cuts]
+            return self._tokenizer(text, **plain)["input_ids"], heads
         read = self._tokenizer(text, **plain, return_offsets_mapping=True)
-        return read["input_ids"], sum(start < cut for start, _ in read["offset_mapping"])
+        return read["input_ids"], [sum(start < cut for start, _ in read["offset_mapping"]) for cut in cuts]
 
 
 def build(
@@ -234,15 +246,17 @@ def build(
     pictures: int | None = None,
     family: TimeSentence = HOUR_LLAVA_TIME,
     between: Sequence[str] = (),
+    asked: str = "",
 ) -> Prompt:
     """Prompt for one question about a video, or about `pictures` pictures.
 
     frames: frames of the span, before any repetition. seconds: its duration. Without them the prompt does not state the
     time. family: whose sentence about the time it is. Pictures stand at the tags <image> of the question; without tags,
     before it. A video always stands before it: at one place, or in parts with texts of their own lines around them (`between`: before the
-    first part, between each two, after the last). Control tokens in the question are read as plain text. Raises
-    TokenizerMissing without a tokenizer, InputMismatch for an empty question and for a number of tags unlike that of the
-    pictures.
+    first part, between each two, after the last). asked: the part of a question about a video at one place that says what
+    to find; of the question only it joins MemAug's queries. Empty, or no part of the question: all does. Control tokens in
+    the question are read as plain text. Raises TokenizerMissing without a tokenizer, InputMismatch for an empty question
+    and for a number of tags unlike that of the pictures.
     """
     if pictures is None:
         text = _stripped(_without_tag(question))
@@ -252,19 +266,28 @@ def build(
         first, *middle, last = between or ("", "")
         lead = f"\n{last}{lead}" if last else lead
         pieces = (f"{first}\n" if first else "", *(f"\n{own}\n" for own in middle), lead + text)
-        asked = Conversation((Turn("user", pieces),), len(lead) if len(pieces) == 2 else 0)
+        own = len(pieces) == 2
+        said = Conversation(
+            (Turn("user", pieces),), len(lead) if own else 0, _place_of(asked.strip(), text) if own else None
+        )
     else:
         text = _stripped(question)
         _stripped(text.replace(IMAGE_TAG, ""))
         tagged = text if IMAGE_TAG in text else f"{IMAGE_TAG}\n" * pictures + text
-        asked = place_media([("user", tagged)], media=pictures)
-    return encode(tokenizer, asked, open_answer=True).to_ask()
+        said = place_media([("user", tagged)], media=pictures)
+    return encode(tokenizer, said, open_answer=True).to_ask()
 
 
 def build_text(tokenizer: PreTrainedTokenizerBase | None, question: str) -> Prompt:
     """Prompt for a question without video or pictures. All text is in `before`."""
     asked = Conversation((Turn("user", (_stripped(question),)),))
     return encode(tokenizer, asked, open_answer=True).to_ask()
+
+
+def _place_of(part: str, text: str) -> tuple[int, int] | None:
+    """Where the last such part is in a text; None if it is all of it, or nowhere."""
+    place = text.rfind(part) if part and part != text else -1
+    return None if place < 0 else (place, place + len(part))
 
 
 def _without_tag(question: str) -> str:

@@ -1,4 +1,4 @@
-"""Pointers: the model points into its evidence instead of writing a time or a length, and the exact value is copied from the memory.
+"""Pointers: the model points to what it means instead of writing it: a time or a length in its evidence, or one of the options.
 
 A small decoder that writes a clock time digit by digit gets the last digits wrong even if MemAug attends to the right
 frame, and it cannot subtract two times. If the tokenizer has these tokens, the decoder may answer them in place of a value:
@@ -6,6 +6,8 @@ frame, and it cannot subtract two times. If the tokenizer has these tokens, the 
     MOMENT   when the evidence starts, in the camera's zone (in evaluations: since the start of the span, as the truth is)
     LASTING  how long it lasts
     BETWEEN  how much time lies between the starts of the two things with the most evidence
+    OPTION   the letter of the option that the words after it name, for a question with lettered options. A small decoder that has
+             said the words of an answer can copy them, but cannot both find the answer and match it to a letter in one step
 
 Hour-LLaVA (arXiv 2506.05332) does not have this; the idea is that of pointer networks (Vinyals et al., arXiv
 1506.03134). Tokenizers without a token, such as published ones, switch it off. This module does not load torch.
@@ -13,6 +15,7 @@ Hour-LLaVA (arXiv 2506.05332) does not have this; the idea is that of pointer ne
 Legend: R recalled frames.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import numpy as np
@@ -21,18 +24,57 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Pointer: TypeAlias = Literal["<|moment|>", "<|lasting|>", "<|between|>"]
+Pointer: TypeAlias = Literal["<|moment|>", "<|lasting|>", "<|between|>", "<|option|>"]
 MOMENT: Final = "<|moment|>"
 LASTING: Final = "<|lasting|>"
 BETWEEN: Final = "<|between|>"
-POINTERS: Final[tuple[Pointer, ...]] = (MOMENT, LASTING, BETWEEN)
+OPTION: Final = "<|option|>"
+POINTERS: Final[tuple[Pointer, ...]] = (MOMENT, LASTING, BETWEEN)  # into the evidence
 _LEAST_SHARE: Final = 0.005  # of the largest weight: a neighbouring frame above it belongs to the same event
 
 
 def pointer_ids(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:
-    """The ids of those pointers that the tokenizer has."""
+    """The ids of those pointers into the evidence that the tokenizer has."""
     vocabulary = tokenizer.get_vocab()
     return {pointer: vocabulary[pointer] for pointer in POINTERS if pointer in vocabulary}
+
+
+def option_id(tokenizer: "PreTrainedTokenizerBase") -> int | None:
+    """The id of OPTION, if the tokenizer has it."""
+    return tokenizer.get_vocab().get(OPTION)
+
+
+class OptionText:
+    """Holds an answer back once it has OPTION, until its words are known, and then gives the letter of the option that they name.
+
+    Words that name no option stay words: a letter in their place would be a guess.
+    """
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        """options: letter -> text."""
+        self._letters = {plain(text): letter for letter, text in options.items()}
+        self._held: list[str] | None = None
+
+    def begin(self) -> None:
+        """The token has come: what follows are words of an option."""
+        self._held = []
+
+    def push(self, piece: str) -> str:
+        """Add a piece of the answer's text. Returns the text that may be shown now."""
+        if self._held is None:
+            return piece
+        self._held.append(piece)
+        return ""
+
+    def rest(self) -> str:
+        """The letter, at the end of the answer; nothing if no option was named."""
+        words = "".join(self._held or ())
+        return self._letters.get(plain(words), words)
+
+
+def plain(text: str) -> str:
+    """An option's text, or an answer, without what two ways to write it may differ in: case, outer marks and spaces."""
+    return " ".join(text.split()).strip(" .,:;!\"'()[]").casefold()
 
 
 def attended(weights: NDArray[np.floating], frames: NDArray[np.int64]) -> tuple[int, int]:

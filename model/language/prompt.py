@@ -62,12 +62,13 @@ def from_ids(
     *,
     media: int = 1,
     question: tuple[int, int] | None = None,
+    apart: tuple[int, int] | None = None,
 ) -> Prompt:
     """Prompt from published token ids [L], in which IMAGE_ID stands for the video or for each picture.
 
     labels [L]: if given, only ignored tokens join the queries. media: number of videos or pictures; with 0 all text is
-    in `before`. question: the range of `ids` that the question's words are in. Raises InputMismatch unless there are as
-    many IMAGE_IDs as media.
+    in `before`. question: the range of `ids` that the question's words are in. apart: a range around it, of which no other
+    token joins the queries. Raises InputMismatch unless there are as many IMAGE_IDs as media.
     """
     places = np.flatnonzero(ids == IMAGE_ID)
     if len(places) != media:
@@ -83,7 +84,11 @@ def from_ids(
     rank = (
         np.concatenate([[0], np.cumsum(words)]) - cut
     )  # of each place of `ids`: words before it, counted from the cut
-    joins = None if labels is None else (labels == IGNORED_LABEL)[words]
+    joining = None if labels is None else labels == IGNORED_LABEL
+    if apart is not None and question is not None:
+        joining = np.ones(len(ids), dtype=bool) if joining is None else joining.copy()
+        joining[apart[0] : question[0]] = joining[question[1] : apart[1]] = False
+    joins = None if joining is None else joining[words]
     return Prompt(
         ids[:cut],
         ids[cut:][words[cut:]],

@@ -36,6 +36,7 @@ from afterview.stream.ask.context import Context, Planner, require_wanted
 from afterview.stream.ask.covered import coverage_of
 from afterview.stream.ask.index_query import index_query, provenance_of
 from afterview.stream.ask.merging import OnText, OrderedMerger
+from afterview.stream.ask.options import options_in, without_options
 from afterview.stream.ask.pointing import pointed
 from afterview.stream.ask.question import Answer, CameraAnswer, Coverage, Evidence, EvidenceKind, Question, Tokens
 
@@ -105,7 +106,9 @@ class Answerer:
         text = checked_question(question, self.model.preset.suggestion, self._longest)
         settings = self.model.generation.changed(question.generation)
         choice = choose_cameras(self.memory, question, self._embed, self.model.encoders.feature_spec, now)
-        if (scope := self.model.preset.scope) is not None and scope.declines(text, self.memory.camera_ids()):
+        if (scope := self.model.preset.scope) is not None and scope.declines(
+            without_options(text), self.memory.camera_ids()
+        ):
             return self._declined(text, scope.text, choice.skipped, began, on_text)
         skipped = dict(choice.skipped)
         asked: list[_Asked] = []
@@ -130,7 +133,7 @@ class Answerer:
             on_cameras([item.context.snapshot.info.id for item in asked], skipped)
         inputs += self._take_in(asked, len(inputs))
         texts = OrderedMerger(titles([item.name for item in asked]), on_text)
-        took = self._generate(question.seed, settings, asked, inputs, texts, began, cancel)
+        took = self._generate(text, question.seed, settings, asked, inputs, texts, began, cancel)
         parts = tuple(
             self._part(*one, question, settings, choice.searched)
             for one in zip(texts.texts, asked, inputs, took, strict=True)
@@ -182,6 +185,7 @@ class Answerer:
 
     def _generate(
         self,
+        text: str,
         seed: int,
         settings: GenerationSettings,
         asked: Sequence[_Asked],
@@ -192,11 +196,12 @@ class Answerer:
     ) -> list[tuple[dict[str, float], Tokens]]:
         """Generate the texts; what each one took."""
         timings = [{"recall_s": item.seen_s} for item in asked]
-        notes = [Generated() for _ in inputs]
+        notes, options = [Generated() for _ in inputs], options_in(text)
         for first in range(0, len(inputs), CAMERAS_TOGETHER):
             together = inputs[first : first + CAMERAS_TOGETHER]
             pieces = self.model.answer_several(
                 together,
+                options=[options] * len(together),
                 pointed=[
                     pointed(item.context, own.frame_weights, self._times_since_start)
                     for item, own in zip(asked[first:], together, strict=False)

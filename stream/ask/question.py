@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from afterview.stream.ask.options import without_options
 from afterview.stream.ask.subtitles import Subtitle
 
 if TYPE_CHECKING:  # a question alone needs no NumPy
@@ -39,15 +40,15 @@ class Question:
     # Further text of the recording, in Unix time: the model reads what had begun by the end of the span.
     subtitles: tuple[Subtitle, ...] = ()
     subtitles_unreadable: int = 0  # entries of their file that are no lines with times
-    recall_text: str = ""  # what frames are recalled by, where that is not the whole text, as of multiple choice
+    recall_text: str = ""  # what frames are recalled by; empty: see `sought`
     subtitles_by_time: bool = (
         False  # between the clips that a decoder reads, or each with its time (stream.ask.subtitle_places)
     )
 
     @property
     def sought(self) -> str:
-        """The text by which frames are recalled."""
-        return self.recall_text or self.text
+        """The text by which frames are recalled: of a question with lettered options, what stands before them."""
+        return self.recall_text or without_options(self.text)
 
     @property
     def generation(self) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from typing import Final
 
 LETTERS: Final = "ABCDEFGH"
 
-_LISTED = re.compile(r"^\s*\(?([A-H])[.):]\s+(.+?)\s*$", re.MULTILINE)
 _WRAPPED = (
     re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}"),
     re.compile(r"<answer>(.*?)</answer>", re.IGNORECASE | re.DOTALL),
@@ -67,11 +66,6 @@ _DENIES = re.compile(r"\b(?:not|no|never|neither|nor|cannot|wrong|incorrect|nich
 _LONE = re.compile(rf"(?<![A-Za-z0-9'\\])([A-H]){_ALONE}")
 _ARTICLE = re.compile(r"\s+(?!or\b|and\b|nor\b|is\b|but\b|to\b)[a-z]")
 _JOINS = re.compile(r"\s*[)\]]*\s*(?:or|and|nor|/|&|\+|,|o|ou|oder|und|et)\s*[(\[]*\s*([a-h])(?![\w'])", re.IGNORECASE)
-
-
-def options_of(question: str) -> dict[str, str]:
-    """The lettered options of a question's text, by letter: the last lines of the form `A. red` or `(A) red`."""
-    return dict(_LISTED.findall(question))
 
 
 def chosen(answer: str, options: Mapping[str, str] | None = None) -> str | None:

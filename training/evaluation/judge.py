@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from afterview.training.evaluation.choices import chosen, options_of
+from afterview.stream.ask.options import options_in
+from afterview.training.evaluation.choices import chosen
 from afterview.training.world import WorldQuestion
 from afterview.training.world.facts import NOT_SEEN, NOTHING
 from afterview.training.world.vocabulary import COLOURS, SCENES, SHAPES, listing
@@ -49,7 +50,7 @@ class OneAnswer:
 def is_right(question: WorldQuestion, answer: str) -> bool:
     """Whether the answer is true."""
     if question.multiple_choice:
-        return chosen(answer, options_of(question.text)) == question.answer
+        return chosen(answer, options_in(question.text)) == question.answer
     said, truth = plain(answer), plain(question.answer)
     if said == truth:
         return True

@@ -15,7 +15,6 @@ The answers are those of `afterview evaluate run`: the same memories, the same p
 
 import json
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
@@ -26,6 +25,7 @@ import torch
 from afterview.configs import AfterviewError, UsageError
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import require_tokenizer
+from afterview.stream.ask.options import without_options
 from afterview.training.evaluation.benchmarks.asking import LONGEST, Asked, MemoryAsker
 from afterview.training.evaluation.benchmarks.features import CAMERA, START, VideoMemories
 
@@ -34,7 +34,6 @@ _LOGGER = logging.getLogger(__name__)
 PROTOCOL: Final = 1
 _MOST_TOKENS: Final = 32_768
 _LONGEST_LINE: Final = 4_000_000  # characters of a request
-_OPTION = re.compile(r"^\s*(?:\(?A[).:]|Options?:)\s*", re.MULTILINE)
 
 
 class Worker:
@@ -108,13 +107,6 @@ def serve(worker: Worker, requests: Iterable[str], answers: IO[str]) -> None:
         answers.flush()
 
 
-def recall_text(prompt: str) -> str:
-    """What frames are recalled by: the prompt up to its first option; all of it where it has none."""
-    found = _OPTION.search(prompt)
-    before = prompt[: found.start()].strip() if found else ""
-    return before or prompt
-
-
 def _parsed(line: str) -> tuple[Any, Mapping[str, Any]]:
     if len(line) > _LONGEST_LINE:
         raise UsageError(f"a request of {len(line)} characters; send at most {_LONGEST_LINE}")
@@ -136,7 +128,7 @@ def _asked(request: Mapping[str, Any]) -> Asked:
     if most is not None and (isinstance(most, bool) or not isinstance(most, int) or not 1 <= most <= _MOST_TOKENS):
         raise UsageError(f"max_new_tokens: {most!r}; send a number from 1 to {_MOST_TOKENS}, or leave it out")
     start, end = (_seconds(request, key) for key in ("start", "end"))
-    return Asked(prompt, recall_text(prompt), start, end, max_new_tokens=most)
+    return Asked(prompt, without_options(prompt), start, end, max_new_tokens=most)
 
 
 def _seconds(request: Mapping[str, Any], key: str) -> float | None:

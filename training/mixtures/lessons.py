@@ -73,6 +73,7 @@ def batch_of(
         after=padded([text.after for text in texts]),
         after_lengths=np.array([len(text.after) for text in texts]),
         question=np.array([text.question for text in texts]),
+        words=np.array([text.words for text in texts]),
         answers=padded([text.answer for text in texts]),
         answer_lengths=np.array([len(text.answer) for text in texts]),
         needles=proofs,

@@ -29,6 +29,7 @@ class DeviceBatch:
     after: Tensor
     after_lengths: Tensor
     question: Tensor
+    words: Tensor
     answers: Tensor
     answer_lengths: Tensor
     needles: Tensor
@@ -55,8 +56,17 @@ class DeviceBatch:
     @property
     def asked(self) -> Tensor:
         """Which tokens after the video belong to the question, [B, L]."""
+        return self._within(self.question)
+
+    @property
+    def joining(self) -> Tensor:
+        """Which tokens after the video join MemAug's queries, [B, L]: all but those that stand beside the question."""
+        real = torch.arange(self.after.shape[1], device=self.after.device) < self.after_lengths[:, None]
+        return real & (self.asked | ~self._within(self.words))
+
+    def _within(self, ranges_B2: Tensor) -> Tensor:
         places = torch.arange(self.after.shape[1], device=self.after.device)
-        return (places >= self.question[:, :1]) & (places < self.question[:, 1:])
+        return (places >= ranges_B2[:, :1]) & (places < ranges_B2[:, 1:])
 
     @property
     def seeking(self) -> Tensor:

@@ -1,5 +1,9 @@
-"""Some questions of the stories get lettered options, as benchmarks ask: the answer is the letter."""
+"""Some questions of the stories get lettered options, as benchmarks ask: the answer is the letter, or the words after OPTION.
 
+Around question and options stand the instructions of the benchmarks that `evaluate run` knows, so that these are no surprise.
+"""
+
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 from typing import Final
@@ -12,20 +16,39 @@ from afterview.training.tiny.lessons import LessonPlan
 from afterview.training.tiny.needle_stories import LESSON_KINDS
 from afterview.training.tiny.stories import Shelf, StoryBatch, make_batch
 from afterview.training.tiny.texts import Text, Words
-from afterview.training.world import WorldQuestion, multiple_choice
-from afterview.training.world.needles import Choice, lettered
+from afterview.training.world import WorldQuestion
+from afterview.training.world.needles import lettered
 from afterview.training.world.rewording import reworded
 
 _OPEN: Final = ("when", "last", "gap", "duration")  # times and lengths, which the model does not spell
-_PUBLISHED: Final = 0.6  # share of the published format, `(A) red`; the others are the world's own, `A. red`
+_PUBLISHED: Final = 0.3  # share of the needles' published format, `(A) red`
+_OWN: Final = 0.3  # share of the world's own, `A. red`, without instructions; the others are those of _INSTRUCTIONS
 _LETTERS: Final = "ABCDEFGH"
+_INSTRUCTIONS: Final = (  # before the question, form of an option, after the options
+    ("", "{letter}. {text}", "Answer with the option's letter from the given choices directly."),
+    ("", "{letter}. {text}", "Please directly give the best option:"),
+    (
+        "Select the best answer to the following multiple-choice question based on the video. Respond with only the letter (A, B, C, or D) "
+        "of the correct option.\n",
+        "{letter}. {text}",
+        "The best answer is:",
+    ),
+    (
+        "Carefully watch the video and pay attention to the cause and sequence of events. Based on your observations, select the best "
+        "option that accurately addresses the question.\nQuestion: ",
+        "({letter}) {text}",
+        "Only give the best option.\nBest option: (",
+    ),
+    ("Question: ", "{letter}. {text}", "Answer:"),
+    ("", "{letter}) {text}", ""),
+)
 
 
 class LetteredWords(Words):
     """Words that give some questions options, and note which."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        super().__init__(tokenizer)
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, apart: bool = False) -> None:
+        super().__init__(tokenizer, apart=apart)
         self.share = 0.0  # of the questions that can have options
         self.noted: list[bool] = []
 
@@ -38,16 +61,23 @@ class LetteredWords(Words):
             return super().read(question, span, rng, noisy, reword)
         if reword:
             question = question.model_copy(update={"text": reworded(question.text, rng, reword)})
-        options = rng.randint(2, 5)
-        if rng.random() < _PUBLISHED:
-            offered = rng.sample(question.wrong, min(options - 1, len(question.wrong)))
-            offered.insert(rng.randint(0, len(offered)), question.answer)
-            letter = _LETTERS[offered.index(question.answer)]
-            choice = Choice(question.kind, question.text, tuple(offered), letter)
-            own = question.model_copy(update={"text": lettered(choice.text, choice.options), "answer": letter})
-        else:
-            own = multiple_choice(question, options=options, seed=rng.getrandbits(32))
-        return super().read(own.model_copy(update={"multiple_choice": True}), span, rng, 0.0)
+        offered = rng.sample(question.wrong, min(rng.randint(2, 5) - 1, len(question.wrong)))
+        offered.insert(rng.randint(0, len(offered)), question.answer)
+        letter = _LETTERS[offered.index(question.answer)]
+        return self.put(
+            with_options(question.text, offered, rng), self.option(letter, question.answer), span, question.text
+        )
+
+
+def with_options(text: str, options: Sequence[str], rng: Random) -> str:
+    """A question with these options, in one of the forms that benchmarks and people use."""
+    manner = rng.random()
+    if manner < _PUBLISHED:
+        return lettered(text, options)
+    own = manner < _PUBLISHED + _OWN
+    before, form, after = ("", "{letter}. {text}", "") if own else rng.choice(_INSTRUCTIONS)
+    lines = [form.format(letter=letter, text=option) for letter, option in zip(_LETTERS, options, strict=False)]
+    return "\n".join([before + text, *lines, *([after] if after else [])])
 
 
 def make_mixed_batch(

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -107,6 +107,7 @@ class NeedleRecipe(Schema):
     keeps: str = ""  # preset or directory of the model that `keep` is about; empty: the one that the lessons begin with
     share_kept: float = Field(default=0.0, ge=0, lt=1)  # of that model's weights in the mean that is the result
     positions: Policy = "interpolate"  # of the result's preset
+    memory_queries: Literal["prompt", "question"] = "prompt"  # of the result's preset
     pointers: tuple[Pointer, ...] = ()  # tokens that the model gets, if it lacks them
     needle_bank: BankConfig
     pictures: PicturesConfig
@@ -169,8 +170,8 @@ def teach_needles(
         _read_clues(recipe.clues, recipe.seed, model.video_language, features, gallery, directory / PROJECTOR, progress)
     names, shown = words_of_frames(bank, model.tokenizer, features.device)
     school = _School(
-        recipe, model, shelf_of(plan_bank(recipe.needle_bank)), Albums.of(gallery), LetteredWords(model.tokenizer),
-        features, names, shown,
+        recipe, model, shelf_of(plan_bank(recipe.needle_bank)), Albums.of(gallery),
+        LetteredWords(model.tokenizer, apart=recipe.memory_queries == "question"), features, names, shown,
     )  # fmt: skip
     context = StageContext(directory, recipe.seed, features.device, deadline, progress)
     if not _study(school, replace(context, directory=directory / "study")):
@@ -196,7 +197,9 @@ def mix_weights(model: nn.Module, kept: nn.Module, share: float) -> None:
 
 
 def _pupil(recipe: NeedleRecipe, name: str) -> AfterviewModel:
-    return with_pointers(load_pretrained(name, device="cpu", dtype="float32"), recipe.pointers)
+    model = with_pointers(load_pretrained(name, device="cpu", dtype="float32"), recipe.pointers)
+    changes = {"positions": recipe.positions, "memory_queries": recipe.memory_queries}
+    return replace(model, preset=model.preset.model_copy(update=changes))
 
 
 def _read_clues(
@@ -284,8 +287,8 @@ def _save(model: AfterviewModel, recipe: NeedleRecipe, directory: Path) -> None:
     """Save in float16, as the model that the lessons began with."""
     for module in (model.video_language, model.vision.tower, model.encoders.index.model):
         module.half()
-    index, preset = model.encoders.index, model.preset.model_copy(update={"positions": recipe.positions})
-    save_pretrained(replace(model, preset=preset, load_index=lambda: index), directory)
+    index = model.encoders.index
+    save_pretrained(replace(model, load_index=lambda: index), directory)
     _LOGGER.info("%s: saved in %s", recipe.name, directory)
 
 

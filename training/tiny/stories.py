@@ -48,11 +48,11 @@ class StoryBatch:
     """S stories with q questions each. Texts are padded on the right with 0.
 
     rows, numbers int64 [S, N]: bank row and frame number of each recalled frame. spans int64 [S]. visible int64 [S, V]:
-    indices among the N. after int64 [S * q, L], after_lengths, question int64 [S * q, 2]: the prompt after the video,
-    and the question's range in it. answers int64 [S * q, L'], answer_lengths: with the token that ends the turn.
-    needles bool [S * q, N]: frames that prove the answer. firsts, of the same shape: frames that lead to these; where nothing leads to
-    them, the needles. kinds int64 [S * q]. denied bool [S * q]: the thing asked
-    about was not seen.
+    indices among the N. after int64 [S * q, L], after_lengths, question, words int64 [S * q, 2]: the prompt after the video,
+    and the ranges in it of the question and of all that the user wrote (training.tiny.texts). answers int64 [S * q, L'],
+    answer_lengths: with the token that ends the turn. needles bool [S * q, N]: frames that prove the answer. firsts, of the
+    same shape: frames that lead to these; where nothing leads to them, the needles. kinds int64 [S * q]. denied bool [S * q]:
+    the thing asked about was not seen.
     """
 
     rows: NDArray[np.int64]
@@ -62,6 +62,7 @@ class StoryBatch:
     after: NDArray[np.int64]
     after_lengths: NDArray[np.int64]
     question: NDArray[np.int64]
+    words: NDArray[np.int64]
     answers: NDArray[np.int64]
     answer_lengths: NDArray[np.int64]
     needles: NDArray[np.bool_]
@@ -127,6 +128,7 @@ def make_batch(
         after=padded([text.after for text in texts]),
         after_lengths=np.array([len(text.after) for text in texts]),
         question=np.array([text.question for text in texts]),
+        words=np.array([text.words for text in texts]),
         answers=padded([text.answer for text in texts]),
         answer_lengths=np.array([len(text.answer) for text in texts]),
         needles=np.stack([_inside(kept, _proofs(question)) for kept, question in asked]),

@@ -204,12 +204,12 @@ class StudyObjective(nn.Module):
         [K, B, N, p], and the queries after the first evidence block.
         """
         count, before = batch.after.shape[1], len(self.head)
-        runs = torch.arange(count, device=queries.device)
+        joining_BL = batch.joining
         spots_BV = spots_BV + before
-        after_positions = spots_BV.max(1, keepdim=True).values + 1 + runs
+        after_positions = spots_BV.max(1, keepdim=True).values + joining_BL.cumsum(1)
         first = torch.arange(before, device=queries.device).expand(len(queries), -1)
         valid = torch.ones(queries.shape[:2], dtype=torch.bool, device=queries.device)
-        valid[:, -count:] = runs < batch.after_lengths[:, None]
+        valid[:, -count:] = joining_BL
         at = self._turned(torch.cat([first, spots_BV, after_positions], 1))
         return self._augment(queries, at, kept.blocks, valid, batch.seeking, batch.numbers.shape[1])
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from afterview.model.language.moments import BETWEEN, LASTING, MOMENT, pointer_ids
+from afterview.model.language.moments import BETWEEN, LASTING, MOMENT, OPTION, option_id, pointer_ids
 from afterview.model.language.prompt import HOUR_LLAVA_TIME, SYSTEM
 from afterview.training.tiny.word_noise import add_word_noise
 from afterview.training.world import WorldQuestion
@@ -21,10 +21,14 @@ _POINTED: Final = {"when": MOMENT, "last": MOMENT, "duration": LASTING, "gap": B
 
 @dataclass(frozen=True)
 class Text:
-    """Token ids of one question in its prompt, and of its answer."""
+    """Token ids of one question in its prompt, and of its answer.
+
+    question: the range of what says what to find. words: the range of all that the user wrote, with options and instructions.
+    """
 
     after: list[int]
     question: tuple[int, int]
+    words: tuple[int, int]
     answer: list[int]
 
 
@@ -34,8 +38,10 @@ class Words:
     tail: what follows a question. end: what ends an answer. full_stop: what ends a sentence, one token.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._core, self._pointers = tokenizer.backend_tokenizer, pointer_ids(tokenizer)
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, *, apart: bool = False) -> None:
+        """apart: what stands beside the question, such as options, does not join MemAug's queries (`memory_queries: question`)."""
+        self._core, self._pointers, self._apart = tokenizer.backend_tokenizer, pointer_ids(tokenizer), apart
+        self._option = OPTION if option_id(tokenizer) is not None else ""
         self.tail = self.ids("<|im_end|>\n<|im_start|>assistant\n")
         self.end = self.ids("<|im_end|>")
         (self.full_stop,) = self.ids(".")
@@ -55,16 +61,26 @@ class Words:
         return self.put(text, answer_of(question, self._pointers), span)
 
     def choose(self, choice: Choice, span: int, *, in_words: bool = False) -> Text:
-        """A question with lettered options about a span of `span` frames at 1 FPS; its answer is the letter. in_words: without options."""
+        """A question with lettered options about a span of `span` frames at 1 FPS. in_words: without options."""
         if in_words:
             return self.put(choice.text, choice.answer, span)
-        return self.put(choice.asked, choice.letter, span)
+        return self.put(choice.asked, self.option(choice.letter, choice.answer), span, choice.text)
 
-    def put(self, text: str, answer: str, span: int) -> Text:
-        """A question about a span of `span` frames at 1 FPS, in these words, and its answer."""
+    def option(self, letter: str, text: str) -> str:
+        """How an option is answered: by its words after OPTION, or, without that token, by its letter."""
+        return f"{self._option}{text}" if self._option else letter
+
+    def put(self, text: str, answer: str, span: int, asked: str = "") -> Text:
+        """A question about a span of `span` frames at 1 FPS, in these words, and its answer. asked: the part that says what to find."""
         sentence = HOUR_LLAVA_TIME.form.format(seconds=float(span), frames=span)
-        lead, asked = self.ids(f"\n{sentence}\n"), self.ids(text)
-        return Text(lead + asked + self.tail, (len(lead), len(lead) + len(asked)), self.ids(answer) + self.end)
+        lead, read = self.ids(f"\n{sentence}\n"), self._core.encode(text, add_special_tokens=False)
+        words = question = (len(lead), len(lead) + len(read.ids))
+        if asked and self._apart:
+            start = text.rindex(asked)
+            cuts = (start, start + len(asked))
+            first, end = (len(lead) + sum(begins < cut for begins, _ in read.offsets) for cut in cuts)
+            question = (first, end)
+        return Text(lead + read.ids + self.tail, question, words, self.ids(answer) + self.end)
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a text."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from afterview.training.evaluation.choices import chosen, options_of
+from afterview.training.evaluation.choices import chosen
 from afterview.training.evaluation.judge import is_right
 from afterview.training.world import WorldQuestion
 
@@ -86,12 +86,6 @@ def test_an_options_text_counts_and_letters_that_are_not_offered_do_not(
     answer: str, options: dict[str, str] | None, letter: str | None
 ) -> None:
     assert chosen(answer, options) == letter
-
-
-def test_options_are_read_from_the_question() -> None:
-    assert options_of(QUESTION) == OPTIONS
-    assert options_of("Which?\n(A) red\n(B) blue, mostly.") == {"A": "red", "B": "blue, mostly."}
-    assert options_of("Which colour is A. Smith's car?") == {}
 
 
 def test_the_world_evaluation_scores_choices_by_it() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from afterview.training.evaluation import worker
 from afterview.training.evaluation.benchmarks.asking import Reply
-from afterview.training.evaluation.worker import Worker, recall_text, serve
+from afterview.training.evaluation.worker import Worker, serve
 
 
 class Spy(Worker):
@@ -92,17 +92,3 @@ def test_a_missing_video_is_named(tmp_path: Path) -> None:
     said = io.StringIO()
     serve(plain, [json.dumps(ask(video=str(tmp_path / "none.mp4")))], said)
     assert "none.mp4: no such file" in json.loads(said.getvalue())["error"]
-
-
-@pytest.mark.parametrize(
-    ("prompt", "recall"),
-    [
-        ("What colour was it?\nA. red\nB. blue", "What colour was it?"),
-        ("What colour was it?\n(A) red\n(B) blue\nBest option: (", "What colour was it?"),
-        ("What?\nOptions:\nA) red", "What?"),
-        ("Was an apple there?", "Was an apple there?"),
-        ("A. red\nB. blue", "A. red\nB. blue"),
-    ],
-)
-def test_frames_are_recalled_by_the_question_without_its_options(prompt: str, recall: str) -> None:
-    assert recall_text(prompt) == recall

@@ -55,22 +55,22 @@ class NeedleAsker:
     def ask(self, rows: NDArray[np.int64], asked: Asked) -> Said:
         """Ask about the haystack of these rows [T]."""
         text = asked.text if self._scoring == "letter" else asked.stem
-        inputs, frames = self._inputs(rows, text, asked.recall)
+        inputs, frames = self._inputs(rows, text, asked)
         seen = np.isin(np.flatnonzero(rows >= self._table.background), frames)
         recalled = float(seen.mean()) if len(seen) else 1.0
         if self._scoring == "options":
             letter = self._likeliest(inputs, asked.options)
             return Said(asked.options[letter], letter, letter, recalled)
-        said = "".join(self._model.answer(inputs, max_new_tokens=LONGEST_ANSWER)).strip()
+        said = self._model.whole_answer(inputs, asked.options, max_new_tokens=LONGEST_ANSWER).strip()
         return Said(said, chosen(said, asked.options) or "", said[:1], recalled)
 
-    def _inputs(self, rows: NDArray[np.int64], text: str, recall: str) -> tuple[VideoInputs, NDArray[np.int64]]:
+    def _inputs(self, rows: NDArray[np.int64], text: str, asked: Asked) -> tuple[VideoInputs, NDArray[np.int64]]:
         """The model's input, and the numbers of the frames that it can attend to."""
         model = self._model
         plan = self._clips if model.preset.sees_clips else self._frames
-        layout, frames = plan(rows, text, recall)
+        layout, frames = plan(rows, text, asked.recall)
         told = len(frames) if isinstance(layout, ClipLayout) else len(rows)
-        prompt = model.prompt(text, frames=told, seconds=float(len(rows)))
+        prompt = model.prompt(text, frames=told, seconds=float(len(rows)), asked=asked.stem)
         (inputs,) = model.video_inputs([(self._table.tokens[rows[frames]], layout, prompt)])
         return inputs, frames
 

@@ -21,12 +21,18 @@ from afterview.training.world.needles import lettered
 from afterview.training.world.rewording import reworded
 
 _OPEN: Final = ("when", "last", "gap", "duration")  # times and lengths, which the model does not spell
-_PUBLISHED: Final = 0.3  # share of the needles' published format, `(A) red`
-_OWN: Final = 0.3  # share of the world's own, `A. red`, without instructions; the others are those of _INSTRUCTIONS
+_PUBLISHED: Final = 0.35  # share of the needles' published format, `(A) red`
+_OWN: Final = 0.35  # share of the world's own, `A. red`, without instructions; the others are those of _BRIEF
+_WORDY_EVERY: Final = 5  # one batch in so many has the long instructions: in any other they would lengthen every row
 _LETTERS: Final = "ABCDEFGH"
-_INSTRUCTIONS: Final = (  # before the question, form of an option, after the options
+# Before the question, form of an option, after the options.
+_BRIEF: Final = (
     ("", "{letter}. {text}", "Answer with the option's letter from the given choices directly."),
     ("", "{letter}. {text}", "Please directly give the best option:"),
+    ("Question: ", "{letter}. {text}", "Answer:"),
+    ("", "{letter}) {text}", ""),
+)
+_WORDY: Final = (
     (
         "Select the best answer to the following multiple-choice question based on the video. Respond with only the letter (A, B, C, or D) "
         "of the correct option.\n",
@@ -39,8 +45,6 @@ _INSTRUCTIONS: Final = (  # before the question, form of an option, after the op
         "({letter}) {text}",
         "Only give the best option.\nBest option: (",
     ),
-    ("Question: ", "{letter}. {text}", "Answer:"),
-    ("", "{letter}) {text}", ""),
 )
 
 
@@ -50,6 +54,7 @@ class LetteredWords(Words):
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, apart: bool = False) -> None:
         super().__init__(tokenizer, apart=apart)
         self.share = 0.0  # of the questions that can have options
+        self.wordy = False  # whether options stand among long instructions
         self.noted: list[bool] = []
 
     def read(self, question: WorldQuestion, span: int, rng: Random, noisy: float, reword: float = 0.0) -> Text:
@@ -65,17 +70,20 @@ class LetteredWords(Words):
         offered.insert(rng.randint(0, len(offered)), question.answer)
         letter = _LETTERS[offered.index(question.answer)]
         return self.put(
-            with_options(question.text, offered, rng), self.option(letter, question.answer), span, question.text
+            with_options(question.text, offered, rng, wordy=self.wordy),
+            self.option(letter, question.answer),
+            span,
+            question.text,
         )
 
 
-def with_options(text: str, options: Sequence[str], rng: Random) -> str:
+def with_options(text: str, options: Sequence[str], rng: Random, *, wordy: bool = False) -> str:
     """A question with these options, in one of the forms that benchmarks and people use."""
-    manner = rng.random()
+    manner = 1.0 if wordy else rng.random()
     if manner < _PUBLISHED:
         return lettered(text, options)
     own = manner < _PUBLISHED + _OWN
-    before, form, after = ("", "{letter}. {text}", "") if own else rng.choice(_INSTRUCTIONS)
+    before, form, after = ("", "{letter}. {text}", "") if own else rng.choice(_WORDY if wordy else _BRIEF)
     lines = [form.format(letter=letter, text=option) for letter, option in zip(_LETTERS, options, strict=False)]
     return "\n".join([before + text, *lines, *([after] if after else [])])
 
@@ -91,7 +99,7 @@ def make_mixed_batch(
     number: int,
 ) -> StoryBatch:
     """A batch of stories, of whose questions a share has options. Depends only on its arguments."""
-    words.share, words.noted = share, []
+    words.share, words.noted, words.wordy = share, [], number % _WORDY_EVERY == 0
     batch = make_batch(plan, shelf, words, forgetting, seed=seed, number=number)
     kinds = np.where(np.array(words.noted), LESSON_KINDS.index("lettered"), batch.kinds)
     return replace(batch, kinds=kinds)

@@ -118,12 +118,13 @@ def test_an_option_is_answered_by_its_words_and_without_the_token_by_its_letter(
         assert all(answer in options_in(text) for text, answer in answers(words, batch))
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_every_form_of_options_is_read_as_these_options(seed: int) -> None:
+@pytest.mark.parametrize("wordy", [False, True])
+@pytest.mark.parametrize("seed", range(30))
+def test_every_form_of_options_is_read_as_these_options(seed: int, wordy: bool) -> None:
     rng = Random(seed)
     options = rng.sample(
         ["red", "a green ring", "not seen", "the word BUS", "ring, star, the digit 7"], rng.randint(2, 5)
     )
-    text = with_options("What was it?", options, rng)
+    text = with_options("What was it?", options, rng, wordy=wordy)
     assert list(options_in(text).values()) == options
     assert without_options(text).endswith("What was it?")

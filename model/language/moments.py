@@ -52,7 +52,8 @@ class OptionText:
 
     def __init__(self, options: Mapping[str, str]) -> None:
         """options: letter -> text."""
-        self._letters = {plain(text): letter for letter, text in options.items()}
+        words = [plain(text) for text in options.values()]
+        self._letters = {plain(text): letter for letter, text in options.items() if words.count(plain(text)) == 1}
         self._held: list[str] | None = None
 
     def begin(self) -> None:

@@ -156,6 +156,31 @@ def test_questions_to_the_small_model_are_encoded_as_it_was_trained() -> None:
         assert prompt.question == slice(len(lead), len(lead) + len(asked))
 
 
+@pytest.mark.parametrize("asked", ["Was it é?", " Was it é?\n", "Was"])
+def test_of_the_users_words_only_what_says_what_to_find_joins_the_queries(asked: str) -> None:
+    tokenizer = byte_tokenizer()
+    text = "Choose. Was it a dog?\nWas it é?\nA. red\nB. blue"
+    whole = build(tokenizer, text, frames=3, seconds=3.0)
+    prompt = build(tokenizer, text, frames=3, seconds=3.0, asked=asked)
+    np.testing.assert_array_equal(prompt.after, whole.after)
+    assert tokenizer.decode(prompt.after[prompt.question]) == asked.strip()
+    joins = prompt.joining()[1]
+    outside = np.ones(len(prompt.after), dtype=bool)
+    outside[whole.question] = False
+    assert joins[prompt.question].all()  # the last place of "Was" is the second sentence's
+    assert joins[outside].all()  # the sentence about the time, and the end of the turn
+    assert joins.sum() == outside.sum() + len(prompt.after[prompt.question])
+    assert prompt.joining()[0].all()
+
+
+@pytest.mark.parametrize("asked", ["", "Was it a cat?", "Was it a dog?"])
+def test_all_words_join_where_no_part_of_them_is_named(asked: str) -> None:
+    tokenizer = byte_tokenizer()
+    prompt = build(tokenizer, "Was it a dog?", frames=3, seconds=3.0, asked=asked)
+    assert prompt.joins_after is None
+    assert tokenizer.decode(prompt.after[prompt.question]) == "Was it a dog?"
+
+
 def test_a_question_about_a_video_may_begin_with_its_tag() -> None:
     tokenizer = byte_tokenizer()
     plain = build(tokenizer, "Where?", frames=3, seconds=3.0)

@@ -13,7 +13,19 @@ from afterview.memory.directory import Memory
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.decoder import TextStream
-from afterview.model.language.moments import BETWEEN, LASTING, MOMENT, attended, clock, length, onsets, pointer_ids
+from afterview.model.language.moments import (
+    BETWEEN,
+    LASTING,
+    MOMENT,
+    OPTION,
+    OptionText,
+    attended,
+    clock,
+    length,
+    onsets,
+    option_id,
+    pointer_ids,
+)
 from afterview.model.language.tokenizer import byte_tokenizer
 from afterview.model.video_language import VideoInputs
 from afterview.stream.ask.answerer import Answerer
@@ -137,3 +149,53 @@ def test_lengths_are_copied_from_the_times_of_the_evidence(tmp_path: Path, monke
     ):
         weights = np.array([sum(weight for run, weight in runs.items() if row in run) for row in range(38)])
         assert asked.ask(Question("How long did it last?")).text == answer
+
+
+@pytest.mark.parametrize(
+    ("pieces", "said"),
+    [
+        (["red"], "B"),
+        (["dark", " red"], "C"),  # not the B that it begins like
+        ([" Red", ".\n"], "B"),
+        (["A Ring, a star,"], "D"),
+        (["green"], "green"),  # no option: a letter would be a guess
+        ([""], ""),
+    ],
+)
+def test_words_after_the_token_become_the_letter_of_their_option(pieces: list[str], said: str) -> None:
+    text = OptionText({"A": "blue", "B": "red", "C": "dark red", "D": "a ring, a star"})
+    assert text.push("It is ") == "It is "
+    text.begin()
+    assert [text.push(piece) for piece in pieces] == [""] * len(pieces)  # nothing is shown before it is known
+    assert text.rest() == said
+    plain = OptionText({"A": "red"})
+    assert (plain.push("red"), plain.rest()) == ("red", "")  # without the token words stay words
+
+
+def test_of_two_options_with_the_same_words_neither_is_chosen() -> None:
+    text = OptionText({"A": "Red.", "B": "red", "C": "blue"})
+    text.begin()
+    text.push("red")
+    assert text.rest() == "red"
+
+
+def test_a_question_with_options_is_answered_by_a_letter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    preset = write_preset(tmp_path, recall={"budget": 20, "window": 4, "nearest": 4})
+    replay(preset, make_clip(tmp_path / "clip.mp4", frames=30, rate=10), tmp_path / "memory")
+    model = load_pretrained(preset, device="cpu")
+    assert model.tokenizer is not None
+    assert option_id(model.tokenizer) is None
+    model.tokenizer.add_special_tokens({"additional_special_tokens": [OPTION]})
+
+    def choosing(inputs: object, **settings: object) -> Iterator[tuple[int, int | None]]:
+        assert model.tokenizer is not None
+        yield from [(0, token) for token in model.tokenizer(f"{OPTION}red")["input_ids"]]
+        yield 0, None
+
+    monkeypatch.setattr(model.video_language, "generate_several", choosing)
+    asked = Answerer(Memory(tmp_path / "memory"), model)
+    pieces: list[str] = []
+    answer = asked.ask(Question("What colour?\nA. blue\nB. red"), on_text=lambda *said: pieces.append(str(said)))
+    assert answer.text == "B"
+    assert not any("red" in piece for piece in pieces)
+    assert asked.ask(Question("What colour?")).text == "red"

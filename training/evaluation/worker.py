@@ -19,15 +19,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
-import numpy as np
-import torch
-
 from afterview.configs import AfterviewError, UsageError
 from afterview.model.checkpoint.models import AfterviewModel
-from afterview.model.language.prompt import require_tokenizer
 from afterview.stream.ask.options import without_options
 from afterview.training.evaluation.benchmarks.asking import LONGEST, Asked, MemoryAsker
-from afterview.training.evaluation.benchmarks.features import CAMERA, START, VideoMemories
+from afterview.training.evaluation.benchmarks.features import VideoMemories
+from afterview.training.evaluation.likelihood import log_likelihood, tokens_said
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -75,19 +72,13 @@ class _Asker(MemoryAsker):
     """Weighs whole texts, too."""
 
     def continuation(self, asked: Asked, text: str) -> tuple[float, bool]:
-        """Log-likelihood of a text as the beginning of the answer, and whether a greedy answer would begin so. Without visual dropout."""
-        model, language = self._model, self._model.video_language.language
-        ids = require_tokenizer(model.tokenizer).encode(text, add_special_tokens=False)
+        """Log-likelihood of a text as the beginning of the answer, and whether a greedy answer would begin so. A letter may be said by
+        words: see `tokens_said`.
+        """
+        ids = tokens_said(self._model, asked.prompt, text)
         if not ids:
             raise UsageError(f"continuation: {text!r} has no tokens of this model")
-        context = self._answerer.plan(CAMERA, asked.question(), START)
-        inputs = model.video_inputs([(context.features, context.layout, context.prompt)])[0]
-        with torch.inference_mode():
-            told = language.embed(np.array(ids[:-1], dtype=np.int64))
-            hidden = language(torch.cat([inputs.inputs_embeds, told.to(inputs.inputs_embeds.dtype)])[None])
-            logs = language.logits(hidden[0, -len(ids) :]).double().log_softmax(-1)
-            wanted = torch.tensor(ids, device=logs.device)
-            return float(logs.gather(1, wanted[:, None]).sum()), bool((logs.argmax(-1) == wanted).all())
+        return log_likelihood(self._model, self.inputs(asked), ids)
 
 
 def serve(worker: Worker, requests: Iterable[str], answers: IO[str]) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from afterview.memory.directory import Memory
+from afterview.model.language.moments import option_id
 from afterview.model.language.prompt import require_tokenizer
 from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.options import options_in
 from afterview.stream.ask.question import Question
 from afterview.stream.ask.subtitles import Subtitle
 from afterview.training.base.errors import BenchmarkError
@@ -18,6 +20,7 @@ from afterview.training.evaluation.benchmarks.features import CAMERA, START
 
 if TYPE_CHECKING:  # a model is handed in: importing this module must not load torch
     from afterview.model.checkpoint.models import AfterviewModel
+    from afterview.model.video_language import VideoInputs
 
 LONGEST: Final = 100_000  # characters of a prompt without subtitles
 ALL_EVIDENCE: Final = 100_000  # frames
@@ -77,7 +80,9 @@ class Asker(Protocol):
         ...
 
     def weigh(self, asked: Asked, choices: Sequence[str]) -> Mapping[str, float]:
-        """Log-likelihood of each choice's first token as the first token of the answer. Raises BenchmarkError if two begin alike."""
+        """Log-likelihood of each choice's first token as the first token of the answer, or of a whole choice where the model says more than
+        one token. Raises BenchmarkError if two begin alike.
+        """
         ...
 
 
@@ -101,15 +106,28 @@ class MemoryAsker:
         )  # fmt: skip
 
     def weigh(self, asked: Asked, choices: Sequence[str]) -> Mapping[str, float]:
-        """See Asker. A word counts with its first letter small or large, whichever is likelier."""
-        model = self._model
-        context = self._answerer.plan(CAMERA, asked.question(), START)
-        inputs = model.video_inputs([(context.features, context.layout, context.prompt)])[0]
+        """See Asker. A word counts with its first letter small or large, whichever is likelier. Of a model that points to options their
+        words are weighed.
+        """
+        model, inputs = self._model, self.inputs(asked)
+        if (
+            option_id(require_tokenizer(model.tokenizer)) is not None
+            and set(choices) <= options_in(asked.prompt).keys()
+        ):
+            from afterview.training.evaluation.likelihood import log_likelihood, tokens_said  # late: it loads torch
+
+            said = {choice: tokens_said(model, asked.prompt, choice) for choice in choices}
+            return {choice: log_likelihood(model, inputs, ids)[0] for choice, ids in said.items()}
         logs = model.video_language.first_token_logits(inputs).double().log_softmax(dim=-1)
         tokens = {choice: {self._first_token(form) for form in (choice, choice.capitalize())} for choice in choices}
         if len(set().union(*tokens.values())) < sum(map(len, tokens.values())):
             raise BenchmarkError(f"{', '.join(choices)} begin with the same token of this model; use --score letter")
         return {choice: max(float(logs[token]) for token in own) for choice, own in tokens.items()}
+
+    def inputs(self, asked: Asked) -> "VideoInputs":
+        """What the language model is given."""
+        context = self._answerer.plan(CAMERA, asked.question(), START)
+        return self._model.video_inputs([(context.features, context.layout, context.prompt)])[0]
 
     def _first_token(self, text: str) -> int:
         ids: list[int] = require_tokenizer(self._model.tokenizer).encode(text, add_special_tokens=False)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from afterview.memory.plans.clip_marks import Clips
@@ -21,6 +20,7 @@ from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.prompt import require_tokenizer
 from afterview.model.video_language import VideoInputs
 from afterview.training.evaluation.choices import chosen
+from afterview.training.evaluation.likelihood import log_likelihood
 from afterview.training.evaluation.needle.haystack import Table
 from afterview.training.evaluation.needle.plan import Asked, Scoring, Way
 from afterview.training.evaluation.worlds import with_recall
@@ -122,15 +122,10 @@ class NeedleAsker:
             return self._vectors[rows]
         return None
 
-    @torch.inference_mode()
     def _likeliest(self, inputs: VideoInputs, options: dict[str, str]) -> str:
         """The letter of the option whose text is the likeliest answer, by the sum of its tokens' log likelihoods."""
-        language, tokenizer = self._model.video_language.language, require_tokenizer(self._model.tokenizer)
-        scores = {}
+        tokenizer, scores = require_tokenizer(self._model.tokenizer), dict[str, float]()
         for letter, option in options.items():
-            ids = np.array([*tokenizer.encode(option, add_special_tokens=False), tokenizer.eos_token_id], np.int64)
-            answer = language.embed(ids)
-            hidden = language(torch.cat([inputs.inputs_embeds, answer.to(inputs.inputs_embeds.dtype)])[None])
-            likely = language.logits(hidden[0, -len(ids) - 1 : -1]).float().log_softmax(-1)
-            scores[letter] = float(likely.gather(1, torch.from_numpy(ids).to(likely.device)[:, None]).sum())
+            ids = [*tokenizer.encode(option, add_special_tokens=False), tokenizer.eos_token_id]
+            scores[letter], _ = log_likelihood(self._model, inputs, ids)
         return max(scores, key=lambda letter: scores[letter])

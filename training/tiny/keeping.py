@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from afterview.training.core.trainer import StepOutput
 from afterview.training.tiny.device_batch import DeviceBatch
-from afterview.training.tiny.study import Reading, StudyObjective
+from afterview.training.tiny.study import Found, Reading, StudyObjective
 
 _LEAST = 1e-6  # keeps the logarithm of evidence finite
 
@@ -20,21 +20,24 @@ _LEAST = 1e-6  # keeps the logarithm of evidence finite
 class KeepingObjective(nn.Module):
     """A study beside its teacher. A batch with `keep` is of known kinds; the others are new."""
 
-    def __init__(self, study: StudyObjective, teacher: StudyObjective) -> None:
+    def __init__(self, study: StudyObjective, teacher: StudyObjective, *, shared: bool = False) -> None:
+        """shared: the two differ in nothing but their decoders, so what comes before these is computed once."""
         super().__init__()
-        self.study = study
+        self.study, self._shared = study, shared
         # Not a part of this module: it is neither trained nor saved.
-        self._taught: Callable[[DeviceBatch], Reading] = teacher.eval().requires_grad_(False).read
+        self._taught: Callable[[DeviceBatch, Found | None], Reading] = teacher.eval().requires_grad_(False).read
 
     def forward(self, batch: DeviceBatch) -> StepOutput:
         """As StudyObjective, with the figures "kept answers" and "kept evidence": how far each is from the teacher's, in nats."""
         if batch.keep is None or not batch.keep.any:
             return self.study(batch)
         drawn = torch.get_rng_state()
+        found = self.study.find(batch) if self._shared else None
         with torch.no_grad():
-            known = self._taught(batch)
-        torch.set_rng_state(drawn)  # teacher and student read the same tokens of each frame
-        reading = self.study.read(batch)
+            known = self._taught(batch, found)
+        if found is None:
+            torch.set_rng_state(drawn)  # teacher and student read the same tokens of each frame
+        reading = self.study.read(batch, found)
         output = self.study.judged(batch, reading)
         new = torch.tensor([self.study.kinds.index(kind) for kind in batch.keep.besides], dtype=torch.long)
         answers, evidence = strayed(known, reading, ~torch.isin(batch.kinds, new.to(batch.kinds.device)))

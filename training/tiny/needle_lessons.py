@@ -1,7 +1,7 @@
-"""Further lessons of the built-in model: clues in pictures, which lead to other pictures; then lengths. Its encoders stay as they are.
+"""Further lessons of the built-in model: clues in pictures, which lead to other pictures; lengths; options and order. Encoders stay.
 
-`afterview train configs/training/tiny-needles.yaml --out DIR`, and tiny-lengths.yaml, on the CPU. Memories, their specs and
-other files of the model stay valid, because tower and index do not change. Each step has one batch of the stories that the
+`afterview train configs/training/tiny-needles.yaml --out DIR`, then tiny-lengths.yaml and tiny-options.yaml, on the CPU. Memories, their
+specs and other files of the model stay valid, because tower and index do not change. Each step has one batch of the stories that the
 model already knows, in which it stays near what it was (training.tiny.keeping), and one batch of needles. Resumable.
 
 DIR/bank/   features of frames and pictures      DIR/projector.safetensors   which has learnt to read clues (`clues`)
@@ -84,6 +84,8 @@ class NeedleStage(Schema):
     telling_weight: float = 0.3
     clue_weight: float = 0.0  # of naming what a clue tells, right after the block that reads it
     still_blocks: int = Field(default=0, ge=0)  # so many first blocks of MemAug stay as they are
+    # The words' embeddings stay as they are. If MemAug and projector do, too, a step takes 0.4 of the time.
+    still_words: bool = False
 
     @model_validator(mode="after")
     def _whole(self) -> "NeedleStage":
@@ -107,12 +109,18 @@ class NeedleRecipe(Schema):
     keeps: str = ""  # preset or directory of the model that `keep` is about; empty: the one that the lessons begin with
     share_kept: float = Field(default=0.0, ge=0, lt=1)  # of that model's weights in the mean that is the result
     positions: Policy = "interpolate"  # of the result's preset
-    memory_queries: Literal["prompt", "question"] = "prompt"  # of the result's preset
+    memory_queries: Literal["prompt", "question"] | None = None  # of the result's preset; null: as the lessons begin
     pointers: tuple[Pointer, ...] = ()  # tokens that the model gets, if it lacks them
     needle_bank: BankConfig
     pictures: PicturesConfig
     clues: ClueConfig | None = ClueConfig()  # null: the projector reads them already
     study: NeedleStage
+
+    @property
+    def keeps_what_comes_before_the_decoder(self) -> bool:
+        """Whether nothing that comes before the decoder learns, or differs from the teacher's."""
+        learns = {name for name, rate in self.study.trainer.learning_rates.items() if rate} - {"language"}
+        return self.study.still_words and not learns and self.clues is None and self.teacher == self.starts_from
 
     @property
     def teacher(self) -> str:
@@ -171,7 +179,7 @@ def teach_needles(
     names, shown = words_of_frames(bank, model.tokenizer, features.device)
     school = _School(
         recipe, model, shelf_of(plan_bank(recipe.needle_bank)), Albums.of(gallery),
-        LetteredWords(model.tokenizer, apart=recipe.memory_queries == "question"), features, names, shown,
+        LetteredWords(model.tokenizer, apart=model.preset.memory_queries == "question"), features, names, shown,
     )  # fmt: skip
     context = StageContext(directory, recipe.seed, features.device, deadline, progress)
     if not _study(school, replace(context, directory=directory / "study")):
@@ -198,7 +206,7 @@ def mix_weights(model: nn.Module, kept: nn.Module, share: float) -> None:
 
 def _pupil(recipe: NeedleRecipe, name: str) -> AfterviewModel:
     model = with_pointers(load_pretrained(name, device="cpu", dtype="float32"), recipe.pointers)
-    changes = {"positions": recipe.positions, "memory_queries": recipe.memory_queries}
+    changes = {"positions": recipe.positions, "memory_queries": recipe.memory_queries or model.preset.memory_queries}
     return replace(model, preset=model.preset.model_copy(update=changes))
 
 
@@ -227,10 +235,11 @@ def _study(school: _School, context: StageContext) -> bool:
     objective: nn.Module = study
     if any(lesson.keep.any for lesson in stage.lessons):
         first = _pupil(school.recipe, school.recipe.teacher)
-        objective = KeepingObjective(study, _objective(school, first))
+        shared = school.recipe.keeps_what_comes_before_the_decoder
+        objective = KeepingObjective(study, _objective(school, first), shared=shared)
     trainer = Trainer(
         objective,
-        learning_parts(model.video_language, model.vision.tower, stage.still_blocks),
+        learning_parts(model.video_language, model.vision.tower, stage.still_blocks, still_words=stage.still_words),
         stage.trainer,
         context.directory,
         cpu=True,
@@ -247,7 +256,9 @@ def _study(school: _School, context: StageContext) -> bool:
     return done
 
 
-def learning_parts(model: VideoLanguageModel, tower: nn.Module, still_blocks: int) -> dict[str, list[nn.Parameter]]:
+def learning_parts(
+    model: VideoLanguageModel, tower: nn.Module, still_blocks: int, *, still_words: bool = False
+) -> dict[str, list[nn.Parameter]]:
     """The parts that learn. Raises TrainingError if no block of MemAug does."""
     if still_blocks >= len(model.memaug.layers):
         raise TrainingError(
@@ -255,8 +266,12 @@ def learning_parts(model: VideoLanguageModel, tower: nn.Module, still_blocks: in
         )
     parts = {name: part for name, part in parts_of(model, tower).items() if name != "vision"}
     still = list(model.memaug.layers[:still_blocks].parameters())
+    still += model.language.decoder.model.embed_tokens.parameters() if still_words else ()
     kept = {id(weights) for weights in still}
-    return parts | {"memaug": [weights for weights in parts["memaug"] if id(weights) not in kept], "still": still}
+    learning = {
+        name: [weights for weights in parts[name] if id(weights) not in kept] for name in ("memaug", "language")
+    }
+    return parts | learning | {"still": still}
 
 
 def _objective(school: _School, model: AfterviewModel) -> StudyObjective:

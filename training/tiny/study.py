@@ -15,7 +15,7 @@ what frames show.
 """
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -47,8 +47,13 @@ class Asking(NamedTuple):
     looked_KBN: Tensor
 
 
+Found: TypeAlias = tuple[
+    Tensor, Tensor | None, Asking | None
+]  # what comes before the decoder: see `StudyObjective.find`
+
+
 class Reading(NamedTuple):
-    """What the model makes of a batch: see `answer_logits`, and `StudyObjective._embeds` for the rest, which is None without MemAug."""
+    """What the model makes of a batch: see `answer_logits`, and `StudyObjective.find` for the rest, which is None without MemAug."""
 
     logits_BYW: Tensor
     real_BY: Tensor
@@ -103,9 +108,9 @@ class StudyObjective(nn.Module):
         """Loss, and how many answers of each kind are completely right."""
         return self.judged(batch, self.read(batch))
 
-    def read(self, batch: DeviceBatch) -> Reading:
-        """What the model makes of all questions."""
-        embeds, masses_KBN, asking = self._embeds(batch)
+    def read(self, batch: DeviceBatch, found: Found | None = None) -> Reading:
+        """What the model makes of all questions. found: what `find` gave for them."""
+        embeds, masses_KBN, asking = self.find(batch) if found is None else found
         return Reading(*answer_logits(self.model.language, embeds, batch), masses_KBN, asking)
 
     def judged(self, batch: DeviceBatch, reading: Reading) -> StepOutput:
@@ -150,7 +155,7 @@ class StudyObjective(nn.Module):
         said_BW = logits.float().log_softmax(-1)[:, self.names]
         return -(said_BW * named_BW).sum() / named_BW.sum().clamp(min=1)
 
-    def _embeds(self, batch: DeviceBatch) -> tuple[Tensor, Tensor | None, Asking | None]:
+    def find(self, batch: DeviceBatch) -> Found:
         """The decoder's input; without MemAug alone, otherwise with the evidence of each evidence block, [K, B, N], and `Asking`.
 
         The decoder's input is [B, n + V(C+1) + L + Y, D]; in each row the answer directly follows the text.

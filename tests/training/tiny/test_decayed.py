@@ -58,7 +58,7 @@ def test_training_computes_what_answering_computes(
     try:
         with torch.no_grad():
             embeds, mass, asking = (
-                StudyObjective(network, words.head, forgetting=config).eval()._embeds(to_device(batch, table))
+                StudyObjective(network, words.head, forgetting=config).eval().find(to_device(batch, table))
             )
         for row in range(len(batch.after)):
             story, (start, end) = row // PLAN.questions, batch.question[row]

@@ -45,7 +45,7 @@ def test_what_is_learnt_is_what_answers_run(model: AfterviewModel, shelf: Shelf)
     table = torch.randn(400, 64, 128, generator=torch.Generator().manual_seed(0)).half()
     objective = StudyObjective(model.video_language, words.head, forgetting=FORGETTING).eval()
     with torch.no_grad():
-        embeds, masses, _ = objective._embeds(to_device(batch, table))
+        embeds, masses, _ = objective.find(to_device(batch, table))
     assert model.tokenizer is not None
     assert masses is not None
     apart = 0

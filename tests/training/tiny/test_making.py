@@ -274,7 +274,7 @@ def test_the_study_runs_what_answers_run(number: int, shelf: Shelf) -> None:
     batch.rows[:] %= len(table)
     objective = StudyObjective(model.video_language, words.head, forgetting=FORGETTING).eval()
     with torch.no_grad():
-        embeds, masses, _ = objective._embeds(to_device(batch, table))
+        embeds, masses, _ = objective.find(to_device(batch, table))
     for row in range(len(batch.after)):
         story = row // plan.questions
         start, end = batch.question[row]
@@ -313,8 +313,8 @@ def test_evidence_over_a_part_of_each_frame_still_sums_to_one(shelf: Shelf) -> N
     batch.rows[:] %= len(table)
     objective = StudyObjective(model.video_language, words.head, forgetting=FORGETTING).eval()
     with torch.no_grad():
-        _, masses, _ = objective._embeds(to_device(batch, table, tokens_read=9))
-        _, again, _ = objective._embeds(to_device(batch, table, tokens_read=9))
+        _, masses, _ = objective.find(to_device(batch, table, tokens_read=9))
+        _, again, _ = objective.find(to_device(batch, table, tokens_read=9))
     assert masses.shape[1:] == batch.needles.shape
     torch.testing.assert_close(masses.sum(2), torch.ones(masses.shape[:2]))
     assert not torch.equal(masses, again)

@@ -25,7 +25,7 @@ from afterview.training.world import QuestionPlan, make_script, multiple_choice,
 from afterview.training.world.vocabulary import FIRST_TRAINING_SEED
 
 RECIPES = Path(__file__).parents[3] / "configs" / "training"
-RECIPE, LENGTHS = RECIPES / "tiny-needles.yaml", RECIPES / "tiny-lengths.yaml"
+RECIPE, LENGTHS, OPTIONS = (RECIPES / f"tiny-{name}.yaml" for name in ("needles", "lengths", "options"))
 PRESET = Path(__file__).parents[3] / "configs" / "presets" / "tiny"
 
 
@@ -42,7 +42,7 @@ def miniature(steps: int = 2, path: Path = RECIPE) -> NeedleRecipe:
     return NeedleRecipe.model_validate(value)
 
 
-@pytest.mark.parametrize("path", [RECIPE, LENGTHS])
+@pytest.mark.parametrize("path", [RECIPE, LENGTHS, OPTIONS])
 def test_a_recipe_takes_seeds_that_the_encoders_were_not_trained_with(path: Path) -> None:
     recipe = load(path, NeedleRecipe)
     assert recipe.needle_bank.first_seed >= FIRST_TRAINING_SEED + 160

@@ -88,6 +88,22 @@ def test_where_each_block_looks_is_kept_also_where_no_evidence_is_read(stories: 
         assert losses[False] == pytest.approx(0.0, abs=1e-5)
 
 
+def test_where_only_decoders_differ_what_comes_before_them_may_be_computed_once(stories: DeviceBatch) -> None:
+    student = study()
+    with torch.no_grad():
+        student.model.language.decoder.lm_head.weight.mul_(1.3)
+    batch, outputs = dataclasses.replace(stories, keep=KeepWeights(answers=2.0, evidence=1.0)), []
+    for shared in (False, True):
+        torch.manual_seed(3)
+        with torch.no_grad():
+            outputs.append(KeepingObjective(student, study(), shared=shared)(batch))
+    plain, once = outputs
+    assert float(plain.figures["kept answers"]) > 0
+    torch.testing.assert_close(once.loss, plain.loss)
+    for name, figure in plain.figures.items():
+        torch.testing.assert_close(once.figures[name], figure, msg=name)
+
+
 def test_new_lessons_have_no_teacher_and_the_teacher_is_not_trained(stories: DeviceBatch) -> None:
     student = study()
     objective = KeepingObjective(student, study())

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from afterview.configs import load
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.saving import save_pretrained
-from afterview.model.language.moments import BETWEEN, LASTING, MOMENT, POINTERS, pointer_ids
+from afterview.model.language.moments import BETWEEN, LASTING, MOMENT, OPTION, POINTERS, option_id, pointer_ids
 from afterview.model.language.tokenizer import byte_tokenizer
 from afterview.training.base.errors import TrainingError
 from afterview.training.core.parts import parameter_groups, parts_of
@@ -49,6 +49,23 @@ def test_a_recipe_takes_seeds_that_the_encoders_were_not_trained_with(path: Path
     assert recipe.pictures.first_seed >= recipe.needle_bank.first_seed + recipe.needle_bank.seeds
 
 
+@pytest.mark.parametrize(
+    ("path", "changes", "shared"),
+    [
+        (OPTIONS, {}, True),
+        (OPTIONS, {"keeps": "tiny"}, False),  # another teacher
+        (OPTIONS, {"clues": {"steps": 3}}, False),  # the projector has learnt
+        (LENGTHS, {}, False),  # the words' embeddings learn
+        (RECIPE, {}, False),
+    ],
+)
+def test_what_comes_before_the_decoder_is_shared_only_where_it_stays_the_teachers(
+    path: Path, changes: dict[str, object], shared: bool
+) -> None:
+    value = load(path, NeedleRecipe).model_dump(mode="json")
+    assert NeedleRecipe.model_validate(value | changes).keeps_what_comes_before_the_decoder == shared
+
+
 def test_what_is_kept_is_that_of_the_model_at_the_beginning_unless_another_is_named() -> None:
     recipe = load(RECIPE, NeedleRecipe)
     assert recipe.teacher == recipe.starts_from == "./tiny-output/model"
@@ -66,6 +83,12 @@ def test_first_blocks_that_stay_do_not_learn_and_some_block_does() -> None:
     parameter_groups(parts, {"projector": 1e-4, "memaug": 1e-4, "language": 1e-4})
     assert not any(weights.requires_grad for weights in first)
     assert all(weights.requires_grad for weights in parts["memaug"])
+    words = model.video_language.language.decoder.model.embed_tokens.weight
+    assert words.requires_grad
+    parts = learning_parts(model.video_language, model.vision.tower, still_blocks=0, still_words=True)
+    assert [id(weights) for weights in parts["still"]] == [id(words)]
+    assert id(words) not in {id(weights) for weights in parts["language"]}
+    assert len(parts["language"]) == len(parts_of(model.video_language, model.vision.tower)["language"]) - 1
     with pytest.raises(TrainingError, match="leaves none of the 4 blocks to learn"):
         learning_parts(model.video_language, model.vision.tower, still_blocks=4)
 
@@ -158,11 +181,14 @@ def test_lessons_change_the_reader_and_leave_the_encoders(tmp_path: Path) -> Non
 
 
 @pytest.mark.thorough
-def test_lessons_of_lengths_change_the_decoder_alone(tmp_path: Path) -> None:
-    assert teach_needles(miniature(path=LENGTHS), tmp_path)
+@pytest.mark.parametrize(("path", "words_learn"), [(LENGTHS, True), (OPTIONS, False)])
+def test_lessons_of_the_decoder_change_nothing_else(path: Path, words_learn: bool, tmp_path: Path) -> None:
+    assert teach_needles(miniature(path=path), tmp_path)
     before, after = load_file(PRESET / "model.safetensors"), load_file(tmp_path / "model" / "model.safetensors")
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert {"lm_head.weight", "model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight"} <= changed
+    known = {name: after[name][: len(weights)] for name, weights in before.items()}  # the vocabulary may grow
+    changed = {name for name in before if not torch.equal(before[name], known[name])}
+    assert {"lm_head.weight", "model.layers.0.self_attn.q_proj.weight"} <= changed
+    assert ("model.embed_tokens.weight" in changed) == words_learn
     assert not [
         name
         for name in changed
@@ -171,3 +197,14 @@ def test_lessons_of_lengths_change_the_decoder_alone(tmp_path: Path) -> None:
     model = load_pretrained(tmp_path / "model")
     assert model.tokenizer is not None
     assert pointer_ids(model.tokenizer).keys() == set(POINTERS)
+    assert (option_id(model.tokenizer) is not None) == (path == OPTIONS or OPTION in before_vocabulary())
+    assert model.preset.memory_queries == (
+        "question" if path == OPTIONS else load_pretrained("tiny").preset.memory_queries
+    )
+
+
+def before_vocabulary() -> dict[str, int]:
+    tokenizer = load_pretrained("tiny").tokenizer
+    assert tokenizer is not None
+    vocabulary: dict[str, int] = tokenizer.get_vocab()
+    return vocabulary

@@ -62,6 +62,9 @@ class NeedleLesson(Schema):
 
     until: int = Field(ge=1)
     lettered: float = Field(default=0.4, ge=0, le=1)  # share of the stories' questions that get options
+    # So many different batches of stories, again and again; null: every one is new. What is hard is learnt sooner from few questions that
+    # are seen often (Charton and Kempe, arXiv 2410.07041).
+    batches: int | None = Field(default=None, ge=1)
     keep: KeepWeights = KeepWeights()  # staying near the model of `keeps`, in the stories' questions
     stories: LessonPlan
     needles: NeedlePlan
@@ -150,8 +153,9 @@ class _School:
             step = number // 2
             lesson = stage.at(step)
             if number % 2 == 0:
+                turn = step if lesson.batches is None else step % lesson.batches
                 drawn = make_mixed_batch(
-                    lesson.stories, self.shelf, self.words, forgetting, share=lesson.lettered, seed=seed, number=step
+                    lesson.stories, self.shelf, self.words, forgetting, share=lesson.lettered, seed=seed, number=turn
                 )
                 ready = to_device(drawn, self.features, self.shown, lesson.stories.tokens_read)
                 return replace(ready, keep=lesson.keep)

@@ -19,7 +19,8 @@ class DeviceBatch:
     """A StoryBatch on the device, with features [S, N, P, Dv] and the words that name what the frames show, bool [S, N, W].
 
     tokens_read: number of tokens per frame that MemAug reads, drawn at random; None: all. favoured [P + 1]: how much likelier each is
-    drawn. openings: see NeedleBatch. clue_cells: of a frame, those where clues are. keep: how near a teacher it stays.
+    drawn. openings: see NeedleBatch. clue_cells: of a frame, those where clues are. keep: how near a teacher it stays. draw: seed of that
+    draw, for a batch that is the same whenever it is seen; None: another draw each time.
     """
 
     features: Tensor
@@ -42,6 +43,7 @@ class DeviceBatch:
     openings: Tensor | None = None
     clue_cells: Tensor | None = None
     keep: KeepWeights | None = None
+    draw: int | None = None
 
     @property
     def each(self) -> int:

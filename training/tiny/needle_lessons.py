@@ -158,7 +158,7 @@ class _School:
                     lesson.stories, self.shelf, self.words, forgetting, share=lesson.lettered, seed=seed, number=turn
                 )
                 ready = to_device(drawn, self.features, self.shown, lesson.stories.tokens_read)
-                return replace(ready, keep=lesson.keep)
+                return replace(ready, keep=lesson.keep, draw=None if lesson.batches is None else turn)
             needles = make_needle_batch(
                 lesson.needles, self.albums, self.shelf, self.words, forgetting, seed=seed, number=step
             )

@@ -198,7 +198,7 @@ class StudyObjective(nn.Module):
             tokens_SMD, positions_SM = decayed.tokens(memory_SND), decayed.spots(numbers, per_frame)
         else:
             positions_SNP = numbers[..., None] * per_frame + torch.arange(per_frame, device=numbers.device)
-            tokens_SMD, positions_SM = _drawn(memory_SND, positions_SNP, batch.tokens_read, batch.favoured)
+            tokens_SMD, positions_SM = _drawn(memory_SND, positions_SNP, batch.tokens_read, batch.favoured, batch.draw)
         kept = self.model.memaug.remember([(tokens_SMD, self._turned(positions_SM))], tokens_SMD.shape[1])
         return kept, positions_SM % per_frame
 
@@ -260,15 +260,20 @@ class StudyObjective(nn.Module):
 
 
 def _drawn(
-    memory_SNPD: Tensor, positions_SNP: Tensor, count: int | None, favoured: Tensor | None = None
+    memory_SNPD: Tensor,
+    positions_SNP: Tensor,
+    count: int | None,
+    favoured: Tensor | None = None,
+    draw: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """`count` random tokens of each frame, with their positions: [S, M, D] and [S, M]. None: all tokens.
+    """`count` random tokens of each frame, with their positions: [S, M, D] and [S, M]. None: all tokens. draw: seed; None: torch's own.
 
     Each token of a frame tells what the frame shows (training.tiny.sight), and a softmax over a random part equals that
     over all tokens, except for noise. On a CPU, the cost of a step is mostly reading the memory.
     """
     if count is not None:
-        chance = torch.rand_like(positions_SNP, dtype=torch.float32)
+        seeded = None if draw is None else torch.Generator(positions_SNP.device).manual_seed(draw)
+        chance = torch.rand(positions_SNP.shape, generator=seeded, device=positions_SNP.device)
         chance = chance if favoured is None else chance.pow(1 / favoured)
         drawn = chance.topk(count, dim=-1).indices.sort(-1).values
         memory_SNPD = memory_SNPD.gather(2, drawn[..., None].expand(-1, -1, -1, memory_SNPD.shape[-1]))

@@ -67,7 +67,7 @@ class NeedleLesson(Schema):
     batches: int | None = Field(default=None, ge=1)
     keep: KeepWeights = KeepWeights()  # staying near the model of `keeps`, in the stories' questions
     stories: LessonPlan
-    needles: NeedlePlan
+    needles: NeedlePlan | None  # null: both batches of a step are of stories
 
     @model_validator(mode="after")
     def _known(self) -> "NeedleLesson":
@@ -145,15 +145,16 @@ class _School:
     shown: Tensor
 
     def batches(self, stage: NeedleStage) -> Callable[[int], DeviceBatch]:
-        """Even numbers: stories; odd ones: needles."""
+        """Even numbers: stories; odd ones: needles, in lessons that have any."""
         forgetting, seed = self.model.preset.forgetting, self.recipe.seed
         favoured, clue_cells = _favoured(), torch.tensor(CELLS)
 
         def batch(number: int) -> DeviceBatch:
             step = number // 2
             lesson = stage.at(step)
-            if number % 2 == 0:
-                turn = step if lesson.batches is None else step % lesson.batches
+            if number % 2 == 0 or lesson.needles is None:
+                place = step if lesson.needles is not None else number
+                turn = place if lesson.batches is None else place % lesson.batches
                 drawn = make_mixed_batch(
                     lesson.stories, self.shelf, self.words, forgetting, share=lesson.lettered, seed=seed, number=turn
                 )

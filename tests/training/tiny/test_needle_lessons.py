@@ -38,7 +38,8 @@ def miniature(steps: int = 2, path: Path = RECIPE) -> NeedleRecipe:
     value["study"]["trainer"] |= {"steps": steps, "save_every": 1, "log_every": 1, "precision": "no"}
     for lesson in value["study"]["lessons"]:
         lesson["stories"] |= {"stories": 1, "questions": 2}
-        lesson["needles"] |= {"stories": 1, "questions": 2}
+        if lesson["needles"]:
+            lesson["needles"] |= {"stories": 1, "questions": 2}
     return NeedleRecipe.model_validate(value)
 
 

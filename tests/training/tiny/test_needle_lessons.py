@@ -16,10 +16,13 @@ from afterview.model.language.moments import BETWEEN, LASTING, MOMENT, OPTION, P
 from afterview.model.language.tokenizer import byte_tokenizer
 from afterview.training.base.errors import TrainingError
 from afterview.training.core.parts import parameter_groups, parts_of
+from afterview.training.tiny.bank import plan_bank
+from afterview.training.tiny.lettered import LetteredWords
 from afterview.training.tiny.needle_bank import PicturesConfig, plan_gallery
-from afterview.training.tiny.needle_lessons import NeedleRecipe, learning_parts, mix_weights, teach_needles
+from afterview.training.tiny.needle_lessons import NeedleRecipe, _School, learning_parts, mix_weights, teach_needles
 from afterview.training.tiny.needle_stories import Albums
 from afterview.training.tiny.pointing import with_pointers
+from afterview.training.tiny.stories import shelf_of
 from afterview.training.tiny.texts import answer_of
 from afterview.training.world import QuestionPlan, make_script, multiple_choice, questions_at, settled_time
 from afterview.training.world.vocabulary import FIRST_TRAINING_SEED
@@ -36,7 +39,9 @@ def miniature(steps: int = 2, path: Path = RECIPE) -> NeedleRecipe:
     value["pictures"] |= {"seeds": 1}
     value["clues"] = value["clues"] and {"steps": 3}
     value["study"]["trainer"] |= {"steps": steps, "save_every": 1, "log_every": 1, "precision": "no"}
-    for lesson in value["study"]["lessons"]:
+    lessons = value["study"]["lessons"]
+    for number, lesson in enumerate(lessons, 1):
+        lesson["until"] = max(1, steps * number // len(lessons))  # a step of each, or of the last ones
         lesson["stories"] |= {"stories": 1, "questions": 2}
         if lesson["needles"]:
             lesson["needles"] |= {"stories": 1, "questions": 2}
@@ -65,6 +70,29 @@ def test_what_comes_before_the_decoder_is_shared_only_where_it_stays_the_teacher
 ) -> None:
     value = load(path, NeedleRecipe).model_dump(mode="json")
     assert NeedleRecipe.model_validate(value | changes).keeps_what_comes_before_the_decoder == shared
+
+
+def test_a_lesson_of_few_batches_shows_the_same_again_and_new_ones_are_always_others() -> None:
+    recipe = miniature(steps=8, path=OPTIONS)
+    few, new = recipe.study.lessons
+    few = few.model_copy(update={"batches": 3})
+    model = load_pretrained("tiny", device="cpu", dtype="float32")
+    assert model.tokenizer is not None
+    shelf, gallery = shelf_of(plan_bank(recipe.needle_bank)), plan_gallery(recipe.pictures, 100)
+    table = torch.zeros(100_000, 1, 1)
+    school = _School(
+        recipe, model, shelf, Albums.of(gallery), LetteredWords(model.tokenizer), table, torch.zeros(0), torch.zeros(len(table), 0)
+    )  # fmt: skip
+    stage = recipe.study.model_copy(update={"lessons": (few, new)})
+    batch = school.batches(stage)
+    drawn = [batch(number) for number in range(16)]
+    assert [one.draw for one in drawn[:8]] == [0, 1, 2, 0, 1, 2, 0, 1]  # of stories, both batches of a step
+    assert torch.equal(drawn[0].after, drawn[3].after)
+    assert torch.equal(drawn[1].numbers, drawn[7].numbers)
+    assert drawn[0].after.shape != drawn[1].after.shape or not torch.equal(drawn[0].after, drawn[1].after)
+    assert all(one.draw is None for one in drawn[8:])
+    assert all(one.openings is not None for one in drawn[9::2])  # needles
+    assert len({one.after.tolist().__repr__() for one in drawn[8::2]}) == 4
 
 
 def test_what_is_kept_is_that_of_the_model_at_the_beginning_unless_another_is_named() -> None:

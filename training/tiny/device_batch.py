@@ -105,4 +105,4 @@ def to_device(
     }
     rows = moved.pop("rows")
     named = None if shown is None else shown[rows]
-    return DeviceBatch(features[rows], shown=named, tokens_read=tokens_read, keep=None, **moved)
+    return DeviceBatch(features[rows], shown=named, tokens_read=tokens_read, keep=None, draw=None, **moved)

@@ -87,7 +87,7 @@ class NeedleStage(Schema):
     telling_weight: float = 0.3
     clue_weight: float = 0.0  # of naming what a clue tells, right after the block that reads it
     still_blocks: int = Field(default=0, ge=0)  # so many first blocks of MemAug stay as they are
-    # The words' embeddings stay as they are. If MemAug and projector do, too, a step takes 0.4 of the time.
+    # The words' embeddings stay as they are. If MemAug and projector do, too, a step takes two thirds of the time.
     still_words: bool = False
 
     @model_validator(mode="after")

@@ -207,9 +207,7 @@ class Planner:
                 shown = by_time(shown, first, seen)
             lines, between = ((), ()) if shown is None else (shown.lines, shown.between)
             words = text if between else before_question(lines, text)
-            prompt = self._model.prompt(
-                words, frames=frames, seconds=seconds, between=between, asked=question.sought.strip()
-            )
+            prompt = self._model.prompt(words, frames=frames, seconds=seconds, between=between, asked=question.asked)
             size = len(prompt.after)
             if shown is None or not lines or size <= MOST_TOKENS:
                 return prompt, shown

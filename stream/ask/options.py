@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-_LETTERS: Final = "ABCDEFGH"
+LETTERS: Final = "ABCDEFGH"
 _OPTION = re.compile(r"^[ \t]*\(?([A-H])[.):][ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
 _HEADING = re.compile(r"(?:^|\n)[ \t]*(?:options?|choices)[ \t]*:\s*$", re.IGNORECASE)
 
@@ -25,6 +25,6 @@ def _listed(text: str) -> list[re.Match[str]]:
     for option in _OPTION.finditer(text):
         if option[1] == "A":
             found = [option]
-        elif found and len(found) < len(_LETTERS) and option[1] == _LETTERS[len(found)]:
+        elif found and len(found) < len(LETTERS) and option[1] == LETTERS[len(found)]:
             found.append(option)
     return found if len(found) > 1 or (found and _HEADING.search(text[: found[0].start()])) else []

@@ -51,6 +51,12 @@ class Question:
         return self.recall_text or without_options(self.text)
 
     @property
+    def asked(self) -> str:
+        """The part of the text that says what to find: what frames are recalled by; if that is no part of it, all before the options."""
+        recall = self.recall_text.strip()
+        return recall if recall and recall in self.text else without_options(self.text).strip()
+
+    @property
     def generation(self) -> dict[str, Any]:
         """The settings of generation that it changes; None where the model's own counts."""
         names = ("max_new_tokens", "temperature", "top_p", "top_k", "repetition_penalty", "stop")

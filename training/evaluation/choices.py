@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-LETTERS: Final = "ABCDEFGH"
+from afterview.stream.ask.options import LETTERS
 
 _WRAPPED = (
     re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}"),

@@ -41,3 +41,10 @@ def test_frames_are_recalled_by_what_stands_before_the_options_unless_the_questi
     text = f"{ASKED}\nA. red\nB. blue"
     assert Question(text).sought == ASKED
     assert Question(text, recall_text="a ring").sought == "a ring"
+
+
+def test_what_says_what_to_find_is_always_a_part_of_the_question() -> None:
+    text = f"Look closely.\n{ASKED}\nA. red\nB. blue"
+    assert Question(text, recall_text=f" {ASKED}\n").asked == ASKED
+    assert Question(text, recall_text="a ring").asked == f"Look closely.\n{ASKED}"
+    assert Question(f" {ASKED}\n").asked == ASKED

@@ -1,6 +1,5 @@
 """What a benchmark is, and the items that its reader finds. Values only."""
 
-import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,6 @@ from afterview.stream.ask.subtitles import Subtitle
 
 Kind = Literal["offline", "online"]
 Scoring = Literal["letter", "likelihood"]
-LETTERS: Final = string.ascii_uppercase[:8]  # of options; as many as training.evaluation.choices knows
 _EXAMPLES: Final = 5  # of each problem that are named
 
 

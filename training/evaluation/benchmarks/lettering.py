@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from afterview.training.evaluation.benchmarks.base import LETTERS
+from afterview.stream.ask.options import LETTERS
 
 Published = Literal["letter", "number", "text"]
 

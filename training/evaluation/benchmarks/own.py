@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from afterview.configs import UsageError
+from afterview.stream.ask.options import LETTERS
 from afterview.stream.ask.subtitles import Subtitle, read_subtitles
 from afterview.training.base.errors import BenchmarkError
-from afterview.training.evaluation.benchmarks.base import LETTERS, Benchmark, Item, Options, Reading
+from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading
 from afterview.training.evaluation.benchmarks.files import TABLES, Data, groups_of
 from afterview.training.evaluation.benchmarks.lettering import is_nothing, letters_of, listing
 from afterview.training.evaluation.benchmarks.scoring import choice_score, first_capital, open_score

@@ -7,6 +7,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.stream.ask.options import LETTERS
 from afterview.training.base.seeds import seeded
 from afterview.training.evaluation.needle.plan import HOPS, Asked, NeedleItem
 from afterview.training.world.needles import (
@@ -29,7 +30,6 @@ from afterview.training.world.vocabulary import SCENES
 Pixels = NDArray[np.uint8]
 _EMPTY: Final = WorldConfig(objects=(0, 0), repeats=(0, 0), digits=(0, 0), words=(0, 0))
 _CARDS: Final = ("digit", "word")
-_LETTERS: Final = "ABCDEFGH"
 
 
 @dataclass
@@ -89,7 +89,7 @@ def _add_chain(found: ItemSet, seed: int, hops: int, number: int) -> None:
 
 
 def _asked(name: Literal["needle", "caption", "final"], choice: Choice, recall: str, decoy: str = "") -> Asked:
-    options = dict(zip(_LETTERS, choice.options, strict=False))
+    options = dict(zip(LETTERS, choice.options, strict=False))
     wrong = next((letter for letter, option in options.items() if option == decoy), "")
     return Asked(name, choice.asked, choice.text, recall, options, choice.letter, wrong)
 

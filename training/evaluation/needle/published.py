@@ -19,12 +19,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from afterview.configs.system_errors import reason
+from afterview.stream.ask.options import LETTERS
 from afterview.stream.source.address.address import parse_source
 from afterview.stream.source.config import SourceConfig
 from afterview.stream.source.events import Frame
 from afterview.stream.source.reader import read_events
 from afterview.training.base.errors import BenchmarkError
-from afterview.training.evaluation.choices import LETTERS, chosen
+from afterview.training.evaluation.choices import chosen
 from afterview.training.evaluation.fingerprint import files_fingerprint, values_fingerprint
 from afterview.training.evaluation.needle.items import ItemSet, Pixels
 from afterview.training.evaluation.needle.plan import HOPS, Asked, NeedleItem

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from afterview.memory.base.durable import make_directory
+from afterview.memory.base.lock import file_lock
 from afterview.training.ablations.plan import Ablations, RowPlan
 from afterview.training.ablations.train import Trained
 from afterview.training.base.progress import ShowProgress, unseen
@@ -34,9 +36,11 @@ def ask(
 ) -> Mapping[str, Any]:
     """Ask what was not asked yet, and return the document of the results. directories: of the run, and of the worlds."""
     test, (own, worlds) = ablations.config.worlds.test(), directories
-    if cut := remove_unfinished(test, trained.model.encoders, worlds):
-        _LOGGER.info("%s: their recording was cut off; they are recorded again", ", ".join(cut))
-    ingest_worlds(test, trained.model.encoders, worlds, progress=progress)
+    make_directory(worlds)
+    with file_lock(worlds / ".lock"):  # other runs are asked about them, too, maybe now
+        if cut := remove_unfinished(test, trained.model.encoders, worlds):
+            _LOGGER.info("%s: their recording was cut off; they are recorded again", ", ".join(cut))
+        ingest_worlds(test, trained.model.encoders, worlds, progress=progress)
     ids = question_ids(test)
     identity = RunIdentity(
         "ablation", "worlds", f"{row.name}, seed {seed}", trained.model.weights_hash,

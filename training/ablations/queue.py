@@ -1,8 +1,9 @@
-"""The queue of ablations: one run after another in one process, resumable after a kill at any moment.
+"""The queue of ablations: one run after another, resumable after a kill at any moment. Several processes may share it.
 
 DIR/features.safetensors   of the bank                       DIR/rows/NAME-SEED/   a run: its study, then its weights and answers
 DIR/start.safetensors      weights after "sentences", if     DIR/worlds/           the memories that all runs are asked about
-                           none are committed                DIR/.lock             held while the queue runs
+                           none are committed                DIR/.lock             held while what all share is made or written
+DIR/claims/NAME-SEED       held by the process that makes the run
 """
 
 import json
@@ -10,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -34,8 +35,9 @@ from afterview.training.evaluation.results import DOCUMENT, read_rows
 
 _LOGGER = logging.getLogger(__name__)
 
-ROWS, WORLDS, LOCK, MADE_OF = "rows", "worlds", ".lock", "run.json"
+ROWS, WORLDS, LOCK, CLAIMS, MADE_OF = "rows", "worlds", ".lock", "claims", "run.json"
 _UNMEASURED_S: Final = 900.0  # of a run, before one was measured
+_POLL_S: Final = 2.0  # while other processes make all that is left
 
 
 @dataclass(frozen=True)
@@ -145,29 +147,62 @@ def run_queue(
 ) -> bool:  # fmt: skip
     """Make all runs of the rows that are not done, and write `results` (.json, and .md beside it) after each.
 
-    Returns whether all are done; if `minutes` came first, call it again. Raises UsageError if another process works in the directory,
-    and for a run that was begun with other settings.
+    Other processes may do the same in the directory: each takes runs that no other makes, and waits for theirs in the end. Returns
+    whether all are done; if `minutes` came first, call it again. Raises UsageError for a run that was begun with other settings.
     """
     deadline = time.monotonic() + 60 * minutes
-    make_directory(directory)
-    with alone(directory):
+    make_directory(directory / CLAIMS)
+    with _together(directory):
         planned_runs(ablations, directory, results, rows)  # refuses results of other runs before anything is made
         start = prepare(ablations, directory, progress=progress)
-        took: list[float] = []
         write_results(ablations, directory, results, start)
-        while waiting := [run for run in planned_runs(ablations, directory, results, rows) if run.state != "done"]:
-            began, run = time.monotonic(), waiting[0]
-            left = len(waiting) * (fmean(took) if took else _UNMEASURED_S)
-            _LOGGER.info("%s: %d runs left, about %s", run.name, len(waiting), spell_duration(left))
-            if not _make(run, ablations, start, directory, command, deadline, progress):
-                return False
-            took.append(time.monotonic() - began)
+    took, told = list[float](), False
+    while waiting := [run for run in planned_runs(ablations, directory, results, rows) if run.state != "done"]:
+        with _claimed(waiting, directory) as run:
+            if run is None:
+                if not told:
+                    _LOGGER.info("%s: other processes make all that is left", ", ".join(one.name for one in waiting))
+                told = True
+                time.sleep(_POLL_S)
+            else:
+                began, left = time.monotonic(), len(waiting) * (fmean(took) if took else _UNMEASURED_S)
+                _LOGGER.info("%s: %d runs left, about %s of one process", run.name, len(waiting), spell_duration(left))
+                if not _make(run, ablations, start, directory, command, deadline, progress):
+                    return False
+                took.append(time.monotonic() - began)
+                told = False
+        with _together(directory):
             write_results(ablations, directory, results, start)
-            if time.monotonic() >= deadline:
-                return len(waiting) == 1 and all(
-                    one.state == "done" for one in planned_runs(ablations, directory, results, rows)
-                )
+        if time.monotonic() >= deadline:
+            return all(one.state == "done" for one in planned_runs(ablations, directory, results, rows))
     return True
+
+
+@contextmanager
+def _claimed(waiting: Sequence[Planned], directory: Path) -> Iterator[Planned | None]:
+    """Hold the first run that no other process holds or has finished by now. None: there is none."""
+    with ExitStack() as stack:
+        for run in waiting:
+            try:
+                stack.enter_context(file_lock(directory / CLAIMS / run.name, patience_s=0.0))
+            except TimeoutError:
+                continue
+            if not (run.directory / ANSWERS / DOCUMENT).exists():
+                yield run
+                return
+        yield None
+
+
+@contextmanager
+def _together(directory: Path) -> Iterator[None]:
+    """Hold what the processes of a queue share, as soon as no other does."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(directory / LOCK, patience_s=_POLL_S))
+        except TimeoutError:
+            _LOGGER.info("%s: waits until another process has made what all runs share", directory)
+            stack.enter_context(file_lock(directory / LOCK))
+        yield
 
 
 def write_results(ablations: Ablations, directory: Path, results: Path, start: Start) -> list[Run]:
@@ -238,13 +273,3 @@ def _require_same(directory: Path, there: Mapping[str, Any] | None, values: Mapp
 def _encoded(value: Mapping[str, Any]) -> bytes:
     """JSON that people read, too."""
     return (json.dumps(dict(value), indent=1, allow_nan=False) + "\n").encode()
-
-
-@contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Hold the queue's directory. Raises UsageError if another process does."""
-    try:
-        with file_lock(directory / LOCK, patience_s=0.0):
-            yield
-    except TimeoutError:
-        raise UsageError(f"{directory}: another process runs this queue; wait for it, or give another --work") from None

@@ -11,7 +11,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,10 +22,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from afterview.configs import UsageError
 from afterview.memory.base.durable import make_directory, write_file
+from afterview.memory.base.lock import file_lock
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
-from afterview.training.ablations.queue import alone, keep_made_of
+from afterview.training.ablations.queue import LOCK, keep_made_of
 from afterview.training.ablations.start import FEATURES, Start, prepare
 from afterview.training.ablations.train import STUDY, WEIGHTS, Trained, recipe_of, train
 from afterview.training.base.errors import ResultsError
@@ -91,7 +94,7 @@ def run_mixtures(
     """
     deadline = time.monotonic() + 60 * minutes
     make_directory(directory)
-    with alone(directory):
+    with _alone(directory):
         keep_made_of(directory, {"settings": values_fingerprint(_settings(mixtures))})
         sets = _sets(mixtures, directory, progress)
         start = _start(mixtures, directory, progress)
@@ -114,6 +117,16 @@ def run_mixtures(
             ask(mixture, mixtures, trained[mixture.name], table, told[1], own, command=command, progress=progress)
             write_results(mixtures, directory, results, about)
     return True
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Hold the queue's directory. Raises UsageError if another process does."""
+    try:
+        with file_lock(directory / LOCK, patience_s=0.0):
+            yield
+    except TimeoutError:
+        raise UsageError(f"{directory}: another process runs this queue; wait for it, or give another --work") from None
 
 
 def _settings(mixtures: Mixtures) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """`afterview evaluate ablations`: the queue of ablations, or its state."""
 
 import argparse
+import fcntl
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from afterview.cli.arguments import minutes_of, names_in, require_directory, results_file
 from afterview.cli.output.documents import dump
@@ -68,23 +70,32 @@ def _states(ablations: "Ablations", work: Path, results: Path, rows: "list[RowPl
 
 def _in_background(work: Path, *, as_json: bool) -> int:
     """The same command in a session of its own, so that it outlives the terminal."""
-    from afterview.training.ablations.queue import alone
-
     work.mkdir(parents=True, exist_ok=True)
-    with alone(work):
-        pass  # said here if another process runs it, and not only in the log
     command = [
         sys.executable,
         "-m",
         "afterview",
         *(part for part in sys.argv[1:] if part not in ("--background", "--json")),
     ]
-    with (work / LOG).open("ab") as log:
+    with _log_of_its_own(work) as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
     if as_json:
-        dump({"pid": process.pid, "log": str(work / LOG)})
+        dump({"pid": process.pid, "log": log.name})
     else:
-        print(f"started process {process.pid}; its log is {work / LOG}, and --list shows how far it is")
+        print(f"started process {process.pid}; its log is {log.name}, and --list shows how far it is")
     return ExitStatus.OK
+
+
+def _log_of_its_own(work: Path) -> IO[bytes]:
+    """A log that no other process of the queue writes now. The lock on it ends with the process that inherits the file."""
+    for number in count(1):
+        log = (work / (LOG if number == 1 else f"queue-{number}.log")).open("ab")
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.close()
+        else:
+            return log
+    raise AssertionError("there is always a free number")

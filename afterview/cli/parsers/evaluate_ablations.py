@@ -11,11 +11,12 @@ def add_evaluate_ablations(actions: Commands) -> None:
         "ablations", help=text, description=f"{text[0].upper()}{text[1:]}.\n\n"
         "Each row of configs/training/ablations.yaml starts from the same weights and takes the same steps: some ten minutes of one core\n"
         "each, and some minutes for its questions. A queue makes one run after another. It may be stopped or killed at any moment: the\n"
-        "same command continues. After each run it writes the results, with a table beside the paper's. Runs that the results hold\n"
-        "already are not made again, not even with a new --work.\n\n"
+        "same command continues. Given again beside the first, it shares the runs with it: one process per core (OMP_NUM_THREADS=1) is\n"
+        "fastest, with 3 GB of memory each (7 GB for the row of all cells). After each run it writes the results, with a table beside\n"
+        "the paper's. Runs that the results hold already are not made again, not even with a new --work.\n\n"
         "examples:\n  afterview evaluate ablations --work ablations-output --list\n"
         "  afterview evaluate ablations --work ablations-output --rows memaug,no-memaug\n"
-        "  nice -n 19 afterview evaluate ablations --work ablations-output --background",
+        "  OMP_NUM_THREADS=1 nice -n 19 afterview evaluate ablations --work ablations-output --background",
     )  # fmt: skip
     strict(parser)
     parser.set_defaults(module="afterview.cli.commands.evaluate_ablations")
@@ -30,7 +31,9 @@ def add_evaluate_ablations(actions: Commands) -> None:
     add_results_and_limit(parser, "ablations")
     parser.add_argument("--list", action="store_true", help="show rows and runs, how far each is, and run nothing")
     parser.add_argument(
-        "--background", action="store_true", help="run on after this command ends; its log is WORK/queue.log"
+        "--background",
+        action="store_true",
+        help="run on after this command ends; its log is WORK/queue.log, or queue-2.log beside a first",
     )
     add_json(parser)
     add_verbosity(parser)

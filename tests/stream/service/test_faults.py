@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -169,12 +170,18 @@ def test_an_encoder_that_cannot_keep_up_drops_the_oldest_and_says_so(
             patched.setattr(tiny.encoders.vision, "encode", slow)
             assert wait_until(lambda: service.json("GET", "/cameras/pattern")["dropped"] >= 3, 30)
         assert wait_until(lambda: "dropped" in _reasons(service), 20)
-        dropped = service.json("GET", "/cameras/pattern")["dropped"]
-        said = f"camera 'pattern': {dropped} frames were dropped, because the machine could not keep up"
-        assert said in service.json("POST", "/ask", ASKED)["notes"]
-        assert said in service.client.get("/health/ready").json()["notes"]
-        counted = f'afterview_frames_dropped_total{{camera="pattern",reason="queue full"}} {dropped}'
-        assert counted in service.client.get("/metrics").text
+        least = service.json("GET", "/cameras/pattern")["dropped"]  # it may grow on a busy machine
+        said = r"camera 'pattern': (\d+) frames were dropped, because the machine could not keep up"
+        places = [
+            (said, "\n".join(service.json("POST", "/ask", ASKED)["notes"])),
+            (said, "\n".join(service.client.get("/health/ready").json()["notes"])),
+            (r'afterview_frames_dropped_total\{camera="pattern",reason="queue full"\} (\d+)', service.client.get("/metrics").text),
+        ]  # fmt: skip
+        most = service.json("GET", "/cameras/pattern")["dropped"]
+        for pattern, text in places:
+            found = re.search(pattern, text)
+            assert found is not None, text
+            assert least <= int(found[1]) <= most
         assert service.state_of("pattern") == "online"
         assert service.json("POST", "/ask", ASKED)["coverage"]["gaps"]
 

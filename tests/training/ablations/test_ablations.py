@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +18,14 @@ from afterview.configs import ConfigError, ExitStatus, UsageError
 from afterview.memory.base.lock import file_lock
 from afterview.training.ablations import queue, start
 from afterview.training.ablations.plan import SHIPPED, Ablations, merged, read_ablations
-from afterview.training.ablations.queue import ANSWERS, LOCK, MADE_OF, ROWS, made_of, planned_runs, run_queue
+from afterview.training.ablations.queue import ANSWERS, CLAIMS, LOCK, MADE_OF, ROWS, made_of, planned_runs, run_queue
 from afterview.training.ablations.records import Run
 from afterview.training.ablations.report import comparisons, document, markdown, paper_difference
 from afterview.training.ablations.train import WEIGHTS, CpuClock
 from afterview.training.base.errors import ResultsError, TrainingError, WorldError
 from afterview.training.evaluation.results import DOCUMENT, Row, read_rows
 from afterview.training.tiny.bank import plan_bank, shape_of
+from tests.support.servers import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -221,12 +226,85 @@ def test_results_that_would_be_lost_are_refused(shipped: Ablations, tmp_path: Pa
         queue.finished_runs(shipped, tmp_path / "one", tmp_path / "none.json")
 
 
-def test_one_process_runs_a_queue(shipped: Ablations, tmp_path: Path) -> None:
-    with file_lock(tmp_path / LOCK), pytest.raises(UsageError, match="another process runs this queue"):
-        run_queue(shipped, tmp_path, tmp_path / "a.json", shipped.rows(["memaug"]), command=["test"])
-    with file_lock(tmp_path / LOCK):
-        assert main(["evaluate", "ablations", "--work", str(tmp_path), "--background"]) == ExitStatus.USAGE
-    assert not (tmp_path / "queue.log").exists()
+def test_processes_that_share_a_queue_make_every_run_once(
+    shipped: Ablations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two queues at once, and a run that a third process (here: the test) makes meanwhile."""
+    monkeypatch.setattr(queue, "prepare", lambda *_, **__: START)
+    monkeypatch.setattr(queue, "_POLL_S", 0.01)
+    both, begun = threading.Barrier(2, timeout=20), list[str]()
+
+    def make(run: queue.Planned, *_: object) -> bool:
+        begun.append(run.name)
+        if len(begun) <= 2:
+            both.wait()  # passes only if two runs are made at the same time
+        write_run(tmp_path, finished(run.row.name, "10", run.seed))
+        return True
+
+    monkeypatch.setattr(queue, "_make", make)
+    rows = shipped.rows(["memaug", "no-memaug", "no-rotary", "depth-1"])
+    results = tmp_path / "a.json"
+
+    def run() -> bool:
+        return run_queue(shipped, tmp_path, results, rows, command=["test"])
+
+    (tmp_path / CLAIMS).mkdir()
+    caplog.set_level("INFO", logger=queue.__name__)
+    with ThreadPoolExecutor(2) as pool:
+        with file_lock(tmp_path / CLAIMS / "no-rotary-1"):
+            running = [pool.submit(run) for _ in range(2)]
+            assert wait_until(lambda: "no-rotary-1: other processes make all that is left" in caplog.text, 20)
+            write_run(tmp_path, finished("no-rotary", "10"))
+        assert [one.result(20) for one in running] == [True, True]
+    seeds = {f"{row.name}-{seed}" for row in rows for seed in shipped.config.seeds}  # all are alike, so all are close
+    assert sorted(begun) == sorted(seeds - {"no-rotary-1"})
+    assert {f"{run['row']}-{run['seed']}" for run in json.loads(results.read_bytes())["runs"]} == seeds
+
+
+def test_a_queue_waits_until_another_process_has_made_what_all_share(
+    shipped: Ablations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(queue, "prepare", lambda *_, **__: START)
+    monkeypatch.setattr(queue, "_POLL_S", 0.01)
+    monkeypatch.setattr(queue, "_make", lambda *_: False)
+    caplog.set_level("INFO", logger=queue.__name__)
+    with ThreadPoolExecutor(1) as pool:
+        with file_lock(tmp_path / LOCK):
+            running = pool.submit(
+                run_queue, shipped, tmp_path, tmp_path / "a.json", shipped.rows(["memaug"]), command=["test"]
+            )
+            assert wait_until(lambda: "waits until another process has made" in caplog.text, 20)
+            assert not (tmp_path / "a.json").exists()
+        assert not running.result(20)
+    assert (tmp_path / "a.json").exists()
+
+
+def test_each_background_process_has_a_log_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A process that ended leaves its log to the next one."""
+    real, started = subprocess.Popen, list[subprocess.Popen[bytes]]()
+
+    def waits(*_: object, **keys: Any) -> subprocess.Popen[bytes]:
+        code = "print('here', flush=True); input()"
+        started.append(real([sys.executable, "-c", code], **{**keys, "stdin": subprocess.PIPE}))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", waits)
+
+    def log_of() -> str:
+        assert main(["evaluate", "ablations", "--work", str(tmp_path), "--background", "--json"]) == 0
+        return Path(json.loads(capsys.readouterr().out)["log"]).name
+
+    try:
+        assert [log_of(), log_of()] == ["queue.log", "queue-2.log"]
+        started[0].communicate(b"\n", timeout=20)
+        assert log_of() == "queue.log"
+    finally:
+        for one in started:
+            one.kill()
+            one.wait()
+    assert (tmp_path / "queue.log").read_text().count("here") >= 1
 
 
 def test_time_of_steps_that_were_repeated_counts_once(tmp_path: Path) -> None:

@@ -18,9 +18,11 @@ from safetensors.torch import save_file
 
 from afterview.cli.main import main
 from afterview.configs import ConfigError, ExitStatus, UsageError
+from afterview.memory.base.lock import file_lock
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.language.moments import MOMENT
 from afterview.stream.source.recordings.pictures_at import recording_facts
+from afterview.training.ablations.queue import LOCK
 from afterview.training.ablations.start import FEATURES
 from afterview.training.ablations.train import STUDY, WEIGHTS
 from afterview.training.base.errors import TrainingError
@@ -246,6 +248,11 @@ def test_the_report_says_whether_the_direction_is_the_papers(shipped: Mixtures) 
     assert "| a guess among the options | - | - |" in text
     assert "No mixture is done yet." in markdown(shipped.config, [], {})
     assert "is not done yet" in markdown(shipped.config, runs[:1], {})
+
+
+def test_one_process_runs_a_queue(shipped: Mixtures, tmp_path: Path) -> None:
+    with file_lock(tmp_path / LOCK), pytest.raises(UsageError, match="another process runs this queue"):
+        run_mixtures(shipped, tmp_path, tmp_path / "a.json", command=["test"])
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,11 @@ MOMENT: Final = "<|moment|>"
 LASTING: Final = "<|lasting|>"
 BETWEEN: Final = "<|between|>"
 OPTION: Final = "<|option|>"
+SHORTEST: Final = "less than a second"
+ONE_OF_TWO: Final = "I saw only one of the two"  # in place of the time between
 POINTERS: Final[tuple[Pointer, ...]] = (MOMENT, LASTING, BETWEEN)  # into the evidence
 _LEAST_SHARE: Final = 0.005  # of the largest weight: a neighbouring frame above it belongs to the same event
+_LEAST_OTHER: Final = 0.05  # of the largest weight: a second thing below it was not found (docs/training.md)
 
 
 def pointer_ids(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:
@@ -92,15 +95,16 @@ def attended(weights: NDArray[np.floating], frames: NDArray[np.int64]) -> tuple[
     return first, last
 
 
-def onsets(weights: NDArray[np.floating], frames: NDArray[np.int64]) -> tuple[int, int]:
-    """Rows at which the two things with the most evidence start, the heavier one first. Both are the same if only one has any.
+def onsets(weights: NDArray[np.floating], frames: NDArray[np.int64]) -> tuple[int, int | None]:
+    """Rows at which the two things with the most evidence start, the heavier one first. None: there is no second thing.
 
     Frames right beside the first run are not another thing. weights, frames: as `attended`.
     """
     first, last = attended(weights, frames)
     apart = (frames < frames[first] - 1) | (frames > frames[last] + 1)
     others = np.where(apart, weights, 0)
-    return first, attended(others, frames)[0] if others.any() else first
+    found = others.max() >= _LEAST_OTHER * weights.max()
+    return first, attended(others, frames)[0] if found else None
 
 
 def clock(seconds: float) -> str:
@@ -110,8 +114,8 @@ def clock(seconds: float) -> str:
 
 
 def length(seconds: float) -> str:
-    """A duration in words, in whole seconds: `3 seconds`, `1 minute 12 seconds`, `2 hours`."""
+    """A duration in words, in whole seconds: `3 seconds`, `1 minute 12 seconds`, `2 hours`; SHORTEST for what rounds to none."""
     whole = round(seconds)
     parts = [(whole // 3600, "hour"), (whole % 3600 // 60, "minute"), (whole % 60, "second")]
     said = [f"{number} {unit}{'' if number == 1 else 's'}" for number, unit in parts if number]
-    return " ".join(said) or "0 seconds"
+    return " ".join(said) or SHORTEST

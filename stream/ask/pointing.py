@@ -3,7 +3,17 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from afterview.model.language.moments import BETWEEN, LASTING, MOMENT, POINTERS, attended, clock, length, onsets
+from afterview.model.language.moments import (
+    BETWEEN,
+    LASTING,
+    MOMENT,
+    ONE_OF_TWO,
+    POINTERS,
+    attended,
+    clock,
+    length,
+    onsets,
+)
 from afterview.stream.ask.context import Context
 
 
@@ -20,11 +30,11 @@ def pointed(context: Context, weights: NDArray[np.floating] | None, times_since_
         return snapshot.time_of(int(context.ids[frames[row]]))
 
     first, last = attended(weights, frames)
-    starts = [time_of(row) for row in onsets(weights, frames)]
+    one, other = onsets(weights, frames)
     since = time_of(first)
     origin = snapshot.time_of(int(context.ids[0]))
     return {
         MOMENT: clock(since - origin) if times_since_start else snapshot.info.show(since),
         LASTING: length(time_of(last) - since + 1 / snapshot.info.fps),  # the last frame stands for its period
-        BETWEEN: length(abs(starts[0] - starts[1])),
+        BETWEEN: ONE_OF_TWO if other is None else length(abs(time_of(one) - time_of(other))),
     }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from afterview.model.language.moments import SHORTEST
 from afterview.stream.ask.options import options_in
 from afterview.training.evaluation.choices import chosen
 from afterview.training.world import WorldQuestion
@@ -115,4 +116,6 @@ def clock_seconds(text: str) -> float | None:
 def length_seconds(text: str) -> float | None:
     """`1 minute 12 seconds` -> 72. None if the text has no length."""
     found = re.findall(r"(\d+) (hour|minute|second)s?", text)
-    return float(sum(int(number) * _UNITS[unit] for number, unit in found)) if found else None
+    if not found:
+        return 0.0 if SHORTEST in text else None
+    return float(sum(int(number) * _UNITS[unit] for number, unit in found))

@@ -60,6 +60,7 @@ def test_times_and_lengths_are_read_from_text() -> None:
     assert clock_seconds("at 01:02:03") == 3723
     assert clock_seconds("soon") is None
     assert length_seconds("1 hour 2 seconds") == 3602
+    assert length_seconds("less than a second") == 0
     assert length_seconds("long") is None
     assert plain("  Not   seen. ") == "not seen"
     assert says_not_seen("No.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Final
 
-from afterview.model.language.moments import clock, length
+from afterview.model.language.moments import SHORTEST, clock, length
 from afterview.training.marathon.worlds.story import Sighting, Story, whole_caption
 from afterview.training.world.vocabulary import (
     COLOURS,
@@ -73,7 +73,7 @@ def _length(seconds: float, shown: tuple[Sighting, ...]) -> Found:
     wrong = {length(other) for other in (seconds + 2, seconds * 2 + 1, seconds * 3 + 2, seconds / 2)} - {
         length(seconds)
     }
-    return Found(length(seconds), tuple(sorted(wrong - {"0 seconds"})), shown, float(round(seconds)))
+    return Found(length(seconds), tuple(sorted(wrong - {SHORTEST})), shown, float(round(seconds)))
 
 
 def lasting(story: Story, slots: Slots) -> Found | None:

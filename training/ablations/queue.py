@@ -37,7 +37,7 @@ _LOGGER = logging.getLogger(__name__)
 
 ROWS, WORLDS, LOCK, CLAIMS, MADE_OF = "rows", "worlds", ".lock", "claims", "run.json"
 _UNMEASURED_S: Final = 900.0  # of a run, before one was measured
-_POLL_S: Final = 2.0  # while other processes make all that is left
+_POLL_S: Final = 5.0  # while other processes make all that is left
 
 
 @dataclass(frozen=True)
@@ -171,10 +171,12 @@ def run_queue(
                     return False
                 took.append(time.monotonic() - began)
                 told = False
-        with _together(directory):
-            write_results(ablations, directory, results, start)
+                with _together(directory):
+                    write_results(ablations, directory, results, start)
         if time.monotonic() >= deadline:
             return all(one.state == "done" for one in planned_runs(ablations, directory, results, rows))
+    with _together(directory):
+        write_results(ablations, directory, results, start)  # the last run may be another process's, with other results
     return True
 
 

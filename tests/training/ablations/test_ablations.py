@@ -227,38 +227,41 @@ def test_results_that_would_be_lost_are_refused(shipped: Ablations, tmp_path: Pa
 
 
 def test_processes_that_share_a_queue_make_every_run_once(
-    shipped: Ablations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Two queues at once, and a run that a third process (here: the test) makes meanwhile."""
     monkeypatch.setattr(queue, "prepare", lambda *_, **__: START)
     monkeypatch.setattr(queue, "_POLL_S", 0.01)
-    both, begun = threading.Barrier(2, timeout=20), list[str]()
+    both, begun = threading.Barrier(2, timeout=60), list[str]()
+    names, seeds = ["memaug", "no-memaug", "no-rotary", "depth-1"], (1, 2)
+    ablations = read_ablations(changed(tmp_path, seeds=seeds))
+    runs = {f"{name}-{seed}": finished(name, "10", seed) for name in names for seed in seeds}
 
     def make(run: queue.Planned, *_: object) -> bool:
         begun.append(run.name)
         if len(begun) <= 2:
             both.wait()  # passes only if two runs are made at the same time
-        write_run(tmp_path, finished(run.row.name, "10", run.seed))
+        write_run(tmp_path, runs[run.name])
         return True
 
     monkeypatch.setattr(queue, "_make", make)
-    rows = shipped.rows(["memaug", "no-memaug", "no-rotary", "depth-1"])
     results = tmp_path / "a.json"
 
     def run() -> bool:
-        return run_queue(shipped, tmp_path, results, rows, command=["test"])
+        return run_queue(ablations, tmp_path, results, ablations.rows(names), command=["test"])
 
     (tmp_path / CLAIMS).mkdir()
     caplog.set_level("INFO", logger=queue.__name__)
     with ThreadPoolExecutor(2) as pool:
         with file_lock(tmp_path / CLAIMS / "no-rotary-1"):
             running = [pool.submit(run) for _ in range(2)]
-            assert wait_until(lambda: "no-rotary-1: other processes make all that is left" in caplog.text, 20)
-            write_run(tmp_path, finished("no-rotary", "10"))
-        assert [one.result(20) for one in running] == [True, True]
-    seeds = {f"{row.name}-{seed}" for row in rows for seed in shipped.config.seeds}  # all are alike, so all are close
-    assert sorted(begun) == sorted(seeds - {"no-rotary-1"})
-    assert {f"{run['row']}-{run['seed']}" for run in json.loads(results.read_bytes())["runs"]} == seeds
+            assert wait_until(lambda: "no-rotary-1: other processes make all that is left" in caplog.text, 60)
+            write_run(tmp_path, runs["no-rotary-1"])
+        assert [one.result(60) for one in running] == [True, True]
+    assert sorted(begun) == sorted(
+        set(runs) - {"no-rotary-1"}
+    )  # all answers are alike, so all rows get the second seed
+    assert {f"{run['row']}-{run['seed']}" for run in json.loads(results.read_bytes())["runs"]} == set(runs)
 
 
 def test_a_queue_waits_until_another_process_has_made_what_all_share(

@@ -127,7 +127,7 @@ def _opening(ablations: Ablations, runs: Sequence[Run], shared: Mapping[str, Any
         "`training/ablations/plan.py` says why); its own minutes of one core are in the table. Then it is asked",
         f"{asked} questions about the worlds {worlds.seeds[0]} to {worlds.seeds[1]} of {worlds.frames:,} frames, with bounded recall.",
         f"Needles are the {needles} of them whose answer lies in one moment; each kind's most common answer is right in {usual}.",
-        "Intervals are 95 %: Wilson's for shares, a paired bootstrap over the questions for differences. They do not cover other seeds of",
+        "Intervals are 95 %: Wilson's for shares, Newcombe's for paired differences. They do not cover other seeds of",
         "the training; rows within five points of what they are compared with get two more seeds. The paper's figures are its TempCompass,",
         "LongVideoBench and LVBench (spatial: MMStar, ScienceQA, RealWorldQA), of models of 3B on real video: only directions compare.",
     ]

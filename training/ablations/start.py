@@ -25,7 +25,7 @@ from afterview.training.base.errors import TrainingError
 from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.evaluation.fingerprint import files_fingerprint, values_fingerprint
 from afterview.training.tiny.bank import PIXELS, Bank, index_bank, plan_bank, shape_of
-from afterview.training.tiny.make import TOKENIZER, encode_all, initial_model, learn_to_speak, rendered_bank
+from afterview.training.tiny.make import encode_all, initial_model, kept_tokenizer, learn_to_speak, rendered_bank
 from afterview.training.tiny.recipe import Recipe
 from afterview.training.tiny.stage import StageContext
 from afterview.training.tiny.words import train_tokenizer
@@ -57,9 +57,8 @@ def prepare(ablations: Ablations, directory: Path, *, progress: ShowProgress = u
     recipe = ablations.recipe()
     with progress("loading model tiny"):
         shipped = load_pretrained("tiny", device=_CPU, dtype=torch.float32)
-    if not (directory / TOKENIZER).exists():
-        train_tokenizer().save_pretrained(directory / TOKENIZER)  # the shipped one has later lessons' pointers, too
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(directory / TOKENIZER)
+    place = kept_tokenizer(directory, train_tokenizer)  # the shipped one has later lessons' pointers, too
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(place)
     shipped = replace(shipped, tokenizer=tokenizer, config={**shipped.config, "vocab_size": len(tokenizer)})
     features = _features(recipe, shipped, directory, progress)
     bank = _labels(recipe)

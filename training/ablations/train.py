@@ -24,7 +24,7 @@ from afterview.training.core.checkpoints import STATE
 from afterview.training.core.trainer import OnLog
 from afterview.training.evaluation.fingerprint import files_fingerprint
 from afterview.training.tiny.bank import Bank
-from afterview.training.tiny.make import TOKENIZER, learn_study
+from afterview.training.tiny.make import kept_tokenizer, learn_study
 from afterview.training.tiny.naming import start_memaug, words_of_frames
 from afterview.training.tiny.recipe import Recipe
 from afterview.training.tiny.stage import StageContext
@@ -58,9 +58,9 @@ def train(
 ) -> Trained | None:  # fmt: skip
     """Train the run in `directory`, or load its weights if they are there. None if the deadline (time.monotonic()) came first."""
     directory.mkdir(parents=True, exist_ok=True)
-    if not (directory / TOKENIZER).exists():
-        assert start.shipped.tokenizer is not None, "the shipped model has one"
-        start.shipped.tokenizer.save_pretrained(directory / TOKENIZER)
+    tokenizer = start.shipped.tokenizer
+    assert tokenizer is not None, "the shipped model has one"
+    kept_tokenizer(directory, lambda: tokenizer)
     model = new_network(start, recipe, directory)
     network = model.video_language
     network.use_memaug, network.rotary = row.use_memaug, row.rotary

@@ -7,11 +7,13 @@ Benchmarks are scored by it, so a doubtful answer is a wrong one, never a lucky 
     names it as the answer     Answer: B   The answer is (B).   \\boxed{B}   <answer>B</answer>   I choose B   C'est B   答案是B
     is its text                red   The answer is red   B. red
 
-and nothing in the answer chooses another one. `A red circle` begins with an article, not with a letter: it is option A only if that is
-the text of option A.
+and nothing in the answer chooses another one, or rejects this one (`B is wrong`, `(B) can be ruled out`). `A red circle` begins with an
+article, not with a letter: it is option A only if that is the text of option A. A letter alone is the letter that the prompt asks for, also
+where an option's text is a letter; a small one that is another option's text chooses none.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -30,8 +32,8 @@ _OPENING = re.compile(
 _STYLE = re.compile(r"\\(?:text|mathrm|mathbf|textbf|rm|bf)\s*\{([^{}]*)\}")
 _MARKS = str.maketrans({
     "*": " ", "`": " ", "_": " ", "$": " ", "\u00a0": " ",
-    "\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"', "\uff08": "(", "\uff09": ")", "\uff1a": ":", "\uff0e": ".", "\u3002": ".",
-    "\uff0c": ",", "\uff01": "!", "\u2192": ":", "\u3001": ",", "\u300c": '"', "\u300d": '"',
+    "\u2019": "'", "\u2018": "'", "\u201c": '"', "\u201d": '"', "\u3002": ".", "\u2192": ":", "\u3001": ",", "\u300c": '"', "\u300d": '"',
+    "\u3010": "(", "\u3011": ")", "\u300a": "(", "\u300b": ")", "\u3014": "(", "\u3015": ")",
 })  # fmt: skip
 
 # What says that the answer follows. Latin words end at a space or a colon, Chinese and Japanese ones directly before the letter.
@@ -62,7 +64,17 @@ _IS_RIGHT = re.compile(
     re.IGNORECASE,
 )
 _BETWEEN: Final = " .):,;-\u2013\u2014"  # of a letter and its text
-_DENIES = re.compile(r"\b(?:not|no|never|neither|nor|cannot|wrong|incorrect|nicht|keine?|pas|\w+n't)\b", re.IGNORECASE)
+_NOT: Final = r"(?:not|no(?!\s+doubt)|never|cannot|\w+n't|wrong|incorrect|false|untrue|unlikely|ruled\s+out|eliminated|excluded)\b"
+_DENIES = re.compile(rf"\b(?:{_NOT}|(?:neither|nor|nicht|keine?|pas|(?:i|we)\s+doubt)\b)", re.IGNORECASE)
+# What follows a letter that is named to be rejected: `is not`, `, which is wrong`, `: not shown`, `can be ruled out`.
+_REJECTED = re.compile(
+    r"\s*(?:"
+    rf"(?:,?\s*(?:which|that)\s+)?(?:(?:is|was|are|can|could|must|should|would|seems|looks)\s+)*(?:\w+ly\s+|also\s+)?(?:be\s+)?{_NOT}"
+    rf"|[,:;.\-\u2013\u2014]\s*{_NOT}"
+    rf"|[,:;.\-\u2013\u2014]\s*(?:it|this|that)\s+(?:is|was)\s+(?:wrong|incorrect|false|untrue|ruled\s+out)\b"
+    r")",
+    re.IGNORECASE,
+)
 _LONE = re.compile(rf"(?<![A-Za-z0-9'\\])([A-H]){_ALONE}")
 _ARTICLE = re.compile(r"\s+(?!or\b|and\b|nor\b|is\b|but\b|to\b)[a-z]")
 _JOINS = re.compile(r"\s*[)\]]*\s*(?:or|and|nor|/|&|\+|,|o|ou|oder|und|et)\s*[(\[]*\s*([a-h])(?![\w'])", re.IGNORECASE)
@@ -76,6 +88,8 @@ def chosen(answer: str, options: Mapping[str, str] | None = None) -> str | None:
             said = {chosen(_STYLE.sub(r"\1", one), options) for one in inner}
             return said.pop() if len(said) == 1 else None
     offered = set(options) if options else set(LETTERS)
+    if _is_another_text(text, options or {}):
+        return None
     if (named := _by_text(text, options or {})) is not None:
         return named
     found = [*_at_the_start(text, options or {}), *_after_leads(text, options or {})]
@@ -86,7 +100,10 @@ def chosen(answer: str, options: Mapping[str, str] | None = None) -> str | None:
     rests = [text[end:].lstrip(_BETWEEN) for _, end in found]
     if any(_says(rest, option) for rest in rests for other, option in (options or {}).items() if other != letter):
         return None
-    bare = _without_text(text, (options or {}).get(letter, ""), [end for _, end in found])
+    own = (options or {}).get(letter, "")
+    if any(_REJECTED.match(_after(text, own, end)) for _, end in found):
+        return None
+    bare = _without_text(text, own, [end for _, end in found])
     return letter if not bare.endswith("?") and not _others(bare, letter, offered) else None
 
 
@@ -105,9 +122,15 @@ def _without_text(text: str, option: str, ends: Sequence[int]) -> str:
     return text
 
 
+def _after(text: str, option: str, end: int) -> str:
+    """What follows a letter that ends at `end`, and the text of its option if that comes first."""
+    without = _without_text(text, option, [end])
+    return text[end:] if without == text else without[len(text) - len(text[end:].lstrip(_BETWEEN)) :]
+
+
 def _bare(answer: str) -> str:
     """The answer without emphasis, typographic marks, and words such as `so` before it."""
-    text = _STYLE.sub(r"\1", _THOUGHT.sub(" ", answer).translate(_MARKS))
+    text = _STYLE.sub(r"\1", _THOUGHT.sub(" ", unicodedata.normalize("NFKC", answer)).translate(_MARKS))
     return re.sub(r"[ \t]+", " ", _OPENING.sub("", re.sub(r"\\[)\]]", " ", text))).strip()
 
 
@@ -115,10 +138,23 @@ def _plain(text: str) -> str:
     return re.sub(r"\s+", " ", _bare(text)).strip(" .\"'()[]").lower()
 
 
+def _said(text: str) -> list[str]:
+    """The whole answer, and what it says after `Answer:` or the like."""
+    return [text, *(text[lead.end() :] for lead in _LEADS.finditer(text) if not _DENIES.search(text[: lead.start()]))]
+
+
+def _is_another_text(text: str, options: Mapping[str, str]) -> bool:
+    """Whether an answer is a small letter that is one option's letter and another's text."""
+    said = {one.strip(" .\"'") for one in _said(text)}
+    return any(
+        _plain(option) in said and _plain(option).upper() in options.keys() - {own} for own, option in options.items()
+    )
+
+
 def _by_text(text: str, options: Mapping[str, str]) -> str | None:
-    """The option whose text the whole answer is, or what the answer says after `Answer:` or the like."""
-    said = [text, *(text[lead.end() :] for lead in _LEADS.finditer(text) if not _DENIES.search(text[: lead.start()]))]
-    plain = {_plain(one) for one in said}
+    """The option whose text the answer is. A letter that is offered is a letter, and no text."""
+    plain = {_plain(one) for one in _said(text)}
+    plain -= {letter.lower() for letter in options}
     found = [letter for letter, option in options.items() if _plain(option) and _plain(option) in plain]
     return found[0] if len(found) == 1 else None
 
@@ -139,13 +175,14 @@ def _at_the_start(text: str, options: Mapping[str, str]) -> Iterator[tuple[str, 
 
 def _is_word(said: str, rest: str, lead: str, options: Mapping[str, str]) -> bool:
     """Whether a letter without brackets may be a word: the article of an answer that was cut (`It is a`), or a name that the options use
-    (`C, the camera wearer, cooks`). A full stop or a colon after it makes it a letter again."""
+    (`C, the camera wearer, cooks`; not the A of `A man runs`). A full stop or a colon after it makes it a letter again."""
     if re.match(r"\s*[.:)](?![A-Za-z0-9])", rest):
         return False
     if said == "a":
         return bool(rest.strip()) or re.match(r"it|th(?:at|is)", lead.strip(), re.IGNORECASE) is not None
-    named = any(re.search(rf"(?<![\w']){said}(?![\w'])", option) for option in options.values())
-    return said.isupper() and named and bool(rest.strip())
+    name = rf"(?<![\w']){said}(?![\w'])" + (r"(?!\s+[a-z])" if said == "A" else "")
+    named = any(re.search(name, option) for option in options.values())
+    return said.isupper() and named and re.match(r" *,(?!\s*(?:$|(?:because|since|as)\b))", rest) is not None
 
 
 def _after_leads(text: str, options: Mapping[str, str]) -> Iterator[tuple[str, int]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from afterview.training.base.errors import ResultsError
 from afterview.training.evaluation.intervals import difference_of
-from afterview.training.evaluation.results import Row, differences
+from afterview.training.evaluation.results import Row, differences, whole_units
 
 _NAMED = 20  # items that are named where only one of two has them
 _MINUS = "-"
@@ -14,7 +14,8 @@ _MINUS = "-"
 
 @dataclass(frozen=True)
 class Comparison:
-    """scores: of each name that both have, by name the difference B - A. groups: the same by name and value of a group.
+    """scores: of each name that both have, by name the difference B - A. groups: the same by name and value of a group. units: the same of
+    items that count together, right only where all are; None where there are none.
 
     only_a, only_b: ids of items that only one has: they count nowhere. warnings: what else differs between the runs.
     """
@@ -22,6 +23,7 @@ class Comparison:
     pairs: int
     scores: Mapping[str, Mapping[str, Any]]
     groups: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    units: Mapping[str, Mapping[str, Any]] | None
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -29,7 +31,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return {
-            "pairs": self.pairs, "scores": self.scores, "groups": self.groups,
+            "pairs": self.pairs, "scores": self.scores, "groups": self.groups, "units": self.units,
             "only_a": list(self.only_a), "only_b": list(self.only_b), "warnings": list(self.warnings),
         }  # fmt: skip
 
@@ -56,20 +58,34 @@ def compare(
     changed = [a.id for a, b in pairs if (a.truth, list(a.memberships)) != (b.truth, list(b.memberships))]
     if changed:
         warnings.append(f"{len(changed)} items have another truth or category in B, for example {changed[0]}")
-    scores = _scores(pairs)
-    if not scores:
-        own, other = (
-            ", ".join(dict.fromkeys(name for row in rows for name in row.scores)) for rows in (rows_a, rows_b)
-        )
-        warnings.append(f"no score is in both: A has {own or 'none'}; B has {other or 'none'}")
+    units, left_out = _units(pairs)
+    if left_out:
+        warnings.append(f"{left_out} units, of which not all items were answered by both, are left out of the units")
+    warnings += _lone_scores(pairs)
     return Comparison(
         pairs=len(pairs),
-        scores=scores,
+        scores=_scores(pairs),
         groups={name: {value: _scores(members) for value, members in own.items()} for name, own in groups.items()},
+        units=units,
         only_a=tuple(row.id for row in rows_a if row.id not in by_id),
         only_b=tuple(row.id for row in rows_b if row.id not in ids_a),
         warnings=tuple(warnings),
     )
+
+
+def _units(pairs: Sequence[tuple[Row, Row]]) -> tuple[dict[str, dict[str, Any]] | None, int]:
+    """Differences of the items that count together, and how many such units are incomplete."""
+    first, left_out = whole_units([a for a, _ in pairs])
+    by_id = {row.id: row for row in whole_units([b for _, b in pairs])[0]}
+    both = [(row, by_id[row.id]) for row in first if row.id in by_id]
+    return _scores(both) if both else None, left_out
+
+
+def _lone_scores(pairs: Sequence[tuple[Row, Row]]) -> list[str]:
+    """Scores that only one of the two runs has, in words."""
+    has = [dict.fromkeys(name for row in rows for name in row.scores) for rows in zip(*pairs, strict=True)]
+    alone = [[name for name in own if name not in other] for own, other in (has, has[::-1])]
+    return [f"only {which} has the score {name}" for which, names in zip("AB", alone, strict=True) for name in names]
 
 
 def _example(rows: Sequence[Row]) -> str:
@@ -84,6 +100,7 @@ def comparison_markdown(found: Comparison) -> str:
     for group, values in found.groups.items():
         for value, scores in values.items():
             lines += [_line(f"{group} {value}: {name}", row) for name, row in scores.items()]
+    lines += [_line(f"whole units: {name}", row) for name, row in (found.units or {}).items()]
     for which, ids in (("A", found.only_a), ("B", found.only_b)):
         if ids:
             more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""

@@ -62,7 +62,8 @@ class Row:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return {name: value for name, value in asdict(self).items() if value not in ("", {}, 0) or name == "scores"}
+        kept = ("id", "scores")
+        return {name: value for name, value in asdict(self).items() if value not in ("", {}, 0) or name in kept}
 
     @property
     def memberships(self) -> Iterator[tuple[str, str]]:
@@ -132,6 +133,8 @@ class ResultsWriter:
 
     def add(self, row: Row) -> None:
         """Keep a row: it is on disk when this returns. Raises ResultsError for an id that is there already or a score that is none."""
+        if not row.id:
+            raise ResultsError("an item has no id; the reader of its benchmark must give it one")
         if row.id in self.done:
             raise ResultsError(f"item {row.id!r} was answered already; ids of items must differ")
         data = _encoded(row)
@@ -196,16 +199,20 @@ def read_results(directory: Path) -> tuple[dict[str, Any], list[Row]]:
 def tables(rows: Sequence[Row]) -> dict[str, Any]:
     """scores: all items. groups: by name and value of a group. units: the same of items that count together, where there are such."""
     found: dict[str, Any] = {"scores": scores_of(rows), "groups": _groups(rows)}
+    together, left_out = whole_units(rows)
+    if together or left_out:
+        found["units"] = {"scores": scores_of(together), "groups": _groups(together), "incomplete": left_out}
+    return found
+
+
+def whole_units(rows: Sequence[Row]) -> tuple[list[Row], int]:
+    """A row for each unit whose items were all asked, right only where all are, and how many units are incomplete."""
     by_unit: dict[str, list[Row]] = {}
     for row in rows:
         if row.unit:
             by_unit.setdefault(row.unit, []).append(row)
-    if by_unit:
-        whole = [members for members in by_unit.values() if len(members) >= members[0].unit_size]
-        together = [_together(members) for members in whole]
-        left_out = len(by_unit) - len(whole)
-        found["units"] = {"scores": scores_of(together), "groups": _groups(together), "incomplete": left_out}
-    return found
+    whole = [members for members in by_unit.values() if len(members) >= members[0].unit_size]
+    return [_together(members) for members in whole], len(by_unit) - len(whole)
 
 
 def _groups(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:

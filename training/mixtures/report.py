@@ -183,7 +183,7 @@ def _compared(config: MixturesConfig, names: Mapping[str, str], found: Sequence[
     best = names[config.paper]
     lines = [
         f"The paper's Figure 3 (70,000 videos, 60,000 images and texts) found {best} best. Here, {best} minus the others, question by "
-        "question, in points (95 % intervals of a paired bootstrap):", "",
+        "question, in points (95 % intervals, Newcombe's; a bootstrap's where an answer can be right in part):", "",
         "| against | worlds | difference | direction of the paper |", "|---|---|--:|---|",
     ]  # fmt: skip
     lines += [

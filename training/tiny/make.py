@@ -18,8 +18,9 @@ from typing import Final
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from afterview.memory.base.durable import remove_tree
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.preset import ModelPreset
@@ -125,9 +126,7 @@ def save_model(recipe: Recipe, model: AfterviewModel, directory: Path) -> None:
 
 def initial_model(recipe: Recipe, directory: Path, device: torch.device) -> AfterviewModel:
     """The recipe's model with initial weights, in float32. Trains its tokenizer into `directory` if it is missing."""
-    words = directory / TOKENIZER
-    if not words.exists():
-        train_tokenizer().save_pretrained(words)
+    words = kept_tokenizer(directory, train_tokenizer)
     preset = ModelPreset(
         name=recipe.name,
         architecture=recipe.architecture.model_copy(update={"tokenizer": str(words.resolve())}),
@@ -145,6 +144,17 @@ def initial_model(recipe: Recipe, directory: Path, device: torch.device) -> Afte
     path = directory / "fresh.yaml"
     path.write_text(json.dumps(preset.model_dump(mode="json", exclude_unset=True)), encoding="utf-8")  # JSON is YAML
     return load_pretrained(path, device=device, dtype=torch.float32)
+
+
+def kept_tokenizer(directory: Path, make: Callable[[], PreTrainedTokenizerBase]) -> Path:
+    """The tokenizer in `directory`. It is made if it is not there whole: a kill while its files are written leaves none that counts."""
+    place, partial = directory / TOKENIZER, directory / f".{TOKENIZER}.partial"
+    if not (place / "tokenizer.json").exists():
+        remove_tree(place)
+        remove_tree(partial)
+        make().save_pretrained(partial)
+        partial.rename(place)
+    return place
 
 
 def rendered_bank(config: BankConfig, directory: Path, report: Report | None = None) -> Bank:

@@ -25,6 +25,7 @@ from afterview.training.ablations.train import WEIGHTS, CpuClock
 from afterview.training.base.errors import ResultsError, TrainingError, WorldError
 from afterview.training.evaluation.results import DOCUMENT, Row, read_rows
 from afterview.training.tiny.bank import plan_bank, shape_of
+from afterview.training.tiny.make import TOKENIZER, kept_tokenizer
 from tests.support.servers import wait_until
 
 
@@ -308,6 +309,30 @@ def test_each_background_process_has_a_log_of_its_own(
             one.kill()
             one.wait()
     assert (tmp_path / "queue.log").read_text().count("here") >= 1
+
+
+def test_a_tokenizer_whose_writing_was_cut_off_is_made_again(tmp_path: Path) -> None:
+    class Words:
+        @staticmethod
+        def save_pretrained(place: Path) -> None:
+            place.mkdir()
+            (place / "tokenizer_config.json").touch()
+            if cut:
+                raise KeyboardInterrupt
+            (place / "tokenizer.json").touch()
+
+    cut = True
+    (tmp_path / TOKENIZER).mkdir()
+    (tmp_path / TOKENIZER / "tokenizer_config.json").touch()
+    with pytest.raises(KeyboardInterrupt):
+        kept_tokenizer(tmp_path, Words)
+    cut = False
+    assert sorted(path.name for path in kept_tokenizer(tmp_path, Words).iterdir()) == [
+        "tokenizer.json", "tokenizer_config.json"
+    ]  # fmt: skip
+    cut = True
+    assert kept_tokenizer(tmp_path, Words) == tmp_path / TOKENIZER  # not made again
+    assert [path.name for path in tmp_path.iterdir()] == [TOKENIZER]
 
 
 def test_time_of_steps_that_were_repeated_counts_once(tmp_path: Path) -> None:

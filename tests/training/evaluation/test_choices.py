@@ -78,6 +78,13 @@ def test_forms_of_an_answer_that_choose_nothing(answer: str) -> None:
         ("All of the above", {"A": "red", "B": "blue", "C": "All of the above"}, "C"),
         ("B", {"A": "C", "B": "A"}, "B"),
         ("red", {"A": "red", "B": "Red"}, None),  # two options of one text
+        ("A", {"A": "e", "B": "d", "C": "a"}, "A"),  # the prompt asks for a letter
+        ("(A)", {"A": "e", "B": "d", "C": "a"}, "A"),
+        ("The answer is A", {"A": "e", "B": "d", "C": "a"}, "A"),
+        ("a", {"A": "e", "B": "d", "C": "a"}, None),
+        ("a", {"A": "a", "B": "d"}, "A"),
+        ("e", {"A": "e", "B": "d", "C": "a"}, "A"),  # no letter that is offered
+        ("B", {"A": "B", "B": "A"}, "B"),
         ("H", None, "H"),
         ("I", None, None),
     ],
@@ -123,6 +130,54 @@ def test_words_of_the_options_own_text_name_no_other_option(letter: str, form: s
 )
 def test_a_letter_with_its_text(answer: str, options: dict[str, str], letter: str | None) -> None:
     assert chosen(answer, options) == letter
+
+
+ARTICLES = {"A": "A man is running", "B": "A dog is running", "C": "A cat sleeps", "D": "None of the above"}
+NAMES = {"A": "Team A", "B": "Team B", "C": "Vitamin C", "D": "Camera D"}
+
+
+@pytest.mark.parametrize("options", [ARTICLES, NAMES])
+@pytest.mark.parametrize("letter", "ABCD")
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{}\n\nExplanation: the man runs.", "{} is correct.", "{} because he runs", "Answer: {}\n\nHe is seen running.", "{} - {}",
+        "{}\n{}", "{}, because he runs",
+    ],
+)  # fmt: skip
+def test_the_place_of_the_right_option_decides_nothing(form: str, letter: str, options: dict[str, str]) -> None:
+    assert chosen(form.format(letter, options[letter]), options) == letter
+
+
+@pytest.mark.parametrize("letter", ["A", "B"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "({}) is wrong.", "({}) is not correct.", "({}) can be ruled out", "({}) is false", "{}) is wrong", '"{}" is not the answer',
+        "{}, which is wrong", "{}: incorrect", "{}. No", "Option {}: not shown in the video.", "I doubt it is {}", "({}) is clearly wrong.",
+        "{} isn't it", "{}. {} is wrong", "{}, it is wrong", "{} - not sure", "({}) was never shown", "The answer is {}, which is unlikely",
+    ],
+)  # fmt: skip
+def test_an_option_that_is_named_to_be_rejected_is_not_chosen(form: str, letter: str) -> None:
+    assert chosen(form.format(letter, ARTICLES[letter]), ARTICLES) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "B. not seen", "(B) Not seen.", "B: not seen, because it is dark", "B, because it is not blue", "B. The circle is not blue.",
+        "B. It is not blue but grey.", "B, no doubt",
+    ],
+)  # fmt: skip
+def test_words_of_denial_elsewhere_reject_nothing(answer: str) -> None:
+    assert chosen(answer, {"A": "blue", "B": "not seen"}) == "B"
+
+
+@pytest.mark.parametrize(
+    "answer", ["\u3010B\u3011", "\uff3bB\uff3d", "\u300aB\u300b", "\uff22", "\u7b54\u6848\u4e3a\u3010B\u3011"]
+)
+def test_brackets_and_letters_of_chinese_type(answer: str) -> None:
+    assert chosen(answer, OPTIONS) == "B"
 
 
 @pytest.mark.parametrize(

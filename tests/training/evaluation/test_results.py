@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from afterview.training.base.errors import ResultsError
+from afterview.training.base.shares import wilson
 from afterview.training.evaluation.compare import compare, comparison_markdown
 from afterview.training.evaluation.fingerprint import files_fingerprint
 from afterview.training.evaluation.intervals import difference_of, mean_of
@@ -19,6 +21,7 @@ from afterview.training.evaluation.results import ResultsWriter, Row, RunIdentit
 OWN = RunIdentity("benchmark", "test", "tiny", "weights-1", "data-1", {"score": "letter"})
 _WRITES = """
 import sys, time
+from itertools import product
 from pathlib import Path
 from afterview.training.evaluation.results import ResultsWriter, Row, RunIdentity
 own = RunIdentity("benchmark", "test", "tiny", "weights-1", "data-1", {"score": "letter"})
@@ -141,9 +144,48 @@ def test_intervals_hold_what_they_should() -> None:
     assert (better.better, better.worse) == (10, 2)
     assert better.p == pytest.approx(0.03857, abs=1e-4)  # scipy's binomtest(2, 12)
     assert difference_of([1.0], [1.0]).p == 1.0
-    one = difference_of([0.0], [1.0])  # a single pair says nothing about others
-    assert (one.value, one.low, one.high) == (1.0, -1.0, 1.0)
+    one = difference_of([0.0], [1.0])  # a single pair says little about others
+    assert one.value == 1.0
+    assert one.low < 0
+    parts = difference_of([0.25, 0.25], [0.75, 0.75])  # equal steps say nothing
+    assert (parts.value, parts.low, parts.high, parts.method) == (0.5, -1.0, 1.0, "none")
     assert (mean_of([0.5]).low, mean_of([0.5]).high, mean_of([0.5]).method) == (0.0, 1.0, "none")
+
+
+def test_the_interval_of_a_paired_difference_is_as_wide_as_few_pairs_that_differ_make_it() -> None:
+    """Newcombe (1998), method 10. Without correlation it is the square-and-add interval of two independent shares."""
+    equal = difference_of([1.0] * 20, [1.0] * 20)
+    assert equal.low == pytest.approx(-equal.high)
+    assert 0.1 < equal.high < 0.2
+    few = difference_of([0.0] * 4 + [1.0] * 96, [1.0] * 100)  # McNemar's p is 0.125
+    assert few.low < 0 < 0.04 < few.high
+    apart = difference_of([1.0, 1.0, 0.0, 0.0] * 10, [1.0, 0.0, 1.0, 0.0] * 10)  # right independently
+    reach = 0.5 - wilson(20, 40)[0]
+    assert (apart.low, apart.high) == (pytest.approx(-reach * math.sqrt(2)), pytest.approx(reach * math.sqrt(2)))
+    alike = difference_of([1.0] * 20 + [0.0] * 20, [1.0] * 19 + [0.0] * 21)
+    assert alike.high - alike.low < 0.7 * (apart.high - apart.low)
+    one, other = [1.0, 0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0, 0.0]
+    assert difference_of(one, other).low == pytest.approx(-difference_of(other, one).high)
+
+
+def test_a_comparison_has_whole_units_and_names_scores_of_one_run(tmp_path: Path) -> None:
+    for name, wrong in (("a", (0, 0, 0, 0)), ("b", (9, 9, 9, 0))):  # which trial of each unit is wrong
+        with writer(tmp_path / name) as results:
+            for unit, trial in product(range(4), range(4)):
+                scores = {"strict": float(trial != wrong[unit]), **({"official": 1.0} if name == "a" else {})}
+                results.add(Row(f"{unit}/{trial}", scores, unit=str(unit), unit_size=4 if unit else 5))
+    found = compare(read_results(tmp_path / "a"), read_results(tmp_path / "b"))
+    assert found.units is not None
+    assert [found.units["strict"][name] for name in ("a", "b", "n")] == [0.0, pytest.approx(2 / 3, abs=1e-4), 3]
+    assert "| whole units: strict | 0.000 | 0.667 |" in comparison_markdown(found)
+    assert found.warnings == (
+        "1 units, of which not all items were answered by both, are left out of the units", "only A has the score official"
+    )  # fmt: skip
+
+
+def test_an_item_without_an_id_is_refused(tmp_path: Path) -> None:
+    with writer(tmp_path / "a") as results, pytest.raises(ResultsError, match="has no id"):
+        results.add(Row("", {"strict": 1.0}))
 
 
 def test_a_comparison_is_paired_and_names_what_only_one_has(tmp_path: Path) -> None:
@@ -160,7 +202,7 @@ def test_a_comparison_is_paired_and_names_what_only_one_has(tmp_path: Path) -> N
     with writer(tmp_path / "d") as results:
         results.add(Row("2", {"likelihood": 1}))
     assert (
-        "no score is in both: A has strict; B has likelihood"
+        "only B has the score likelihood"
         in compare(read_results(tmp_path / "a"), read_results(tmp_path / "d")).warnings
     )
     with writer(tmp_path / "c", task="other"):

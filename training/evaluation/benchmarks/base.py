@@ -19,9 +19,9 @@ class Problems:
         self._found: dict[str, list[str]] = {}
         self._counts: dict[str, int] = {}
 
-    def add(self, kind: str, example: str) -> None:
-        """Count one."""
-        self._counts[kind] = self._counts.get(kind, 0) + 1
+    def add(self, kind: str, example: str, count: int = 1) -> None:
+        """Count one, or several of one example."""
+        self._counts[kind] = self._counts.get(kind, 0) + count
         named = self._found.setdefault(kind, [])
         if len(named) < _EXAMPLES:
             named.append(example[:200])

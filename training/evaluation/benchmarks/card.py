@@ -49,11 +49,14 @@ _SHOWN = ("score", "subtitles", "split", "limit")
 
 
 def _table(group: str, values: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The scores of each value of a group. Where not all scores are of the same items, each cell says of how many."""
     names: Sequence[str] = list(dict.fromkeys(name for scores in values.values() for name in scores))
     lines = [f"| {group} | n | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}"]
     for value, scores in values.items():
-        n = max((row["n"] for row in scores.values()), default=0)
-        lines.append(f"| {_text(value)} | {n} | {' | '.join(_cell(scores.get(name)) for name in names)} |")
+        counts = {row["n"] for row in scores.values()}
+        cells = (_cell(scores.get(name), counted=len(counts) > 1) for name in names)
+        n = str(max(counts, default=0)) if len(counts) < 2 else ""
+        lines.append(f"| {_text(value)} | {n} | {' | '.join(cells)} |")
     return lines
 
 
@@ -76,10 +79,11 @@ def _text(value: str) -> str:
     return " ".join(value.split()).replace("|", "\\|")
 
 
-def _cell(row: Mapping[str, Any] | None) -> str:
+def _cell(row: Mapping[str, Any] | None, *, counted: bool) -> str:
     if row is None or row["value"] is None:
         return "-"
-    return f"{100 * row['value']:.1f} ({100 * row['low']:.1f}-{100 * row['high']:.1f})"
+    of = f" of {row['n']}" if counted else ""
+    return f"{100 * row['value']:.1f} ({100 * row['low']:.1f}-{100 * row['high']:.1f}){of}"
 
 
 def _short(text: str) -> str:

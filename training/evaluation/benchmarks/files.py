@@ -71,7 +71,8 @@ class Data:
             elif not isinstance(row, dict):
                 self.problems.add("row is no object", f"{path.name}, {number}: {row!r}")
             elif None in row:  # of a table: what stands in the columns is not what their names say
-                self.problems.add("row with more fields than the header", f"{path.name}, {number}: {row[None]!r}")
+                other = "fewer" if row[None] is None else "more"
+                self.problems.add(f"row with {other} fields than the header", f"{path.name}, {number}: {row!r}")
             else:
                 yield str(key), row
 
@@ -83,7 +84,17 @@ class Data:
             self.problems.add(
                 "options of an unknown form" if unknown else why, f"{where}: {values!r}" if unknown else where
             )
-        return lettered(given)
+        options = lettered(given)
+        if len({text.casefold() for text in options.values()}) < len(options):
+            self.problems.add("two options are the same (asked)", f"{where}: {options!r}")
+        return options
+
+    def subtitles(self, path: Path, unreadable: int) -> None:
+        """Note a file of subtitles that was read, and its entries that are no lines with times: once, whatever reads it."""
+        if path not in self.files:
+            self.files.append(path)
+            if unreadable:
+                self.problems.add("unreadable entry of subtitles", f"{path.name}: {unreadable}", unreadable)
 
     def times(self, row: Mapping[str, Any], *names: str, where: str) -> list[float | None] | None:
         """Fields that hold times, in seconds; None for one that is empty. No list: one cannot be read, or they do not ascend, which is
@@ -252,7 +263,10 @@ def _separated(delimiter: str) -> Callable[[Path], list[Any]]:
             io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), delimiter=delimiter, strict=True
         )
         try:
-            return [{key: value for key, value in row.items() if value is not None} for row in reader]
+            names = reader.fieldnames or ()
+            if twice := sorted({name for name in names if name.strip() and names.count(name) > 1}):
+                raise BenchmarkError(f"{path}: two columns are called '{twice[0]}'; rename one")
+            return [{None: None, **row} if None in row.values() else row for row in reader]
         except csv.Error as error:
             raise BenchmarkError(
                 f"{path}, line {reader.line_num + 1}: cannot be read ({error}); correct it, or download the file again"

@@ -33,6 +33,12 @@ def lettered(values: Sequence[Any]) -> dict[str, str]:
     return own
 
 
+def _lettered_otherwise(texts: Sequence[str]) -> bool:
+    """Whether several texts have letters, but not those of their places (`B. red, A. blue`): which ones an answer means is unknown."""
+    marked = [found[1] for text in texts if (found := _OPTION.match(text)) is not None and found[2]]
+    return len(marked) > 1 and marked != list(LETTERS[: len(texts)])
+
+
 def why_no_options(values: Sequence[Any]) -> str:
     """Why these are no options, as a kind of problem; empty if they are. Empty cells at the end are those of a table with more columns.
     One before the end is a problem: without it the letters of the others would move."""
@@ -43,6 +49,8 @@ def why_no_options(values: Sequence[Any]) -> str:
         return "an option is empty"
     if len(texts) == 1:
         return "a single option"
+    if _lettered_otherwise(texts):
+        return "options are lettered in another order"
     return f"more than {len(LETTERS)} options" if len(texts) > len(LETTERS) else ""
 
 
@@ -109,12 +117,14 @@ def letter_of(answer: Any, options: Mapping[str, str], published: Published) -> 
     return others.pop() if len(others) == 1 else text
 
 
-def letters_of(answer: Any, options: Mapping[str, str]) -> set[str]:
-    """All letters that an answer of unknown form can mean."""
+def letters_of(answer: Any, options: Mapping[str, str], *, counted_from_one: bool = False) -> set[str]:
+    """All letters that an answer of unknown form can mean. counted_from_one: a number may count from one as well as from zero."""
     if isinstance(answer, bool) or is_nothing(answer):
         return set()
-    text = str(answer).strip()
-    return {_by_letter(text, options), _by_number(text, options), _by_text(text, options)} - {""}
+    text, place = str(answer).strip(), _number(str(answer).strip())
+    same = {letter for letter, option in options.items() if option == text} or {_by_text(text, options)}
+    one = list(options)[place - 1] if counted_from_one and place is not None and 0 < place <= len(options) else ""
+    return {_by_letter(text, options), _by_number(text, options), one, *same} - {""}
 
 
 def _by_letter(text: str, options: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ same, clip by clip. Where a memory is read (Hour-LLaVA) a video has one place: t
 time. The results say which. A missing end is the end of the clip, as published; the authors' code takes a whole number for missing, too.
 """
 
+import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from afterview.configs import UsageError
 from afterview.stream.ask.subtitles import Subtitle, clock_seconds, read_subtitles
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Options, Reading
 from afterview.training.evaluation.benchmarks.files import Data, groups_of, is_file
-from afterview.training.evaluation.benchmarks.lettering import as_list, letter_of, listing
+from afterview.training.evaluation.benchmarks.lettering import as_list, is_nothing, letter_of, listing
 from afterview.training.evaluation.benchmarks.scoring import choice_score, first_capital_or_chance
 
 _PROMPT: Final = "{question}\n{options}\nAnswer with the option's letter from the given choices directly."
@@ -59,16 +60,21 @@ def _subtitles(data: Data, row: dict[str, Any], key: str) -> tuple[Subtitle, ...
     if not name or not is_file(path):
         data.problems.add("subtitles missing", f"{key}: {name or 'none named'}")
         return ()
-    begins, lasts = (clock_seconds(row.get(field)) for field in ("starting_timestamp_for_subtitles", "duration"))
+    given = {field: row.get(field) for field in ("starting_timestamp_for_subtitles", "duration")}
+    begins, lasts = (clock_seconds(value) for value in given.values())
+    if all(is_nothing(value) for value in given.values()):
+        data.problems.add("no times of the clip: subtitles of the whole video", key)
+        begins, lasts = 0.0, math.inf
+    elif begins is None or lasts is None:
+        data.problems.add("times of the clip unreadable: asked without subtitles", f"{key}: {given}")
+        return ()
     try:
-        read = read_subtitles(path, begins_s=begins or 0.0, ends_s=1e9 if lasts is None else lasts)
+        read = read_subtitles(path, begins_s=begins, ends_s=lasts)
     except UsageError as error:
         data.problems.add("unreadable subtitles", str(error))
         return ()
-    data.files.append(path)
-    if read.unreadable:
-        data.problems.add("unreadable subtitle", path.name)
-    return tuple(line for line in read.lines if lasts is None or line.start <= lasts)
+    data.subtitles(path, read.unreadable)
+    return tuple(line for line in read.lines if line.start <= lasts)
 
 
 LONG_VIDEO_BENCH: Final = Benchmark(

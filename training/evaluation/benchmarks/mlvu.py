@@ -21,6 +21,7 @@ _PROMPT: Final = (
 _GENERATION: Final = ("sub_scene", "subPlot", "summary", "SSC", "VS")
 # Videos of several tasks have the same names, so a task's videos are those of its folder.
 _TASKS: Final = ("plotQA", "needle", "ego", "count", "order", "anomaly_reco", "topic_reasoning")
+_ALSO: Final = {"findneedle": "needle"}  # names of tasks in rows, where they are not their folder's
 
 
 def _read(directory: Path, options: Options) -> Reading:
@@ -44,17 +45,31 @@ def _add(data: Data, row: dict[str, Any]) -> None:
         question, options = split_options(question)
     if not options and not (options := data.options_of(candidates, key)):
         return
-    if (video := data.video(name, *_folders(task), where=key)) is not None:
+    if (folders := _folders(data, task, name, key)) and (video := data.video(name, *folders, where=key)) is not None:
         prompt = _PROMPT.format(question=question, options=listing(options, "({letter}) {text}"))
         truth = letter_of(row.get("answer"), options, "text" if apart else "letter")
         data.add(Item(key, video, question, prompt, options, truth, groups_of(task=task)))
 
 
-def _folders(task: str) -> list[str]:
-    numbered = [f"{number}_{name}" for number, name in enumerate(_TASKS, 1)]
-    own = [folder for folder in numbered if folder.endswith(f"_{task}")] or numbered
-    places = [*(f"video/{folder}" for folder in own), "video", "videos"]
-    return [*places, *(f"MLVU/{place}" for place in places)]
+def _folders(data: Data, task: str, name: str, key: str) -> list[str]:
+    """Where the video lies: in its task's folder if that is here, otherwise flat. Of an unknown task: in the one folder that has it; none
+    if several have, which is counted."""
+    bare = task.casefold()
+    own = [f"{number}_{one}" for number, one in enumerate(_TASKS, 1) if one.casefold() == _ALSO.get(bare, bare)]
+    every = [f"{number}_{one}" for number, one in enumerate(_TASKS, 1)]
+    here = [f"{root}video/{folder}" for folder in own or every for root in ("", "MLVU/")]
+    here = [place for place in here if (data.directory / place).is_dir()]
+    if own and here:
+        return here
+    having = [
+        place
+        for place in here
+        if (video := data.known_video(name, place)) is not None and data.directory / place in video.parents
+    ]
+    if len(having) > 1:
+        data.problems.add("videos of several tasks have this name", f"{key}: task '{task}', {', '.join(having)}")
+        return []
+    return having or ["video", "videos", "MLVU/video", "MLVU/videos"]
 
 
 MLVU: Final = Benchmark(

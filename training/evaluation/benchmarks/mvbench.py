@@ -30,7 +30,10 @@ FOLDERS: Final = {
     "object_existence": "clevrer/video_validation", "action_count": "perception/videos",
 }  # fmt: skip
 # Where whole videos lie, of which `start` and `end` name a part; in the folders above the parts were cut out already.
-_WHOLE: Final = {"star/Charades_segment": "star/Charades_v1_480", "sta/sta_video_segment": "sta/sta_video"}
+_WHOLE: Final = {
+    "star/Charades_segment": "star/Charades_v1_480", "sta/sta_video_segment": "sta/sta_video",
+    "tvqa/video_fps3_hq_segment": "tvqa/video_fps3_hq",
+}  # fmt: skip
 
 
 def _read(directory: Path, options: Options) -> Reading:
@@ -53,7 +56,7 @@ def _read(directory: Path, options: Options) -> Reading:
             video = data.video(row.get("video"), *places, where=key)
             if video is None:
                 continue
-            cut = whole != folder and whole not in video.parent.as_posix()  # the file is the part
+            cut = whole != folder and f"/{whole}/" not in video.as_posix()  # the file is the part
             span = [None, None] if cut else data.times(row, "start", "end", where=key)
             if span is None:
                 continue

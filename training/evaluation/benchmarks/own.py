@@ -1,11 +1,12 @@
 """Questions of one's own: a JSON, JSON Lines or CSV file in the data directory.
 
     video      a file below the directory                       question   the text
-    options    a list; or option_a, option_b ... as columns     answer     a letter, a 0-based number, or the text
+    options    a list (also choices, candidates);               answer     a letter, a 0-based number, or the text
+               or option_a, option_b ... as columns
     id, category, duration (optional)                           start, end, subtitles (optional): seconds, a file
 
 A question without options is open: its answer is compared word by word. An answer that can mean two of its options, as 2 can of 1, 2 and 3,
-is not asked.
+or 1 of the columns option1 and option2, is not asked. Columns of other names are not read, and named as such.
 """
 
 import re
@@ -24,12 +25,19 @@ from afterview.training.evaluation.benchmarks.scoring import choice_score, first
 
 _PROMPT: Final = "{question}\n{options}"
 _COLUMN = re.compile(r"(?:option|choice|candidate)[ _-]?([a-h]|\d{1,2})$")
+_LISTS: Final = ("options", "choices", "candidates", "option", "choice")
+_READ: Final = frozenset((
+    "video", "question", "answer", "id", "question_id", "category", "duration", "start", "end", "subtitles", *_LISTS
+))  # fmt: skip
 _choice = choice_score(first_capital)
 
 
 def _read(directory: Path, options: Options) -> Reading:
     data = Data(directory, options)
-    for number, row in enumerate(_rows(data)):
+    rows = _rows(data)
+    for name in dict.fromkeys(name for row in rows for name in row if name not in {*_READ, *_columns(row)}):
+        data.problems.add("column that is not read", name)
+    for number, row in enumerate(rows):
         key = data.text(row, "id", "question_id") or str(number)
         choices, truth = _options_and_truth(data, row, key)
         if truth is None:
@@ -71,13 +79,16 @@ def _rows(data: Data) -> list[dict[str, Any]]:
 
 def _options_and_truth(data: Data, row: Mapping[str, Any], key: str) -> tuple[dict[str, str], str | None]:
     """None as truth: the row cannot be asked, which is counted. No options: the question is open."""
-    given = row.get("options")
-    if is_nothing(given) or given in ("", [], {}):
-        given = [row[name] for name in _columns(row)]
+    given = next(
+        (row[name] for name in _LISTS if not is_nothing(row.get(name)) and row[name] not in ("", [], {})), None
+    )
+    columns = _columns(row) if given is None else []
+    if given is None:
+        given = [row[name] for name in columns]
     if not isinstance(given, list) or not all(is_nothing(value) or value == "" for value in given):
         if not (choices := data.options_of(given, key)):
             return {}, None
-        meant = letters_of(row.get("answer"), choices)
+        meant = letters_of(row.get("answer"), choices, counted_from_one=any(name.endswith("1") for name in columns[:1]))
         if len(meant) > 1:
             data.problems.add("answer can mean two options: write its letter", f"{key}: {row.get('answer')!r}")
             return choices, None
@@ -88,8 +99,9 @@ def _options_and_truth(data: Data, row: Mapping[str, Any], key: str) -> tuple[di
 def _columns(row: Mapping[str, Any]) -> list[str]:
     """Columns of options, by their letter or number: option_a, option 1, choice b; or a, b ... alone."""
     marks = {name: found[1] for name in row if (found := _COLUMN.match(name)) is not None}
-    marks = marks or {name: name for name in row if name in list(LETTERS.lower())}
-    return sorted(marks, key=lambda name: (len(marks[name]), marks[name])) if len(marks) > 1 else []
+    alone = {name: name for name in row if name in list(LETTERS.lower())}
+    marks = marks or (alone if len(alone) > 1 else {})
+    return sorted(marks, key=lambda name: (len(marks[name]), marks[name]))
 
 
 def _subtitles(data: Data, row: Mapping[str, Any], key: str) -> tuple[Subtitle, ...]:
@@ -106,9 +118,7 @@ def _subtitles(data: Data, row: Mapping[str, Any], key: str) -> tuple[Subtitle, 
     except UsageError as error:
         data.problems.add("unreadable subtitles", f"{key}: {error}")
         return ()
-    data.files.append(path)
-    if found.unreadable:
-        data.problems.add("unreadable subtitle", path.name)
+    data.subtitles(path, found.unreadable)
     return found.lines
 
 

@@ -45,9 +45,9 @@ def choice_score(official: Official) -> Callable[[Item, str], Mapping[str, float
 
 
 def first_capital(item: Item, answer: str) -> float:
-    """Video-MME, as lmms-eval counts: the first of A to D in the answer, after openings such as `The best answer is` are taken off. Of
+    """Video-MME, as lmms-eval counts: the first of its letters, A to D, after openings such as `The best answer is` are taken off. Of
     `Best answer: A` the first is the B: in its list of openings two commas are missing."""
-    return float(_first_capital(answer, _OPENINGS, "ABCD") == item.truth)
+    return float(_first_capital(answer, _OPENINGS, "".join(item.options)) == item.truth)
 
 
 def first_capital_or_chance(item: Item, answer: str) -> float:
@@ -58,8 +58,8 @@ def first_capital_or_chance(item: Item, answer: str) -> float:
 
 
 def before_bracket(item: Item, answer: str) -> float:
-    """MLVU: what stands before the first closing bracket is the letter."""
-    return float(answer.split(")")[0].strip().removeprefix("(") == item.truth)
+    """MLVU: what stands before the first closing bracket is the letter; its prompt opened the bracket already."""
+    return float(answer.split(")")[0] == item.truth)
 
 
 def polished(item: Item, answer: str) -> float:
@@ -86,8 +86,18 @@ def first_character(item: Item, answer: str) -> float:
 
 
 def lone_letter(item: Item, answer: str) -> float:
-    """MVBench, as lmms-eval counts: the first letter that stands alone, of either case."""
-    found = re.search(r"(?<![A-Za-z0-9])([A-Ea-e])(?![A-Za-z0-9])", answer)
+    """MVBench, as lmms-eval counts: the letter of `B. red`, otherwise the first letter that stands alone, of either case, once marks are
+    taken off: one that has a space beside it somewhere joins what it stood between (`A,B, so C` is AB and C), any other becomes a space."""
+    lettered = re.match(r"([A-E])\.\s*.+$", answer.strip(), re.IGNORECASE)
+    if lettered is not None:
+        return float(lettered[1].upper() == item.truth)
+    text = answer.replace("\n", " ").replace("\t", " ").strip()
+    numbers = re.search(r"\d,\d", text) is not None
+    bare = text
+    for mark in ';/[]"{}()=+\\_-><@`,?!':
+        joins = numbers or f"{mark} " in text or f" {mark}" in text
+        bare = bare.replace(mark, "" if joins else " ")
+    found = re.search(r"\b([A-E])\b", re.sub(r"\.(?!\d)", "", bare), re.IGNORECASE)
     return float(found is not None and found[1].upper() == item.truth)
 
 
@@ -163,9 +173,12 @@ def caption_score(item: Item, answer: str) -> Mapping[str, float]:
 
 
 def captioning_score(item: Item, answer: str) -> Mapping[str, float]:
-    """TempCompass' captioning is judged by a language model. Here: the caption has all words of the right information, and of no other."""
-    said = set(_WORD.findall(answer.lower()))
-    fits = {name for name, text in item.options.items() if said.issuperset(_WORD.findall(text.lower()))}
+    """TempCompass' captioning is judged by a language model. Here: the caption says the right information, and no other: in its words and
+    their order (`from left to right`), or, where it says none so, with all its words."""
+    said, words = f" {_squeezed(answer)} ", set(_squeezed(answer).split())
+    own = {name: _squeezed(text) for name, text in item.options.items()}
+    fits = {name for name, text in own.items() if f" {text} " in said}
+    fits = fits or {name for name, text in own.items() if words.issuperset(text.split())}
     return {"words": float(fits == {item.truth})}
 
 

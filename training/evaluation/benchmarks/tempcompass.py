@@ -23,8 +23,9 @@ _INSTRUCTIONS: Final = {
     "caption_matching": "\nPlease directly give the best option:",
     "captioning": "",
 }
-_NAMED = re.compile(r"^((?:Option|Sentence|Caption) \w+): (.*)$")
-_INFORMATION = re.compile(r"^(Information [A-H]): (\{.*\})$", re.MULTILINE)
+_NAMED = re.compile(r"^((?:Option|Sentence|Caption) \w+):\s*(\S.*)$")
+_INFORMATION = re.compile(r"^(Information [A-H]):\s*(\{.*\})$")
+_BEGINS_OPTION = re.compile(r"^(?:Option|Sentence|Caption|Information)\s+(?:\d|[A-H])\b")
 _CAPTION_TOKENS: Final = 128  # as published
 
 
@@ -65,6 +66,10 @@ def _add(data: Data, form: str, name: str, aspect: str, row: Mapping[str, Any]) 
     if text and not options:
         data.problems.add("no options", key)
         return
+    begun = sum(_BEGINS_OPTION.match(line.strip()) is not None for line in text.split("\n")[1:])
+    if form in ("caption_matching", "captioning") and begun != len(options):
+        data.problems.add("an option cannot be read", f"{key}: {begun - len(options)} of {begun}")
+        return
     video = data.video(name, "videos", "video", where=key)
     if video is None:
         return
@@ -81,12 +86,12 @@ def _parsed(form: str, text: str, answer: str) -> tuple[str, dict[str, str], str
         return question, options, letter_of(answer, options, "letter")
     if form == "yes_no":
         return text, {"yes": "yes", "no": "no"}, answer.lower().strip(". ")
+    head, *lines = text.split("\n")
+    pattern = _NAMED if form == "caption_matching" else _INFORMATION
+    options = {found[1]: found[2] for line in lines if (found := pattern.match(line.strip())) is not None}
     if form == "caption_matching":
-        head, *lines = text.split("\n")
-        options = {found[1]: found[2] for line in lines if (found := _NAMED.match(line.strip())) is not None}
         return head, options, answer.split(":")[0].strip()
-    options = {name: _words(told) for name, told in _INFORMATION.findall(text)}
-    return text.split("\n")[0], options, f"Information {answer[:1]}"
+    return head, {name: _words(told) for name, told in options.items()}, f"Information {answer[:1]}"
 
 
 def _words(told: str) -> str:

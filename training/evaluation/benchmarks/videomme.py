@@ -62,14 +62,13 @@ def _subtitles(data: Data, name: str) -> tuple[Subtitle, ...]:
     if found is None:
         data.problems.add("no subtitles published", name)
         return ()
-    data.files.append(found)
     try:
         read = read_subtitles(found)
     except UsageError as error:
+        data.files.append(found)
         data.problems.add("unreadable subtitles", str(error))
         return ()
-    if read.unreadable:
-        data.problems.add("unreadable subtitle", found.name)
+    data.subtitles(found, read.unreadable)
     return read.lines
 
 

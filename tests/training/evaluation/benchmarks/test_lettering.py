@@ -37,6 +37,10 @@ def test_options_with_and_without_letters() -> None:
         (["red", "", "green"], "an option is empty"),
         (["red", None, "green"], "an option is empty"),
         (["red", NAN, "green"], "an option is empty"),
+        (["B. red", "A. blue"], "options are lettered in another order"),
+        (["A. red", "C. blue", "D. x"], "options are lettered in another order"),
+        (["A. red", "B. blue", "D. grey", "C. green"], "options are lettered in another order"),
+        (["A. red", "B. blue", "green"], "options are lettered in another order"),
     ],
 )
 def test_what_are_no_options_says_why(values: list[Any], why: str) -> None:
@@ -87,6 +91,8 @@ def test_all_that_an_answer_of_unknown_form_can_mean() -> None:
     assert letters_of("B", PLAIN) == letters_of(1, PLAIN) == letters_of("blue", PLAIN) == {"B"}
     assert letters_of(2, lettered(["2", "3", "4"])) == {"A", "C"}
     assert letters_of("A", lettered(["B", "A"])) == {"A", "B"}
+    assert letters_of("red", lettered(["red", "red", "blue"])) == {"A", "B"}
+    assert letters_of("1", PLAIN, counted_from_one=True) == {"A", "B"}
     assert letters_of("pink", PLAIN) == letters_of(None, PLAIN) == letters_of(9, PLAIN) == set()
 
 

@@ -86,11 +86,83 @@ def test_an_answer_that_can_mean_two_options_is_not_asked(tmp_path: Path) -> Non
     assert [item.truth for item in reading.items] == ["B"]
 
 
+def test_numbers_of_columns_that_count_from_one_can_mean_two_options(tmp_path: Path) -> None:
+    reading = table(
+        tmp_path, "video,question,answer,option1,option2\nv.mp4,Which?,1,red,blue\nv.mp4,Which?,0,red,blue\n"
+    )
+    assert kinds(reading) == ["answer can mean two options: write its letter"]
+    assert [item.truth for item in reading.items] == ["A"]
+
+
+def test_options_of_one_text_are_counted(tmp_path: Path) -> None:
+    one, other = row(options=["red", "red", "blue"], answer="B"), row(options=["red", "Red", "blue"], answer="red")
+    reading = own(tmp_path, one, other)
+    assert [item.truth for item in reading.items] == ["B", "A"]
+    assert {one["kind"]: one["count"] for one in reading.problems.to_dicts()} == {"two options are the same (asked)": 2}
+
+
+@pytest.mark.parametrize("name", ["choices", "candidates", "Option"])
+def test_lists_of_options_of_other_names(tmp_path: Path, name: str) -> None:
+    asked = {"video": "v.mp4", "question": "Which?", "answer": "B", name: ["red", "blue"]}
+    assert only(own(tmp_path, asked)).options == {"A": "red", "B": "blue"}
+
+
+def test_columns_that_are_not_read_are_named(tmp_path: Path) -> None:
+    asked = {**row(), "possible_answers": ["red"], "note": "x"}
+    reading = own(tmp_path, asked, {**asked, "id": "2"})
+    assert len(reading.items) == 2
+    (problem,) = reading.problems.to_dicts()
+    assert (problem["kind"], problem["examples"]) == ("column that is not read", ["possible_answers", "note"])
+
+
+def test_a_single_column_of_options_does_not_make_the_question_open(tmp_path: Path) -> None:
+    reading = table(tmp_path, "video,question,answer,option_a\nv.mp4,Which?,A,red\n")
+    assert (reading.items, kinds(reading)) == ((), ["a single option"])
+
+
+def test_options_of_tempcompass_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
+    def asked(form: str, text: str, answer: str) -> Reading:
+        (tmp_path / "questions").mkdir(exist_ok=True)
+        rows = {"v": {"action": [{"question": text, "answer": answer}]}}
+        (tmp_path / "questions" / f"{form}.json").write_text(json.dumps(rows))
+        (tmp_path / "videos").mkdir(exist_ok=True)
+        (tmp_path / "videos" / "v.mp4").touch()
+        return read("tempcompass", tmp_path, split=form)
+
+    good = asked(
+        "caption_matching", "Which fits?\nOption 1: A man runs\r\nOption 2:A man sits ", "Option 1: A man runs"
+    )
+    assert only(good).options == {"Option 1": "A man runs", "Option 2": "A man sits"}
+    odd = asked("caption_matching", "Which fits?\nOption 1: A man runs\nOption 2 A man sits", "Option 1: A man runs")
+    assert (odd.items, kinds(odd)) == ((), ["an option cannot be read"])
+    told = "Make a caption\nInformation A: {'action': 'runs'} \r\nInformation B: {'action': 'sits'}"
+    assert only(asked("captioning", told, "A")).options == {"Information A": "runs", "Information B": "sits"}
+    odd = asked("captioning", told.removesuffix("}"), "A")
+    assert (odd.items, kinds(odd)) == ((), ["an option cannot be read"])
+
+
+def test_the_training_set_of_charades_is_no_test_set(tmp_path: Path) -> None:
+    (tmp_path / "charades_sta_train.txt").write_text("AB1CD 1.0 3.5##a red ring is shown.\n")
+    with pytest.raises(BenchmarkError, match="holds no"):
+        read("charades-sta", tmp_path)
+
+
 def test_a_row_with_more_fields_than_the_header_is_counted(tmp_path: Path) -> None:
     """An unquoted comma moves every field after it."""
     reading = table(tmp_path, "video,answer,question,option_a,option_b\nv.mp4,A,Where is the dog, and why?,red,blue\n")
     assert kinds(reading) == ["row with more fields than the header"]
-    assert reading.problems.to_dicts()[0]["examples"] == ["questions.csv, 1: ['blue']"]
+    assert "Where is the dog" in reading.problems.to_dicts()[0]["examples"][0]
+
+
+def test_a_row_with_fewer_fields_than_the_header_is_counted(tmp_path: Path) -> None:
+    """A row that was cut short has fewer options than its question."""
+    reading = table(tmp_path, "video,answer,question,option_a,option_b,option_c\nv.mp4,A,Which colour?,red,blue\n")
+    assert (reading.items, kinds(reading)) == ((), ["row with fewer fields than the header"])
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match="two columns are called 'option'; rename one"):
+        table(tmp_path, "video,question,answer,option,option\nv.mp4,Which colour?,A,red,blue\n")
 
 
 @pytest.mark.parametrize(
@@ -134,6 +206,17 @@ def test_a_task_of_mlvu_has_its_own_folder(tmp_path: Path) -> None:
     item = only(read("mlvu", directory))
     assert (item.video.parent.name, item.truth) == ("5_order", "B")
     assert item.question == "A: hi\nB: yo"  # options come apart, so its lines are not
+    (directory / "json" / "5_order.json").write_text(json.dumps([{**entry, "question_type": "ORDER"}]))
+    assert only(read("mlvu", directory)).video.parent.name == "5_order"
+    (directory / "json" / "5_order.json").write_text(json.dumps([{**entry, "question_type": None}]))
+    reading = read("mlvu", directory)
+    assert (reading.items, kinds(reading)) == ((), ["videos of several tasks have this name"])
+    (directory / "video" / "4_count" / "1.mp4").unlink()
+    assert only(read("mlvu", directory)).video.parent.name == "5_order"
+    (directory / "video" / "1.mp4").touch()  # another task's, maybe
+    (directory / "json" / "5_order.json").write_text(json.dumps([{**entry, "question_type": "count"}]))
+    reading = read("mlvu", directory)
+    assert (reading.items, kinds(reading)) == ((), ["video missing"])
 
 
 @pytest.mark.parametrize("times", [{"start": "abc"}, {"end": -5}, {"start": "12s"}, {"end": True}])

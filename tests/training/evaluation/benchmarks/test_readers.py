@@ -87,6 +87,8 @@ def test_longvideobench_odd_rows(tmp_path: Path) -> None:
         {**row, "id": "empty", "subtitle_path": "empty.json"}, {**row, "id": "gone", "subtitle_path": "../gone.json"},
         {**row, "id": "none", "subtitle_path": None}, {**row, "id": "one option", "candidates": ["red"]},
         {**row, "id": "no times", "starting_timestamp_for_subtitles": None, "duration": None},
+        {**row, "id": "odd start", "starting_timestamp_for_subtitles": "soon"}, {**row, "id": "odd end", "duration": float("nan")},
+        {**row, "id": "mixed again", "subtitle_path": "mixed.json"},
     ]  # fmt: skip
     (directory / "lvb_val.json").write_text(json.dumps(rows))
     reading = read("longvideobench", directory, subtitles=True)
@@ -96,9 +98,11 @@ def test_longvideobench_odd_rows(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert (items["text"].truth, [line.start for line in items["text"].subtitles]) == ("B", [1.0])
     assert [line.start for line in items["no times"].subtitles] == [9.0, 101.0]  # of the whole video
-    assert [items[name].subtitles for name in ("broken", "empty", "gone", "none")] == [()] * 4
+    assert [items[name].subtitles for name in ("broken", "empty", "gone", "none", "odd start", "odd end")] == [()] * 6
     assert {problem["kind"]: problem["count"] for problem in reading.problems.to_dicts()} == {
-        "subtitles missing": 2, "unreadable subtitles": 2, "unreadable subtitle": 1, "a single option": 1, "answer is no option": 1,
+        "subtitles missing": 2, "unreadable subtitles": 2, "a single option": 1, "answer is no option": 1,
+        "unreadable entry of subtitles": 4, "no times of the clip: subtitles of the whole video": 1,
+        "times of the clip unreadable: asked without subtitles": 2,
     }  # fmt: skip
 
 
@@ -157,6 +161,11 @@ def test_mvbench_asks_about_a_part_and_says_which_tasks_are_missing(tmp_path: Pa
     spans = {item.groups["task"]: (item.start_s, item.end_s) for item in reading.items}
     assert spans == {"state_change": (None, None), "action_sequence": (1.0, 3.5)}
     assert "json/action_count.json" in reading.missing
+    rows = [{"video": "a.mp4", "question": "Who?", "candidates": ["x", "y"], "answer": "y", "start": 52.1, "end": 63.0}]
+    for folder, span in (("video_fps3_hq", (52.1, 63.0)), ("video_fps3_hq_segment", (None, None))):
+        directory = lay_out(tmp_path / folder, {"json/episodic_reasoning.json": rows}, [f"tvqa/{folder}/a.mp4"])
+        (cut,) = read("mvbench", directory, split="episodic_reasoning").items
+        assert (cut.start_s, cut.end_s) == span
     lay_out(tmp_path, {}, ["star/Charades_segment/v.mp4"])  # the part itself
     assert read("mvbench", tmp_path, split="action_sequence").items[0].start_s is None
 

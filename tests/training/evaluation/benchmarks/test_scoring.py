@@ -68,6 +68,30 @@ def test_official_rules_are_those_of_the_harness() -> None:
     assert scoring.exact_option(item("C", options=ego.options), "C runs.") == 1.0
 
 
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [
+        ("(B)", "B"), ("B. red", "B"), ("b.red", "B"), ("A,B, so C", "C"), ("\u7b54\u6848\u662fB", None), ("(A)red (B) blue", "B"),
+        ("The person is at U.S.A. so (B)", "B"), ("(C)1,000", None), ("B/C", "B"), ("nothing", None),
+    ],
+)  # fmt: skip
+def test_mvbench_takes_marks_off_first(answer: str, letter: str | None) -> None:
+    """The expected letters are those of lmms-eval's mcq_acc."""
+    assert [one for one in OPTIONS if scoring.lone_letter(item(one), answer)] == ([letter] if letter else [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"), [("B", 1.0), ("B) red", 1.0), ("(B) red", 0.0), ("(B", 0.0), ("B )", 0.0)]
+)
+def test_mlvu_opens_the_bracket_in_its_prompt(answer: str, right: float) -> None:
+    assert scoring.before_bracket(item("B"), answer) == right
+
+
+def test_own_questions_may_have_more_than_four_options() -> None:
+    eight = dict(zip("ABCDEFGH", "stuvwxyz", strict=True))
+    assert BENCHMARKS["own"].score(item("E", options=eight), "E") == {"strict": 1.0, "official": 1.0}
+
+
 def test_an_answer_without_letter_counts_by_its_chance_in_longvideobench() -> None:
     assert scoring.first_capital_or_chance(item("B"), "nothing") == 0.25
 
@@ -108,6 +132,13 @@ def test_captions_count_by_their_words() -> None:
     one = item("A", options={"A": "dunking a basketball", "B": "passing a basketball"})
     assert scoring.captioning_score(one, "A man is dunking a basketball.") == {"words": 1.0}
     assert scoring.captioning_score(one, "A man is dunking and passing a basketball.") == {"words": 0.0}
+    assert scoring.captioning_score(one, "A basketball: a man is dunking it") == {"words": 1.0}
+    way = item("A", options={"A": "moving from left to right", "B": "moving from right to left"})
+    assert scoring.captioning_score(way, "The man is moving from left to right.") == {"words": 1.0}
+    assert scoring.captioning_score(way, "The man is moving from right to left.") == {"words": 0.0}
+    assert scoring.captioning_score(way, "From left to right a man is moving.") == {
+        "words": 0.0
+    }  # told apart by order alone
 
 
 def test_open_answers_count_by_their_words() -> None:

@@ -45,7 +45,7 @@ _LEADS = re.compile(
     rf"\b{_NAMED}\b[\"']?\.?{_BE}{_SURE}\s*[:=]?\s*(?:{_NAMED}\b\s*:?)?"
     r"|\b(?:actually|rather|instead),?(?=\s+[\(\[\"']?[A-Ha-h]\b)"
     rf"|\b(?:it\s+is|it's|that\s+is|that's|this\s+is|(?:correct|right|best)\s+one\s+is|choose|pick|select"
-    rf"|(?:i|we)(?:'d|\s+would)?\s+(?:say|answer)|(?:go|going)\s+with)\b{_SURE}\s*:?\s*(?:{_NAMED}\b\s*:?)?"
+    rf"|(?:i|we)(?:'d|\s+would)?\s+(?:say|answer|think|believe)(?:\s+that)?|(?:go|going)\s+with)\b{_SURE}\s*:?\s*(?:{_NAMED}\b\s*:?)?"
     r"|\b(?:c'est|est|r\u00e9ponse|ist|lautet|antwort|es|respuesta|risposta|\u00e8|resposta|\u00e9|antwoord(?:\s+is)?|svar)\b\s*:?\s*(?:la\b|die\b|der\b)?"
     r"|\b(?:\u043e\u0442\u0432\u0435\u0442)\b\s*:?"
     r"|(?:\u7b54\u6848|\u7b54\u3048|\u6b63\u89e3|\u9009\u9879|\u9009\u62e9|\u9009)\s*(?:\u5e94\u8be5)?(?:\u662f|\u4e3a|\u306f)?\s*:?|\uc815\ub2f5\uc740|\ub2f5\uc740"
@@ -63,7 +63,7 @@ _IS_RIGHT = re.compile(
     r"\s+is\s+(?:the\s+)?(?:(?:correct|right|best|true|my|final)\b\s*)*(?:answer|option|choice)?\s*(?:$|[.,;!\n])",
     re.IGNORECASE,
 )
-_BETWEEN: Final = " .):,;-\u2013\u2014"  # of a letter and its text
+_BETWEEN: Final = " \n.):,;-\u2013\u2014"  # of a letter and its text
 _NOT: Final = r"(?:not|no(?!\s+doubt)|never|cannot|\w+n't|wrong|incorrect|false|untrue|unlikely|ruled\s+out|eliminated|excluded)\b"
 _DENIES = re.compile(rf"\b(?:{_NOT}|(?:neither|nor|nicht|keine?|pas|(?:i|we)\s+doubt)\b)", re.IGNORECASE)
 # What follows a letter that is named to be rejected: `is not`, `, which is wrong`, `: not shown`, `can be ruled out`.
@@ -77,6 +77,7 @@ _REJECTED = re.compile(
 )
 _LONE = re.compile(rf"(?<![A-Za-z0-9'\\])([A-H]){_ALONE}")
 _ARTICLE = re.compile(r"\s+(?!or\b|and\b|nor\b|is\b|but\b|to\b)[a-z]")
+_BEFORE_ARTICLE = re.compile(r"(?:it|th(?:at|is))\b|.*\b(?:think|believe|that)$", re.IGNORECASE)
 _JOINS = re.compile(r"\s*[)\]]*\s*(?:or|and|nor|/|&|\+|,|o|ou|oder|und|et)\s*[(\[]*\s*([a-h])(?![\w'])", re.IGNORECASE)
 
 
@@ -101,7 +102,7 @@ def chosen(answer: str, options: Mapping[str, str] | None = None) -> str | None:
     if any(_says(rest, option) for rest in rests for other, option in (options or {}).items() if other != letter):
         return None
     own = (options or {}).get(letter, "")
-    if any(_REJECTED.match(_after(text, own, end)) for _, end in found):
+    if any(_rejects(_after(text, own, end), own) for _, end in found):
         return None
     bare = _without_text(text, own, [end for _, end in found])
     return letter if not bare.endswith("?") and not _others(bare, letter, offered) else None
@@ -126,6 +127,13 @@ def _after(text: str, option: str, end: int) -> str:
     """What follows a letter that ends at `end`, and the text of its option if that comes first."""
     without = _without_text(text, option, [end])
     return text[end:] if without == text else without[len(text) - len(text[end:].lstrip(_BETWEEN)) :]
+
+
+def _rejects(rest: str, option: str) -> bool:
+    """Whether what follows a letter takes it back. `B. No, he stays` begins to say an option whose own text begins with `No`."""
+    found = _REJECTED.match(rest)
+    said = "" if found is None else found[0].strip(_BETWEEN).lower()
+    return found is not None and said != _plain(option).split(",")[0].split(" ")[0]
 
 
 def _bare(answer: str) -> str:
@@ -179,7 +187,7 @@ def _is_word(said: str, rest: str, lead: str, options: Mapping[str, str]) -> boo
     if re.match(r"\s*[.:)](?![A-Za-z0-9])", rest):
         return False
     if said == "a":
-        return bool(rest.strip()) or re.match(r"it|th(?:at|is)", lead.strip(), re.IGNORECASE) is not None
+        return bool(rest.strip()) or _BEFORE_ARTICLE.match(lead.strip()) is not None
     name = rf"(?<![\w']){said}(?![\w'])" + (r"(?!\s+[a-z])" if said == "A" else "")
     named = any(re.search(name, option) for option in options.values())
     return said.isupper() and named and re.match(r" *,(?!\s*(?:$|(?:because|since|as)\b))", rest) is not None

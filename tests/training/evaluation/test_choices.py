@@ -30,7 +30,7 @@ _B = [
     "\uc815\ub2f5\uc740 B", "Ans: B", "So, B.", "B\uff01", "Option B is correct", "#### B", "- B", "> B", "Choose B", "Sure! B",
     '{"answer": "B"}', "Answer = B", "The correct one is B", "It is definitely B", "\\[ B \\]", "\\(\\boxed{B}\\)",
     "<think>A or C?</think> B", "I would choose option (B).", "red", "Red", "red.", "RED", '"red"', "The answer is red.",
-    "Answer: red", "It is red.", "It's red",
+    "Answer: red", "It is red.", "It's red", "I think B is the best choice.", "I believe that B is correct",
 ]  # fmt: skip
 
 _NONE = [
@@ -136,6 +136,15 @@ ARTICLES = {"A": "A man is running", "B": "A dog is running", "C": "A cat sleeps
 NAMES = {"A": "Team A", "B": "Team B", "C": "Vitamin C", "D": "Camera D"}
 
 
+@pytest.mark.parametrize(
+    "answer", ["B", "B. No", "B. No, he stays", "(B) No, he doesn't walk.", "B\n\nNo, he does not", "No, he does not"]
+)
+def test_an_option_may_begin_with_a_word_of_denial(answer: str) -> None:
+    options = {"A": "Yes, he does", "B": "No, he does not"}
+    assert chosen(answer, options) == "B"
+    assert chosen("A. No", options) is None
+
+
 @pytest.mark.parametrize("options", [ARTICLES, NAMES])
 @pytest.mark.parametrize("letter", "ABCD")
 @pytest.mark.parametrize(
@@ -185,6 +194,7 @@ def test_brackets_and_letters_of_chinese_type(answer: str) -> None:
     [
         "It is a", "This is a", "e.g. a man", "E.g. a man", "a.m.", "a.k.a. the boss", "a, the man", "C, the camera wearer, cooks.",
         "<think>The answer is A, hmm wait", "The answer is b. wait, actually c", "The answer is B. Actually, C",
+        "I think a man", "I think A man cooks", "I think a",
     ],
 )  # fmt: skip
 def test_what_only_looks_like_a_letter_chooses_nothing(answer: str) -> None:

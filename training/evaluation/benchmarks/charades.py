@@ -26,7 +26,7 @@ _TOKENS: Final = 50  # as published
 
 def _read(directory: Path, options: Options) -> Reading:
     data = Data(directory, options)
-    if texts := data.find("charades_sta_test.txt", "*/charades_sta_test.txt", "*test*.txt"):
+    if texts := data.find("charades_sta_test.txt", "*/charades_sta_test.txt", "charades*test*.txt"):
         data.files.append(texts[0])
         # Not splitlines: a caption may hold other marks that end lines, such as U+0085.
         lines = texts[0].read_text(encoding="utf-8-sig", errors="replace").split("\n")

@@ -30,7 +30,7 @@ _LOGGER = logging.getLogger(__name__)
 
 PROTOCOL: Final = 1
 _MOST_TOKENS: Final = 32_768
-_LONGEST_LINE: Final = 4_000_000  # characters of a request
+_LONGEST_LINE: Final = 4_000_000  # bytes of a request
 
 
 class Worker:
@@ -81,28 +81,40 @@ class _Asker(MemoryAsker):
         return log_likelihood(self._model, self.inputs(asked), ids)
 
 
-def serve(worker: Worker, requests: Iterable[str], answers: IO[str]) -> None:
-    """Answer every line until the requests end. A request that fails is answered with its error, and the next one is read."""
+def serve(worker: Worker, requests: Iterable[bytes], answers: IO[str]) -> None:
+    """Answer every line until the requests end. A request that fails is answered with its error, and the next one is read.
+
+    requests: lines as they come; one that is not UTF-8 fails like any other.
+    """
     for line in requests:
         number: Any = None
         try:
             number, request = _parsed(line)
-            found: dict[str, Any] = worker.answer(request)
+            said = _encoded(number, worker.answer(request))
         except (AfterviewError, OSError) as error:
             kind = "usage" if isinstance(error, UsageError) else "failed"
-            found = {"error": str(error), "kind": kind}
+            said = _encoded(number, {"error": str(error), "kind": kind})
         except Exception as error:  # a bug must not end the other questions
             _LOGGER.exception("request %s", number)
-            found = {"error": f"{type(error).__name__}: {error}", "kind": "bug"}
-        answers.write(json.dumps({"id": number, **found}, allow_nan=False) + "\n")
+            said = _encoded(number, {"error": f"{type(error).__name__}: {error}", "kind": "bug"})
+        answers.write(said)
         answers.flush()
 
 
-def _parsed(line: str) -> tuple[Any, Mapping[str, Any]]:
-    if len(line) > _LONGEST_LINE:
-        raise UsageError(f"a request of {len(line)} characters; send at most {_LONGEST_LINE}")
+def _encoded(number: Any, found: Mapping[str, Any]) -> str:
     try:
-        request = json.loads(line)
+        return json.dumps({"id": number, **found}, allow_nan=False) + "\n"
+    except ValueError:
+        raise AfterviewError("the answer holds NaN or an infinite number; the weights may be damaged") from None
+
+
+def _parsed(line: bytes) -> tuple[Any, Mapping[str, Any]]:
+    if len(line) > _LONGEST_LINE:
+        raise UsageError(f"a request of {len(line)} bytes; send at most {_LONGEST_LINE}")
+    try:
+        request = json.loads(line.decode())
+    except UnicodeDecodeError:
+        raise UsageError("the line is not UTF-8 text") from None
     except (ValueError, RecursionError):
         raise UsageError("the line is no JSON; send one object a line") from None
     if not isinstance(request, dict):

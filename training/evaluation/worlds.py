@@ -13,6 +13,7 @@ from typing import Final
 from afterview.configs import ConfigError
 from afterview.memory.base.durable import remove_tree
 from afterview.memory.base.errors import MemoryNotFound, RepositoryError
+from afterview.memory.base.feature_spec import require_same
 from afterview.memory.directory import Memory
 from afterview.memory.plans.published_sampling import video_frames
 from afterview.memory.plans.recall import RecallConfig
@@ -55,13 +56,18 @@ def evaluate(test: WorldTest, model: str, directory: Path, *, progress: ShowProg
 
 
 def ingest_worlds(test: WorldTest, encoders: Encoders, directory: Path, *, progress: ShowProgress = unseen) -> None:
-    """Render, encode and ingest every world that is not in a memory in `directory` yet. The cameras of a story are ingested in parallel."""
+    """Render, encode and ingest every world that is not in a memory in `directory` yet. The cameras of a story are ingested in parallel.
+
+    Raises WorldError for a memory with another number of frames, SpecMismatch for one that other encoders made.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(test.seeds, 1):
         footage = test.footage(seed)
         memory, videos = directory / footage.memory, {}
         for camera, script in footage.scripts.items():
-            if not _holds(memory, camera, _sampled(test.frames, encoders)):
+            if _holds(memory, camera, _sampled(test.frames, encoders)):
+                require_same(Memory(memory).camera(camera).snapshot().spec, encoders.feature_spec, where=str(memory))
+            else:
                 videos[camera] = directory / f"{footage.video(camera)}.mp4"
                 with progress(f"drawing {camera}", "frames") as report:
                     write_video(World.of(script), videos[camera], video=VideoFormat(rate=VIDEO_RATE), progress=report)

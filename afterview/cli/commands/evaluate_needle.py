@@ -2,15 +2,16 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from afterview.cli.arguments import names_in, require_directory, require_model
 from afterview.cli.models import require_weights
-from afterview.cli.output.documents import dump
+from afterview.cli.output.documents import dump, printable
 from afterview.cli.progress import announced, progress
 from afterview.configs import ExitStatus, UsageError
+from afterview.memory.base.counts import counted
 from afterview.memory.plans.positions import Policy
 from afterview.model.base.settings import NO_DROPOUT, VisualDropoutConfig
 from afterview.model.checkpoint.preset import find_preset
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _Number = TypeVar("_Number", int, float)
 _MOST: int = 100  # numbers in one option
+_SHOWN: int = 20  # problems that are printed
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -34,19 +36,36 @@ def run(arguments: argparse.Namespace) -> int:
             "--haystack needs --data DIR; without it, both pictures and haystack are of the synthetic world"
         )
     require_directory("--out", arguments.out)
+    for option, given in (("--data", arguments.data), ("--haystack", arguments.haystack)):
+        if given and Path(arguments.out).resolve() == Path(given).resolve():
+            raise UsageError(
+                f"--out {arguments.out}: is the directory of {option}, whose files are read; give another one"
+            )
     require_weights(arguments.model, whole_for="an evaluation of answers")
     document = _search(arguments, test, dropout)
     if arguments.json:
         dump(document)
         return ExitStatus.OK
     print(markdown(document["needle"]))
-    for problem in document["problems"][:20]:
-        print(f"left out: {problem['where']}: {problem['problem']}")
-    if len(document["problems"]) > 20:
-        print(f"left out: {len(document['problems']) - 20} more; results.json names all")
-    for path in document["pictures"]:
-        print(f"heat map: {path}")
+    for line in _notes(document):
+        print(printable(line))
     return ExitStatus.OK
+
+
+def _notes(document: dict[str, Any]) -> Iterator[str]:
+    """What stands below the tables: what was left out and why, and the pictures."""
+    for problem in document["problems"][:_SHOWN]:
+        yield f"left out: {problem['where']}: {problem['problem']}"
+    if len(document["problems"]) > _SHOWN:
+        yield f"left out: {len(document['problems']) - _SHOWN} more; results.json names all"
+    for task, option in (("single", "--items"), ("multi", "--multi-items")):
+        if count := document["items_not_asked"].get(task):
+            yield f"not asked: {counted(count, 'item')} of task {task}; {option} (under full recall --full-items) asks more of them"
+    haystack = document["haystack"]
+    if haystack["frames"] is not None and haystack["frames"] < haystack["bank"]:
+        yield f"haystack: it has {counted(haystack['frames'], 'frame')}, which are repeated; --bank asks for {haystack['bank']}"
+    for path in document["pictures"]:
+        yield f"heat map: {path}"
 
 
 def _search(arguments: argparse.Namespace, test: NeedleTest, dropout: VisualDropoutConfig | None) -> dict[str, Any]:

@@ -23,5 +23,5 @@ def run(arguments: argparse.Namespace) -> int:
             from afterview.training.evaluation.worker import Worker, serve
         with announced(f"loading model {arguments.model}"):
             worker = Worker(load_pretrained(arguments.model), Path(arguments.work))
-        serve(worker, sys.stdin, answers)
+        serve(worker, sys.stdin.buffer, answers)
     return ExitStatus.OK

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,12 @@ class Spy(Worker):
 
     def continuation(self, asked: Any, text: str) -> tuple[float, bool]:
         """As the worker's asker does."""
-        return -1.5, text == "red"
+        return math.nan if text == "nan" else -1.5, text == "red"
 
 
 def answers(*lines: Any) -> list[dict[str, Any]]:
     said = io.StringIO()
-    serve(Spy(), [line if isinstance(line, str) else json.dumps(line) for line in lines], said)
+    serve(Spy(), [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines], said)
     return [json.loads(line) for line in said.getvalue().splitlines()]
 
 
@@ -47,7 +48,7 @@ def ask(**more: Any) -> dict[str, Any]:
 def test_requests_are_answered_in_order() -> None:
     spy, said = Spy(), io.StringIO()
     asked = [ask(start=1, end=2.5, max_new_tokens=4), ask(id="b", do="likelihood", continuation="red")]
-    serve(spy, [json.dumps(one) for one in asked], said)
+    serve(spy, [json.dumps(one).encode() for one in asked], said)
     assert [json.loads(line) for line in said.getvalue().splitlines()] == [
         {"id": 1, "text": "red", "frames": 9, "seconds": 0.5}, {"id": "b", "log_likelihood": -1.5, "greedy": True}
     ]  # fmt: skip
@@ -58,9 +59,10 @@ def test_requests_are_answered_in_order() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("", "no JSON"),
-        ("[1]", "no JSON object"),
-        ("[" * 100_000, "no JSON"),
+        (b"", "no JSON"),
+        (b"[1]", "no JSON object"),
+        (b"[" * 100_000, "no JSON"),
+        (b'{"id": 1, "prompt": "\xff"}', "not UTF-8"),
         ({"id": 1}, "send hello, generate or likelihood"),
         (ask(prompt=""), "prompt"),
         (ask(prompt=["What?"]), "prompt"),
@@ -72,7 +74,7 @@ def test_requests_are_answered_in_order() -> None:
         (ask(start=-1), "start"),
         (ask(end="noon"), "end"),
         (ask(do="likelihood"), "continuation"),
-        ("x" * 4_000_001, "4000001 characters"),
+        (b"x" * 4_000_001, "4000001 bytes"),
     ],
 )
 def test_a_wrong_request_is_answered_with_its_error_and_the_next_is_read(line: Any, message: str) -> None:
@@ -87,8 +89,14 @@ def test_a_bug_costs_one_answer() -> None:
     assert (wrong["kind"], right["text"]) == ("bug", "red")
 
 
+def test_an_answer_that_is_no_json_is_answered_with_its_error() -> None:
+    wrong, right = answers(ask(id=7, do="likelihood", continuation="nan"), ask())
+    assert (wrong["id"], wrong["kind"], right["text"]) == (7, "failed", "red")
+    assert "NaN" in wrong["error"]
+
+
 def test_a_missing_video_is_named(tmp_path: Path) -> None:
     plain = Worker.__new__(Worker)
     said = io.StringIO()
-    serve(plain, [json.dumps(ask(video=str(tmp_path / "none.mp4")))], said)
+    serve(plain, [json.dumps(ask(video=str(tmp_path / "none.mp4"))).encode()], said)
     assert "none.mp4: no such file" in json.loads(said.getvalue())["error"]

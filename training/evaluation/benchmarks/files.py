@@ -181,7 +181,9 @@ class Data:
     def add(self, item: Item) -> bool:
         """Keep an item; whether it was kept. Of two with one id the first is kept, and the other counted. One without a question, or with a
         truth that is no option, is counted and left out."""
-        if not item.question:
+        if not item.id:
+            self.problems.add("no id", item.question)
+        elif not item.question:
             self.problems.add("no question", item.id)
         elif item.options and item.truth not in item.options:
             self.problems.add(

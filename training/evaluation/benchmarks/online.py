@@ -21,13 +21,13 @@ from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.evaluation.benchmarks.asking import Asked, Asker, Reply
 from afterview.training.evaluation.benchmarks.base import Item, Problems, Reading
 from afterview.training.evaluation.benchmarks.features import CAMERA, START, Unchanged
-from afterview.training.evaluation.benchmarks.proactive import proactive_summary
+from afterview.training.evaluation.benchmarks.proactive import percentiles, proactive_summary
 from afterview.training.evaluation.benchmarks.running import Work, all_problems, by_video, described
 from afterview.training.evaluation.benchmarks.tasks import Task, moments, tasks_of
-from afterview.training.evaluation.results import ResultsWriter, Row
+from afterview.training.evaluation.results import ResultsWriter, Row, read_rows
 
 _EXACT: Final = 1e-6  # of times in seconds, which are floats
-_PERCENTILES: Final = (50, 95, 99)
+_TIMED: Final = ("first_token_s", "lag_s")
 
 
 def run_online(
@@ -43,23 +43,50 @@ def run_online(
                     results.add(row)
                     report(len(results.done), len(work.items))
             work.discard(video)
-    more = {**described(work, results), "online": timings(results.done.values())}
-    if proactive := proactive_summary(results.done.values()):
+    ids = [item.id for item in work.items]
+    there = {row.id: row for row in read_rows(results.directory)}  # of an earlier start and of other processes, too
+    rows = [there[one] for one in ids if one in there]
+    more = {**described(work, results), "online": timings(rows)}
+    if proactive := proactive_summary(rows):
         more["proactive"] = proactive
-    return results.finish(
-        [item.id for item in work.items], problems=all_problems(work, results, reading, failures), **more
-    )
+    problems = all_problems(work, results, reading, failures) + _of_rows(rows).to_dicts()
+    return results.finish(ids, problems=problems, **more)
 
 
-def timings(rows: Any) -> dict[str, Any]:
-    """Percentiles over all answers: first token, age of the newest frame that was seen; and the most that a memory held."""
+def timings(rows: Sequence[Row]) -> dict[str, Any]:
+    """Percentiles of the first token and of the age of the newest frame that was seen, over the answers that are scored; under `polls` and
+    `checks` over those, where there are any. most_...: what a memory held at any of these moments."""
     logs = [log for row in rows for log in row.details.get("log", {}).values()]
+    steps = [(kind, log) for row in rows for kind, log in row.details.get("steps", {}).items()]
     found: dict[str, Any] = {"answers": len(logs)}
-    for name in ("first_token_s", "lag_s"):
-        values = [log[name] for log in logs if log.get(name) is not None]
-        found[name] = {f"p{p}": round(float(np.percentile(values, p)), 4) for p in _PERCENTILES} if values else None
+    found |= {name: percentiles([log[name] for log in logs]) for name in _TIMED}
+    for kind in sorted({kind for kind, _ in steps}):
+        own = [log for name, log in steps if name == kind]
+        times = {name: [value for log in own for value in log[name]] for name in _TIMED}
+        found[kind] = {"asked": len(times["lag_s"]), **{name: percentiles(values) for name, values in times.items()}}
+    held = [*logs, *(log["last"] for _, log in steps)]
     for name in ("memory_frames", "memory_bytes", "missing_frames"):
-        found[f"most_{name}"] = max((log[name] for log in logs), default=None)
+        found[f"most_{name}"] = max((log[name] for log in held), default=None)
+    return found
+
+
+def _of_rows(rows: Sequence[Row]) -> Problems:
+    """What each row says is odd about it: a run that is resumed must not forget it."""
+    found = Problems()
+    for row in rows:
+        for kind, example in row.details.get("problems", {}).items():
+            found.add(kind, example)
+    return found
+
+
+def _late(item: Item, ends_s: float) -> dict[str, str]:
+    """What lies after the video's end, by kind: no frame shows it, and it counts as wrong or missed."""
+    found, truths = {}, [item.truth_s] if item.truth_s is not None else []
+    truths += item.standing.truths if item.standing is not None else ()
+    if item.at_s is not None and item.at_s > ends_s:
+        found["asked after the video's end"] = f"{item.id}: {item.at_s:g} s of {ends_s:g} s"
+    if late := [start for start, _ in truths if start > ends_s]:
+        found["truth after the video's end"] = f"{item.id}: {late[0]:g} s of {ends_s:g} s"
     return found
 
 
@@ -71,17 +98,18 @@ def _one_pass(work: Work, video: Path, items: Sequence[Item], problems: Problems
         problems.add("video cannot be read", f"{video.name}: {error}")
         return
     of_item = {item.id: tasks_of(work, item) for item in items}
-    for item in items:
-        if item.at_s is not None and item.at_s > asker.ends_s:
-            problems.add("asked after the video's end", f"{item.id}: {item.at_s:g} s of {asker.ends_s:g} s")
+    failed: set[str] = set()
     every = [task for tasks in of_item.values() for task in tasks]
     for time, task in moments(every, asker.times):
+        if task.item.id in failed:  # it has no row, whatever its later moments bring
+            continue
         try:
             task.step(asker.ask, time)
         except BenchmarkError:
             raise
         except AfterviewError as error:
             problems.add("item cannot be asked", f"{task.item.id}: {error}")
+            failed.add(task.item.id)
             continue
         if all(one.ended for one in of_item[task.item.id]):
             yield _row(task.item, of_item[task.item.id], asker)
@@ -100,6 +128,8 @@ def _row(item: Item, tasks: Sequence[Task], asker: "Watched") -> Row:
     replies = {
         ", ".join(names): replies[names[0]] for names in by_reply.values()
     }  # one answer may count by several rules
+    details["problems"] = _late(item, asker.ends_s)
+    details["steps"] = {kind: asker.log_steps(said) for task in tasks for kind, said in task.steps().items()}
     details["log"] = {name: asker.log(time, reply) for name, (time, reply) in replies.items()}
     details["answers"] = {name: reply.text for name, (_, reply) in replies.items()}
     seconds = round(sum(reply.seconds for _, reply in replies.values()), 3)
@@ -161,3 +191,11 @@ class Watched:
             "first_token_s": first, "frames": reply.frames, "memory_frames": held,
             "memory_bytes": held * self._frame_bytes, "missing_frames": self._missing(held),
         }  # fmt: skip
+
+    def log_steps(self, said: Sequence[tuple[float, Reply]]) -> dict[str, Any]:
+        """The same of many answers, ascending: of each its times, and of the last all, for the memory holds the most then."""
+        return {
+            "first_token_s": [None if one.first_token_s is None else round(one.first_token_s, 4) for _, one in said],
+            "lag_s": [None if math.isinf(one.newest_s) else round(time - one.newest_s, 3) for time, one in said],
+            "last": self.log(*said[-1]),
+        }

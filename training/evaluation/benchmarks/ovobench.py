@@ -65,16 +65,21 @@ _COMPLETES: Final = (
     "Your task is to determine if, in the latest frames, they complete this action: {what}\n" + _YES_NO
 )
 WATCHED_S: Final = 60.0  # that a standing question is watched before and after its moments
+_LONGEST_COUNT: Final = 6  # digits
 _FOLDERS: Final = ("src_videos", "videos", "data/src_videos")
 _choice = choice_score(contains)
 
 
 def _read(directory: Path, options: Options) -> Reading:
     data = Data(directory, options)
-    for _, row in data.table("ovo_bench_new.json", "data/ovo_bench_new.json", "ovo_bench*.json", "ov*bench*.json"):
+    for number, (_, row) in enumerate(
+        data.table("ovo_bench_new.json", "data/ovo_bench_new.json", "ovo_bench*.json", "ov*bench*.json"), 1
+    ):
         task, key = data.text(row, "task"), data.text(row, "id")
         mode = next((name for name, tasks in MODES.items() if task in tasks), "")
-        if not mode:
+        if not key:
+            data.problems.add("no id", f"row {number}: {task}")
+        elif not mode:
             data.problems.add("unknown task", f"{key}: {task}")
         elif options.split in ("", mode):
             if mode == "forward":
@@ -104,12 +109,13 @@ def _add_forward(data: Data, row: Mapping[str, Any], task: str, key: str) -> Non
             data.problems.add("time unreadable", own)
             continue
         if task == "REC":
-            what, value = f"How many times did they {data.text(row, 'activity')}?", data.text(test, "count")
+            what, value = f"How many times did they {data.text(row, 'activity')}?", _whole(data, test, "count")
         else:
             what = data.text(test, "step") if task == "SSR" else data.text(row, "question")
-            value = {"0": "No", "1": "Yes"}.get(data.text(test, "type"), "")
+            value = {"0": "No", "1": "Yes"}.get(_whole(data, test, "type"), "")
         if not value:
-            data.problems.add("no answer published", own)
+            given = data.text(test, "count" if task == "REC" else "type")
+            data.problems.add("answer unreadable" if given else "no answer published", f"{own}: {given}")
         elif (found := _video(data, row, own)) is not None:
             prompt = _FORWARD[task].format(what=what)
             data.add(Item(own, found, what, prompt, truth=value, groups={"mode": "forward", "task": task}, at_s=time))
@@ -158,11 +164,17 @@ def _due(data: Data, row: Mapping[str, Any], task: str, key: str) -> list[tuple[
     else:  # by the polls that are answered with yes
         for test in as_list(row.get("test_info")):
             time = clock_seconds(test.get("realtime")) if isinstance(test, dict) else None
-            if time is not None and data.text(test, "type") == "1":
+            if time is not None and _whole(data, test, "type") == "1":
                 step = data.text(test, "step")
                 own = tuple(span for span in spans if span[0] <= time <= span[1])
                 of_step[step] = tuple(sorted({*of_step.get(step, ()), *own}))
     return [(f"{key}_standing_{place}", step, tuple(sorted(own))) for place, (step, own) in enumerate(of_step.items())]
+
+
+def _whole(data: Data, row: Mapping[str, Any], name: str) -> str:
+    """A field's whole number, of which `2.0` is one, too; empty if it holds none."""
+    digits = data.text(row, name).removesuffix(".0")
+    return str(int(digits)) if digits.isascii() and digits.isdecimal() and len(digits) <= _LONGEST_COUNT else ""
 
 
 def _spans(starts: object, ends: object) -> list[tuple[float, float]]:

@@ -84,7 +84,7 @@ def _polled(lags: Sequence[float | None]) -> dict[str, Any]:
     return {
         "questions": len(lags), "moments": len(lags), "found": len(on_time), "missed": len(lags) - len(on_time),
         "false_alarms": sum(lag < -ON_TIME_S for lag in said), "late": sum(lag > ON_TIME_S for lag in said),
-        "lag_s": _percentiles(on_time),
+        "lag_s": percentiles(on_time),
     }  # fmt: skip
 
 
@@ -99,12 +99,14 @@ def _standing(logs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "false_alarms_per_hour": round(3600 * false / watched, 3) if watched else None,
         "watched_s": round(watched, 3), "checks": sum(log["checks"] for log in logs),
         "unclear": sum(log["unclear"] for log in logs), "check_s": _median([log["check_s"] for log in logs]),
-        "lag_s": _percentiles(on_time),
+        "lag_s": percentiles(on_time),
     }  # fmt: skip
 
 
-def _percentiles(values: Sequence[float]) -> dict[str, float] | None:
-    return {f"p{p}": round(float(np.percentile(values, p)), 4) for p in _PERCENTILES} if values else None
+def percentiles(values: Sequence[float | None]) -> dict[str, float] | None:
+    """p50, p95 and p99 of the known ones; None without any."""
+    known = [value for value in values if value is not None]
+    return {f"p{p}": round(float(np.percentile(known, p)), 4) for p in _PERCENTILES} if known else None
 
 
 def _median(values: Sequence[float]) -> float | None:

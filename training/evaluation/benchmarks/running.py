@@ -16,7 +16,7 @@ from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Probl
 from afterview.training.evaluation.benchmarks.failures import keep_failures
 from afterview.training.evaluation.benchmarks.features import Recorded, Unchanged
 from afterview.training.evaluation.benchmarks.spans import span_in_evidence, span_scores
-from afterview.training.evaluation.results import ResultsWriter, Row
+from afterview.training.evaluation.results import ResultsWriter, Row, read_rows
 
 _LOGGER = logging.getLogger(__name__)
 BEFORE_QUESTION = "before the question"
@@ -145,10 +145,11 @@ def all_problems(work: Work, results: ResultsWriter, reading: Reading, failures:
 
 
 def described(work: Work, results: ResultsWriter) -> dict[str, Any]:
-    """Further keys of the document."""
-    seconds = [row.seconds for row in results.done.values() if row.seconds]
+    """Further keys of the document, of the rows of all processes."""
+    rows = read_rows(results.directory)
+    seconds = [row.seconds for row in rows if row.seconds]
     weighed = work.scoring == "likelihood"
-    stand = [row.details["subtitles stand"] for row in results.done.values() if "subtitles stand" in row.details]
+    stand = [row.details["subtitles stand"] for row in rows if "subtitles stand" in row.details]
     rest = sum(not is_weighable(work.benchmark, item) for item in work.items) if weighed else 0
     return {
         "benchmark": work.benchmark.to_dict(),

@@ -23,8 +23,11 @@ def _read(directory: Path, options: Options) -> Reading:
         if not rows:
             data.missing[f"rvs_{name}.json"] = None
             data.problems.add("set missing", name)
-        for _, row in rows:
+        for number, (_, row) in enumerate(rows, 1):
             video_id, turns = data.text(row, "video_id"), row.get("conversations")
+            if not video_id:
+                data.problems.add("no id", f"{name} row {number}")
+                continue
             if not isinstance(turns, list):
                 data.problems.add("video without questions", f"{name} {video_id}")
                 continue

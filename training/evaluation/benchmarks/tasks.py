@@ -34,6 +34,7 @@ _YES: Final[Mapping[str, Callable[[str], bool]]] = {
 
 Ask = Callable[[Asked], Reply]
 Replies = Mapping[str, tuple[float, Reply]]  # by name: when it was asked, and what was said
+Steps = Mapping[str, Sequence[tuple[float, Reply]]]  # the same of each step, by kind
 
 
 class Task(Protocol):
@@ -64,7 +65,11 @@ class Task(Protocol):
         ...
 
     def replies(self) -> Replies:
-        """The answers whose times are logged."""
+        """The answers that are scored, each of which is logged."""
+        ...
+
+    def steps(self) -> Steps:
+        """The polls or checks before them, whose times are logged."""
         ...
 
     def details(self) -> dict[str, Any]:
@@ -132,6 +137,10 @@ class Once:
         """See Task."""
         return {name.strip() or "all": said for name, said in self._said.items()}
 
+    def steps(self) -> Steps:
+        """See Task."""
+        return {}
+
     def details(self) -> dict[str, Any]:
         """See Task."""
         return {}
@@ -184,16 +193,18 @@ class Polled:
         """See Task."""
         return self._outputs
 
+    def steps(self) -> Steps:
+        """See Task."""
+        return {"polls": self._said}
+
     def details(self) -> dict[str, Any]:
         """See Task."""
         lags = {
             rule: round(self._outputs[rule][0] - self._truth[0], 3) if rule in self._outputs else None for rule in _YES
         }
-        seen = [time - said.newest_s for time, said in self._said if said.newest_s > -math.inf]
         return {
             "polls": [[round(time, 3), said.text[:80]] for time, said in self._said], "polled_lag_s": lags,
             "poll_s": round(median(said.seconds for _, said in self._said), 4) if self._said else None,
-            "polls_newest_frame_lag_s": round(max(seen), 3) if seen else None,
         }  # fmt: skip
 
     @property
@@ -210,7 +221,7 @@ class Watching:
     item: Item
     standing: Standing
     _planned: list[float] = field(default_factory=list)
-    _seconds: list[float] = field(default_factory=list)  # of each check
+    _said: list[tuple[float, Reply]] = field(default_factory=list)  # answers to the checks
     _output: dict[str, tuple[float, Reply]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -224,7 +235,7 @@ class Watching:
     @property
     def ended(self) -> bool:
         """See Task."""
-        return bool(self._planned) and len(self._seconds) == len(self._planned)
+        return bool(self._planned) and len(self._said) == len(self._planned)
 
     def step(self, ask: Ask, time: float) -> None:
         """Check at one frame."""
@@ -241,7 +252,7 @@ class Watching:
                 self.standing.output, self.item.question, None, time, max_new_tokens=_most(self.work, self.item)
             )
             self._output["standing"] = (time, ask(asked))
-        self._seconds.append(reply.seconds)
+        self._said.append((time, reply))
 
     def scores(self) -> dict[str, float]:
         """Those of the alarms; with an output also `standing`: the first alarm on time, with the right output."""
@@ -263,15 +274,20 @@ class Watching:
         """See Task."""
         return self._output
 
+    def steps(self) -> Steps:
+        """See Task."""
+        return {"checks": self._said}
+
     def details(self) -> dict[str, Any]:
         """Its alarms and what became of each moment of the truth. watched_s: from the first frame checked to the last."""
         judged, question = judge_alarms(self.question.alarms, self.standing.truths), self.question
+        check_s = median(said.seconds for _, said in self._said)
         return {
             "standing": {
                 "set_at_s": question.set_at, "checks": question.checks, "unclear": question.unclear,
                 "alarms_s": [round(time, 3) for time in question.alarms], "lags_s": list(judged.lags_s),
                 "false_alarms": judged.false, "repeated_alarms": judged.repeated,
-                "watched_s": round(self._planned[-1] - self._planned[0], 3), "check_s": round(median(self._seconds), 4),
+                "watched_s": round(self._planned[-1] - self._planned[0], 3), "check_s": round(check_s, 4),
             }
         }  # fmt: skip
 

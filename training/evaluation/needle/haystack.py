@@ -7,7 +7,6 @@ Legend: B rows of the table, T frames of a haystack, P tokens per frame, Dv visi
 """
 
 import hashlib
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,9 +30,6 @@ from afterview.training.evaluation.needle.items import ItemSet, Pixels
 Rows = tuple[NDArray[np.floating], NDArray[np.float32]]  # tokens, vectors
 _PART: Final = 512  # frames of one file
 _AT_ONCE: Final = 32  # frames that the encoders handle at a time
-
-
-_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,8 +84,6 @@ def make_table(
     found = len(background[0]) // unit * unit
     if found < unit:
         raise BenchmarkError(f"{items.name}: the haystack has no frame; give a video with frames")
-    if found < bank:
-        _LOGGER.info("the haystack has %d frames, which are repeated; --bank asks for %d", found, bank)
     place = _directory(directory, "pictures", items.fingerprint, encoders)
     pictures = []
     for number, key in enumerate(needed, 1):

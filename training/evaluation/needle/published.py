@@ -3,8 +3,9 @@
     single hop   {"question": "Find the frame of ... (A) ... Best option: (", "answer": "B", "image": "1.jpg", "id": 1}
     chains       {"images": ["3.jpg", ...], "question1": ..., "answer1": "A", "question2": ..., "answer2": "C"}
 
-Options may stand on lines of their own or in the text. A chain of h hops has h + 4 images: h with a clue, the needle and three decoys,
-unless the item says `hops`. Names in the files are not trusted. What cannot be used is left out, counted and named.
+A file may also be an object: one item, or lists of items by name, all of which are read. Options may stand on lines of their own or in the
+text. A chain of h hops has h + 4 images: h with a clue, the needle and three decoys, unless the item says `hops`. Names in the files are
+not trusted. What cannot be used is left out, counted and named.
 """
 
 import json
@@ -34,13 +35,15 @@ LARGEST: Final = 64 << 20  # bytes of one file of items
 _DECOYS: Final = 3
 _MARKS: Final = (re.compile(r"\(([A-Z])\)\s*"), re.compile(r"(?<![\w'])([A-Z])[).:]\s"))
 _ENDING = re.compile(r"\s*(?:Only give the best option|Best option).*$", re.DOTALL)
-_PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+_PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+_OWN_FIELDS: Final = {"question", "question1", "image", "images"}  # by which an object is an item
+_NAMED: Final = 5  # files that a problem names
 
 
 def published_items(directory: Path, haystack: Path | None) -> ItemSet:
     """Every item of every JSON file of a directory. haystack: a video file, or a directory of pictures.
 
-    Raises BenchmarkError if there are none, or for a haystack that is not there.
+    Raises BenchmarkError if there are none, or for a haystack that is not there or holds no picture.
     """
     if not directory.is_dir():
         raise BenchmarkError(f"--data {directory}: no such directory; give the one with the items' JSON files")
@@ -50,6 +53,8 @@ def published_items(directory: Path, haystack: Path | None) -> ItemSet:
         )
     if not haystack.exists():
         raise BenchmarkError(f"--haystack {haystack}: no such file or directory")
+    if haystack.is_dir() and not _pictures_in(haystack):
+        raise BenchmarkError(f"--haystack {haystack}: holds no picture; those of {', '.join(_PICTURES)} are read")
     found = ItemSet(directory.resolve().name or "needles")
     files = sorted(path for path in directory.glob("*.json") if path.is_file())
     used: set[Path] = set()
@@ -59,6 +64,9 @@ def published_items(directory: Path, haystack: Path | None) -> ItemSet:
     if not found.single and not found.multi:
         said = "; ".join(f"{one['where']}: {one['problem']}" for one in found.problems[:3]) or "there is no JSON file"
         raise BenchmarkError(f"--data {directory}: holds no needle that can be used ({said})")
+    if haystack.is_dir() and (others := sorted({*haystack.iterdir()} - {*_pictures_in(haystack)})):
+        names = ", ".join(path.name for path in others[:_NAMED])
+        found.problems.append({"where": f"--haystack {haystack}", "problem": f"not a picture ({len(others)}): {names}"})
     found.haystack = lambda count: _frames(haystack, count)
     found.haystack_fingerprint = files_fingerprint(_haystack_files(haystack), haystack.parent)
     found.fingerprint = values_fingerprint([files_fingerprint([*files, *used], directory), found.haystack_fingerprint])
@@ -75,7 +83,10 @@ def _rows(path: Path) -> list[Any]:
     except (ValueError, RecursionError):
         raise BenchmarkError(f"{path}: is no JSON; give a list of items") from None
     if isinstance(value, dict):
-        value = next((inner for inner in value.values() if isinstance(inner, list)), [value])
+        lists = [
+            inner for inner in value.values() if isinstance(inner, list) and any(isinstance(one, dict) for one in inner)
+        ]
+        value = [row for inner in lists for row in inner] if lists and not value.keys() & _OWN_FIELDS else [value]
     if not isinstance(value, list):
         raise BenchmarkError(f"{path}: is no list of items")
     return value
@@ -213,7 +224,7 @@ def _haystack_files(haystack: Path) -> list[Path]:
 
 
 def _pictures_in(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.iterdir() if path.suffix.lower() in _PICTURES)
+    return sorted(path for path in directory.iterdir() if path.suffix.lower() in _PICTURES and path.is_file())
 
 
 def _frames(haystack: Path, count: int) -> Iterator[Pixels]:

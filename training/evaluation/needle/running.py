@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,10 @@ def search(
         # What was asked before in this directory stays in its tables.
         ids = [*dict.fromkeys([*results.done, *(question.id for question in questions)])]
         needle = summary([results.done[one] for one in ids], test)
-        document = results.finish(ids, problems=items.problems, needle=needle)
+        document = results.finish(
+            ids, problems=items.problems, needle=needle, items_not_asked=_not_asked(test, items, questions, results.done.values()),
+            haystack={"bank": test.bank, "frames": _haystack_frames(results.done.values())},
+        )  # fmt: skip
     document["pictures"] = [str(path) for path in _heatmaps(needle, name, directory)]
     return document
 
@@ -89,6 +92,22 @@ def _questions(test: NeedleTest, items: ItemSet) -> Iterator[_Question]:
         for item in of_task[: test.count(cell)]:
             for asked in item.asked:
                 yield _Question(cell, item, asked)
+
+
+def _not_asked(test: NeedleTest, items: ItemSet, questions: Sequence[_Question], rows: Iterable[Row]) -> dict[str, int]:
+    """Of each task that is asked, how many items were asked in no cell, now or before: a cell takes the first ones only."""
+    asked: set[tuple[Any, Any]] = {(one.cell.task, one.item.id) for one in questions}
+    asked |= {(row.groups["task"], row.details.get("item")) for row in rows}
+    those: dict[str, list[NeedleItem]] = {
+        "single": items.single,
+        "multi": [one for one in items.multi if one.hops in test.hops],
+    }
+    return {task: sum((task, item.id) not in asked for item in those[task]) for task in test.tasks}
+
+
+def _haystack_frames(rows: Iterable[Row]) -> int | None:
+    """Different frames of the haystack, as the rows say it: where none is left to ask, nothing is encoded. None without rows."""
+    return next((row.details["haystack_frames"] for row in rows if "haystack_frames" in row.details), None)
 
 
 def _answers(questions: Sequence[_Question], model: AfterviewModel, table: Table, test: NeedleTest) -> Iterator[Row]:
@@ -102,10 +121,10 @@ def _answers(questions: Sequence[_Question], model: AfterviewModel, table: Table
         rows = table.haystack(cell.frames, list(zip(at, item.pictures, strict=True)))
         began = time.perf_counter()
         said = asker.ask(rows, question.asked)
-        yield _row(question, said, time.perf_counter() - began)
+        yield _row(question, said, time.perf_counter() - began, table.background)
 
 
-def _row(question: _Question, said: Said, seconds: float) -> Row:
+def _row(question: _Question, said: Said, seconds: float, haystack_frames: int) -> Row:
     cell, item, asked = question.cell, question.item, question.asked
     groups = {"task": cell.task, "recall": cell.way.recall, "positions": cell.way.positions, "frames": str(cell.frames)}
     groups |= {"depth": f"{cell.depth:g}", "kind": item.kind} if cell.task == "single" else {"hops": str(cell.hops)}
@@ -121,7 +140,12 @@ def _row(question: _Question, said: Said, seconds: float) -> Row:
         answer=said.text,
         truth=asked.letter,
         seconds=round(seconds, 3),
-        details={"recalled": round(said.recalled, 3), "options": len(asked.options)},
+        details={
+            "recalled": round(said.recalled, 3),
+            "options": len(asked.options),
+            "item": item.id,
+            "haystack_frames": haystack_frames,
+        },
     )
 
 

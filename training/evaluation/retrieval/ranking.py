@@ -1,18 +1,23 @@
 """Ranks what MomentSeeker's queries may mean: the clips of March 2025, or stretches of ten seconds of the whole videos since then."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.configs import AfterviewError
 from afterview.memory.directory import Memory
 from afterview.memory.index.segments import stored_vectors
 from afterview.model.checkpoint.models import Encoders
+from afterview.training.base.errors import BenchmarkError
 from afterview.training.base.progress import Report
+from afterview.training.evaluation.benchmarks.base import Problems
 from afterview.training.evaluation.benchmarks.features import CAMERA, START, VideoMemories
 from afterview.training.evaluation.results import Row
 from afterview.training.evaluation.retrieval.momentseeker import CHUNK_S, TRUE_IOU, MomentSeeker, Query
@@ -27,6 +32,8 @@ from afterview.training.evaluation.retrieval.scores import (
     recalls,
 )
 from afterview.training.evaluation.retrieval.worlds import POOLINGS
+
+_LOGGER = logging.getLogger(__name__)
 
 FRAME_S: Final = 1.0  # that a frame stands for
 _EXACT: Final = 1e-6  # of times in seconds, which are floats
@@ -49,11 +56,15 @@ class Candidates:
 
 
 class _Footage:
-    """Embeddings of clips and videos, recorded where they are not yet. Of whole videos only the latest stays in memory."""
+    """Embeddings of clips and videos, recorded where they are not yet. Of whole videos only the latest stays in memory.
 
-    def __init__(self, memories: VideoMemories) -> None:
-        self._memories = memories
+    One that cannot be read is counted in `problems` and not tried again: BenchmarkError is raised each time.
+    """
+
+    def __init__(self, memories: VideoMemories, problems: Problems) -> None:
+        self._memories, self._problems = memories, problems
         self._clips: dict[Path, NDArray[np.float32]] = {}
+        self._unreadable: set[Path] = set()
         self._latest: tuple[Path, NDArray[np.float64], NDArray[np.float32]] | None = None
 
     def clip(self, file: Path) -> NDArray[np.float32]:
@@ -69,9 +80,16 @@ class _Footage:
         return self._latest[1:]
 
     def _read(self, file: Path) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        snapshot = Memory(self._memories.memory(file)).camera(CAMERA).snapshot()
-        times = np.asarray(snapshot.times, np.float64) - START
-        return times, stored_vectors(snapshot, int(snapshot.ids[0]), int(snapshot.ids[-1]) + 1)
+        if file not in self._unreadable:
+            try:
+                snapshot = Memory(self._memories.memory(file)).camera(CAMERA).snapshot()
+                times = np.asarray(snapshot.times, np.float64) - START
+                return times, stored_vectors(snapshot, int(snapshot.ids[0]), int(snapshot.ids[-1]) + 1)
+            except (AfterviewError, OSError) as error:
+                _LOGGER.warning("%s: cannot be read: %s", file, error)
+                self._problems.add("video cannot be read", f"{file.name}: {error}")
+                self._unreadable.add(file)
+        raise BenchmarkError(f"{file}: cannot be read")
 
 
 def rank(
@@ -82,14 +100,25 @@ def rank(
     done: Mapping[str, object] | None = None,
     report: Report | None = None,
 ) -> Iterator[Row]:
-    """Rows of every query, one for each pooling; those of one whole video follow each other."""
-    footage = _Footage(VideoMemories(work, encoders, dense=False))
+    """Rows of every query, one for each pooling; those of one whole video follow each other.
+
+    A video, clip or picture that cannot be read is counted once in `data.problems`. The queries that need it have no rows.
+    """
+    footage = _Footage(VideoMemories(work, encoders, dense=False), data.problems)
     for count, query in enumerate(sorted(data.queries, key=lambda query: str(query.video or "")), 1):
         if not all(f"{query.id}/{pooling}" in (done or {}) for pooling in POOLINGS):
-            among = _of_clips(data, query, footage) if query.video is None else _of_video(query.video, query, footage)
-            yield from _rows(query, among, _embedded(query, encoders, footage))
+            with suppress(BenchmarkError):  # of a file that cannot be read, which is counted
+                yield from _rows(query, *_candidates(data, query, encoders, footage))
         if report:
             report(count, len(data.queries))
+
+
+def _candidates(
+    data: MomentSeeker, query: Query, encoders: Encoders, footage: _Footage
+) -> tuple[Candidates, NDArray[np.float32]]:
+    """What a query is ranked among, and its embedding."""
+    among = _of_clips(data, query, footage) if query.video is None else _of_video(query.video, query, footage)
+    return among, _embedded(query, encoders, footage)
 
 
 def _of_clips(data: MomentSeeker, query: Query, footage: _Footage) -> Candidates:
@@ -139,6 +168,8 @@ def _rows(query: Query, among: Candidates, vector: NDArray[np.float32]) -> Itera
     ends = np.cumsum([len(one) for one in among.frames])
     clips = [(int(end) - len(one), int(end)) for end, one in zip(ends, among.frames, strict=True)]
     scores = np.concatenate(among.frames) @ vector
+    ends_s = among.spans[-1][1]
+    late = [start for start, _ in query.moments if start >= ends_s]
     truth = query.truths or [f"{start:g}-{end:g} s" for start, end in query.moments]
     for pooling, top in POOLINGS.items():
         ranked: Sequence[int] = np.argsort(-pooled(scores, clips, top), kind="stable").tolist()
@@ -146,12 +177,22 @@ def _rows(query: Query, among: Candidates, vector: NDArray[np.float32]) -> Itera
         fit = among.fits[ranked[0]]
         found = recalls(hits, _DEPTHS) | {f"R@1 IoU {least}": float(fit >= least) for least in IOUS}
         found |= {"mAP": average_precision(hits), "mAP@5": average_precision(hits, OFFICIAL_DEPTH)}
-        official = official_average_precision(spans, among.truths)
+        details: dict[str, Any] = {"official mAP@5": round(official_average_precision(spans, among.truths), 6)}
+        if late:
+            details["late"] = f"{query.id}: {late[0]:g} s of {ends_s:g} s"
         groups = {"queries": pooling, "task": f"{query.task}, {pooling}"}
         yield Row(
             f"{query.id}/{pooling}", found, groups | ({"kind": f"{query.kind}, {pooling}"} if query.kind else {}),
-            answer=among.names[ranked[0]], truth=", ".join(truth), details={"official mAP@5": round(official, 6)},
+            answer=among.names[ranked[0]], truth=", ".join(truth), details=details,
         )  # fmt: skip
+
+
+def late_moments(rows: Iterable[Row]) -> Problems:
+    """The queries with a moment after their video's end, of all rows, also of those that were there: no candidate shows it."""
+    found = Problems()
+    for example in dict.fromkeys(row.details["late"] for row in rows if "late" in row.details):
+        found.add("moment after the video's end", example)
+    return found
 
 
 def row_ids(data: MomentSeeker) -> list[str]:

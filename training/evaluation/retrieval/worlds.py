@@ -7,8 +7,8 @@ the best clip.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.memory.base.feature_spec import require_same
 from afterview.memory.directory import Memory
 from afterview.memory.index.segments import stored_vectors
 from afterview.memory.reading.snapshot import MemorySnapshot
@@ -41,19 +42,13 @@ FRAMES_DEPTHS: Final = (1, 5, 16, 64)  # of recall among frames
 _SEARCHES: Final = 56  # frames that the timed search of the index gives: as many as the tiny preset recalls
 
 
-@dataclass
-class Timing:
-    """Milliseconds of each query: its text's embedding, and the search of the index."""
-
-    embed: list[float] = field(default_factory=list)
-    search: list[float] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, float | None]:
-        """Medians, JSON-able."""
-        return {
-            "embed_ms": round(median(self.embed), 2) if self.embed else None,
-            "search_ms": round(median(self.search), 2) if self.search else None,
-        }  # fmt: skip
+def timing(rows: Iterable[Row]) -> dict[str, float | None]:
+    """Median milliseconds of a query, as the rows say them: the embedding of its text, and the search of the index. JSON-able."""
+    took = {name: list[float]() for name in ("embed_ms", "search_ms")}
+    for row in rows:
+        for name, values in took.items():
+            values += [row.details[name]] if name in row.details else []
+    return {name: round(median(values), 2) if values else None for name, values in took.items()}
 
 
 @dataclass(frozen=True)
@@ -87,11 +82,13 @@ def retrieve(
     *,
     clip_s: int,
     queries: Mapping[str, AsQuery] = QUERIES,
-    timing: Timing | None = None,
     done: Mapping[str, object] | None = None,
     report: Report | None = None,
 ) -> Iterator[Row]:
-    """Rows of every query of the worlds that `ingest_worlds` put into `directory`. done: ids that are not asked again."""
+    """Rows of every query of the worlds that `ingest_worlds` put into `directory`. done: ids that are not asked again.
+
+    Raises SpecMismatch for a memory that other encoders made.
+    """
     asked, last = queries_of(test), -1
     for count, query in enumerate(asked, 1):
         names = [
@@ -100,21 +97,21 @@ def retrieve(
         if names and query.seed != last:
             footage, last = test.footage(query.seed), query.seed
             memory = Memory(directory / footage.memory)
-            snapshot, vectors_TD = _stored(memory, footage)
+            snapshot, vectors_TD = _stored(memory, footage, encoders)
         for name in names:
             script = next(iter(footage.scripts.values()))
             began = time.perf_counter()
             vector_D = encoders.index.encode_texts([queries[name](script, query.question)])[0]
-            if timing is not None:
-                timing.embed.append(1000 * (time.perf_counter() - began))
-                timing.search.append(_searched(memory, snapshot, vector_D))
-            yield from _rows(query, name, vectors_TD @ vector_D, clip_s)
+            embed_ms = 1000 * (time.perf_counter() - began)
+            took = {"embed_ms": embed_ms, "search_ms": _searched(memory, snapshot, vector_D)}
+            yield from _rows(query, name, vectors_TD @ vector_D, clip_s, took)
         if report:
             report(count, len(asked))
 
 
-def _stored(memory: Memory, footage: Footage) -> tuple[MemorySnapshot, NDArray[np.float32]]:
+def _stored(memory: Memory, footage: Footage, encoders: Encoders) -> tuple[MemorySnapshot, NDArray[np.float32]]:
     snapshot = memory.camera(next(iter(footage.scripts))).snapshot()
+    require_same(snapshot.spec, encoders.feature_spec, where=str(memory.path))
     return snapshot, stored_vectors(snapshot, int(snapshot.ids[0]), int(snapshot.ids[-1]) + 1)
 
 
@@ -127,8 +124,10 @@ def _searched(memory: Memory, snapshot: MemorySnapshot, vector_D: NDArray[np.flo
     return 1000 * (time.perf_counter() - began)
 
 
-def _rows(query: WorldQuery, name: str, scores_T: NDArray[np.float32], clip_s: int) -> Iterator[Row]:
-    """One row for each pooling. A frame a second: frame numbers are seconds."""
+def _rows(
+    query: WorldQuery, name: str, scores_T: NDArray[np.float32], clip_s: int, took: Mapping[str, float]
+) -> Iterator[Row]:
+    """One row for each pooling. A frame a second: frame numbers are seconds. took: milliseconds of each step, which the rows keep."""
     question, frames = query.question, min(len(scores_T), int(query.question.at_s) + 1)
     scores_T = scores_T[:frames]
     inside = np.zeros(frames, bool)
@@ -150,6 +149,7 @@ def _rows(query: WorldQuery, name: str, scores_T: NDArray[np.float32], clip_s: i
             f"{query.id}/{name}/{pooling}", {**of_frames, **found},
             {"queries": f"{name}, {pooling}", f"{name}, {pooling}": question.kind},
             answer=f"{moment[0]}-{moment[1]} s", truth=", ".join(f"{start:g}-{end:g} s" for start, end in question.spans),
+            details={step: round(ms, 3) for step, ms in took.items()},
         )  # fmt: skip
 
 

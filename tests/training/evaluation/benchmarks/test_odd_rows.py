@@ -8,6 +8,7 @@ import pytest
 
 from afterview.training.base.errors import BenchmarkError
 from afterview.training.evaluation.benchmarks.base import Item, Options, Reading
+from afterview.training.evaluation.benchmarks.files import Data
 from afterview.training.evaluation.benchmarks.registry import find_benchmark
 from tests.support.benchmark_data import MADE
 
@@ -139,6 +140,13 @@ def test_options_of_tempcompass_that_cannot_be_read_are_counted(tmp_path: Path) 
     assert only(asked("captioning", told, "A")).options == {"Information A": "runs", "Information B": "sits"}
     odd = asked("captioning", told.removesuffix("}"), "A")
     assert (odd.items, kinds(odd)) == ((), ["an option cannot be read"])
+
+
+def test_an_item_without_an_id_is_counted(tmp_path: Path) -> None:
+    """It could be written to the results, and never read back."""
+    data = Data(tmp_path, Options())
+    assert not data.add(Item("", tmp_path / "v.mp4", "Which?", "Which?"))
+    assert [(one["kind"], one["count"]) for one in data.problems.to_dicts()] == [("no id", 1)]
 
 
 def test_the_training_set_of_charades_is_no_test_set(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 import json
 import math
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from afterview.configs import AfterviewError
 from afterview.memory.base.errors import NothingRecorded
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
@@ -17,7 +19,7 @@ from afterview.training.evaluation.benchmarks.base import Item, Options, Problem
 from afterview.training.evaluation.benchmarks.features import VideoMemories
 from afterview.training.evaluation.benchmarks.online import Watched, run_online
 from afterview.training.evaluation.benchmarks.registry import find_benchmark
-from afterview.training.evaluation.benchmarks.running import Work
+from afterview.training.evaluation.benchmarks.running import Share, Work
 from afterview.training.evaluation.benchmarks.tasks import moments, tasks_of
 from afterview.training.evaluation.results import ResultsWriter, RunIdentity, read_rows
 from afterview.training.world import World, make_script
@@ -347,6 +349,30 @@ def test_odd_forward_rows_are_counted(tmp_path: Path) -> None:
     assert reading.problems["truth before the question"] == 1
 
 
+@pytest.mark.parametrize(("name", "file", "key"), [("ovo-bench", "ovo_bench_new", "id"), ("rvs", "*ego*", "video_id")])
+def test_a_row_without_an_id_is_counted_and_left_out(name: str, file: str, key: str, tmp_path: Path) -> None:
+    whole = read(name, tmp_path)
+    (path,) = tmp_path.rglob(f"{file}.json")
+    first, *rest = json.loads(path.read_text())
+    path.write_text(json.dumps([first, *({**first, key: value} for value in (None, " ", True)), *rest]))
+    reading = find_benchmark(name).read(tmp_path, Options())
+    assert reading.problems["no id"] == 3
+    assert reading.items == whole.items
+
+
+def test_counts_and_types_of_ovobench_are_whole_numbers(tmp_path: Path) -> None:
+    """`2.0`, as a table with empty cells has it, is two."""
+    directory = MADE_ONLINE["ovo-bench"](tmp_path)
+    path = directory / "ovo_bench_new.json"
+    rec, _, crr = json.loads(path.read_text())[3:]
+    rec["test_info"] = [{"realtime": 3, "count": count} for count in (2.0, "02", 2.5, "two", -1, None)]
+    crr["test_info"] = [{"realtime": 2, "type": given} for given in (1.0, "0.0", 3)]
+    path.write_text(json.dumps([rec, crr]))
+    reading = find_benchmark("ovo-bench").read(directory, Options())
+    assert [item.truth for item in reading.items if item.standing is None] == ["2", "2", "Yes", "No"]
+    assert (reading.problems["answer unreadable"], reading.problems["no answer published"]) == (4, 1)
+
+
 def test_seeing_the_next_second_is_caught(tmp_path: Path, memory: Path) -> None:
     class Ahead(Honest):
         def ask(self, asked: Asked) -> Reply:
@@ -416,9 +442,70 @@ def test_only_seconds_without_a_frame_are_missing(memory: Path) -> None:
 def test_a_question_after_the_videos_end_is_named(tmp_path: Path, memory: Path) -> None:
     reading = read("streamingbench", tmp_path, split="real")
     late = replace(reading.items[0], id="late", at_s=500.0)
-    document = run(tmp_path / "out", "streamingbench", replace(reading, items=(*reading.items, late)), Honest(), memory)
+    reading = replace(reading, items=(*reading.items, late))
+    document = run(tmp_path / "out", "streamingbench", reading, Honest(), memory)
     (problem,) = [one for one in document["problems"] if one["kind"] == "asked after the video's end"]
     assert problem["examples"][0].startswith("late: 500 s of ")
+    again = run(tmp_path / "out", "streamingbench", reading, Honest(), memory)  # nothing is left to ask
+    assert again["problems"] == document["problems"]
+    assert again["online"] == document["online"]
+
+
+def test_a_truth_after_the_videos_end_is_named_once_an_item(tmp_path: Path, memory: Path) -> None:
+    reading = read("streamingbench", tmp_path, split="proactive")
+    (item,) = reading.items
+    assert item.standing is not None
+    standing = replace(item.standing, truths=((5.0, 5.0), (SECONDS + 1.0, 99.0)))
+    items = (
+        replace(item, truth_s=(50.0, 50.0), standing=replace(standing, truths=((50.0, 50.0),))),
+        replace(item, id="watched", polls=(), truth_s=None, standing=standing),
+        replace(item, id="shown", truth_s=(SECONDS - 0.5, 99.0)),  # its span begins before the end
+    )
+    document = run(tmp_path / "out", "streamingbench", replace(reading, items=items), Honest(), memory)
+    (problem,) = document["problems"]
+    assert (problem["kind"], problem["count"]) == ("truth after the video's end", 2)
+    assert [example.split(": ")[1] for example in problem["examples"]] == ["50 s of 12 s", "13 s of 12 s"]
+
+
+def test_an_item_that_cannot_be_asked_is_counted_once(tmp_path: Path, memory: Path) -> None:
+    class Broken(Honest):
+        def ask(self, asked: Asked) -> Reply:
+            super().ask(asked)
+            if asked.end_s == 4.0:
+                raise AfterviewError("the prompt is too long")
+            return Reply("No", 0.1)
+
+    reading, asker = read("streamingbench", tmp_path, split="proactive"), Broken()
+    document = run(tmp_path / "out", "streamingbench", reading, asker, memory)
+    (problem,) = document["problems"]
+    assert (problem["kind"], problem["count"]) == ("item cannot be asked", 1)
+    assert (document["answered"], max(asked.end_s or 0.0 for asked in asker.asked)) == (0, 4.0)  # nothing after it
+
+
+def test_figures_are_of_the_rows_of_all_processes(tmp_path: Path, memory: Path) -> None:
+    """Also of those that another one wrote after this one began."""
+    item = Item("a", tmp_path / "a.mp4", "?", "?", {"A": "x", "B": "y"}, "A", at_s=500.0)
+    items = (item, replace(item, id="b", video=tmp_path / "b.mp4"))
+    identity = RunIdentity("benchmark", "ovo-bench", "", "", "")
+    documents = []
+    with ExitStack() as stack:
+        shares = [Share(process, 2) for process in (0, 1)]
+        writers = [ResultsWriter(tmp_path, identity, command=[], **asdict(share)) for share in shares]
+        for writer, share in zip([stack.enter_context(writer) for writer in writers], shares, strict=True):
+            work = Work(find_benchmark("ovo-bench"), items, lambda _: memory, lambda _: Honest(), share=share)
+            documents.append(run_online(work, writer, Reading(items, Problems(), ())))
+    assert [document["online"]["answers"] for document in documents] == [2, 4]  # about all, and about the last minute
+    assert [problem["count"] for problem in documents[1]["problems"]] == [2]
+
+
+def test_polls_and_checks_are_timed_beside_the_answers(tmp_path: Path, memory: Path) -> None:
+    reading = read("streamingbench", tmp_path, split="proactive")
+    document = run(tmp_path / "out", "streamingbench", reading, Honest(yes_at=99.0), memory)  # no alarm, so no answer
+    online = document["online"]
+    assert (online["answers"], online["lag_s"], online["most_memory_frames"]) == (0, None, SECONDS)
+    even = {"p50": 0.05, "p95": 0.05, "p99": 0.05}, {"p50": 0.0, "p95": 0.0, "p99": 0.0}
+    for kind, count in (("polls", 7), ("checks", 10)):
+        assert online[kind] == {"asked": count, "first_token_s": even[0], "lag_s": even[1]}
 
 
 def test_one_output_that_two_rules_count_is_one_answer(tmp_path: Path, memory: Path) -> None:
@@ -427,4 +514,4 @@ def test_one_output_that_two_rules_count_is_one_answer(tmp_path: Path, memory: P
     (row,) = read_rows(tmp_path / "out")
     assert set(row.details["answers"]) == {"strict, official", "standing"}
     assert document["online"]["answers"] == 2
-    assert row.details["polls_newest_frame_lag_s"] == 0.0
+    assert set(row.details["steps"]["polls"]["lag_s"]) == {0.0}

@@ -47,6 +47,10 @@ def chain(**changes: Any) -> dict[str, Any]:
     return row | changes
 
 
+def item(number: int) -> dict[str, Any]:
+    return {"question": QUESTION, "answer": "B", "image": f"{number}.jpg"}
+
+
 def test_both_forms_are_read_with_their_options_letters_and_what_is_recalled_by(data: Path) -> None:
     write(data, "single.json", [{"question": QUESTION, "answer": "B", "image": "1.jpg", "id": 7}])
     write(data, "multi.json", [chain()])
@@ -173,11 +177,39 @@ def test_a_file_that_is_no_list_is_refused_by_name(data: Path, text: str) -> Non
         published_items(data, data.parent / "film")
 
 
+@pytest.mark.parametrize(
+    ("value", "single", "multi"),
+    [
+        ({"version": 1, "tags": ["a"], "single": [item(1)], "multi": [chain()]}, 1, 1),
+        ({"none": [], "first": [item(1)], "second": [item(2)]}, 2, 0),
+        (item(1), 1, 0),
+        (chain(), 0, 1),  # its list of images is no list of items
+    ],
+)
+def test_a_file_that_is_an_object_is_read_whole(data: Path, value: Any, single: int, multi: int) -> None:
+    write(data, "items.json", value)
+    found = published_items(data, data.parent / "film")
+    assert (len(found.single), len(found.multi), found.problems) == (single, multi, [])
+
+
+def test_what_is_no_picture_in_the_haystack_is_said(data: Path) -> None:
+    film = data.parent / "film"
+    Image.new("RGB", (32, 18), (9, 9, 9)).save(film / "30.tiff")
+    (film / "readme.txt").touch()
+    (film / "d.png").mkdir()
+    write(data, "items.json", [item(1)])
+    found = published_items(data, film)
+    assert found.problems == [{"where": f"--haystack {film}", "problem": "not a picture (2): d.png, readme.txt"}]
+    assert len(list(found.haystack(100))) == 31
+
+
 def test_missing_things_are_named(data: Path) -> None:
     with pytest.raises(BenchmarkError, match="--haystack VIDEO"):
         published_items(data, None)
     with pytest.raises(BenchmarkError, match="no such file"):
         published_items(data, data / "film.mp4")
+    with pytest.raises(BenchmarkError, match="holds no picture"):
+        published_items(data, data)
     with pytest.raises(BenchmarkError, match="no JSON file"):
         published_items(data, data.parent / "film")
     with pytest.raises(BenchmarkError, match="no such directory"):

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from afterview.cli.main import main
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.training.base.errors import BenchmarkError, ResultsError
@@ -175,6 +176,42 @@ def test_whoever_takes_any_picture_without_a_clue_for_the_last_one_is_found_out(
     (hop,) = needle["multi"][0]["hops"]
     assert (hop["both"]["accuracy"], hop["caption"]["accuracy"], hop["decoy"]["accuracy"]) == (0.5, 0.5, 0.5)
     assert "| caption of the decoys' end |" in markdown(needle)
+
+
+def test_items_beyond_the_limit_and_a_short_haystack_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And again where nothing is left to ask, so nothing is encoded."""
+    data, film, out = (tmp_path / name for name in ("data", "film", "out"))
+    data.mkdir()
+    film.mkdir()
+    question = "Find the card. Which colour? (A) red (B) blue"
+    for number in range(3):
+        Image.new("RGB", (32, 32), (0, 0, 80 * number)).save(data / f"{number}.png")
+        Image.new("RGB", (32, 32), (0, 80 * number, 0)).save(film / f"{number}.png")
+    rows = [{"question": question, "answer": "A", "image": f"{number}.png"} for number in range(3)]
+    (data / "items.json").write_text(json.dumps(rows))
+    monkeypatch.setattr(NeedleAsker, "ask", lambda asker, rows, asked: Said("A", "A", "A", 1.0))
+    command = ["evaluate", "needle", "--model", "tiny", "--data", str(data), "--haystack", str(film), "--out", str(out)]
+    command += ["--frames", "100", "--depths", "0.5", "--bank", "16"]
+    for _ in range(2):
+        assert main([*command, "--items", "1"]) == 0
+        said = capsys.readouterr().out
+        assert "not asked: 2 items of task single; --items" in said
+        assert "haystack: it has 3 frames, which are repeated; --bank asks for 16" in said
+    assert main([*command, "--items", "2", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["items_not_asked"] == {"single": 1, "multi": 0}
+    assert document["haystack"] == {"bank": 16, "frames": 3}
+
+
+@pytest.mark.parametrize("option", ["--data", "--haystack"])
+def test_results_do_not_go_where_data_are_read(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a").mkdir()
+    there = {"--data": str(tmp_path), "--haystack": str(tmp_path), option: str(tmp_path / "a")}
+    options = [word for pair in there.items() for word in pair]
+    assert main(["evaluate", "needle", "--model", "tiny", *options, "--out", str(tmp_path / "a" / ".." / "a")]) == 2
+    assert f"is the directory of {option}" in capsys.readouterr().err
 
 
 def test_results_are_json(model: AfterviewModel, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from afterview.stream.media import VideoWriter
 from afterview.training.base.errors import BenchmarkError
 from afterview.training.evaluation.benchmarks.base import Problems
 from afterview.training.evaluation.plan import WorldTest
-from afterview.training.evaluation.results import read_results
+from afterview.training.evaluation.results import Row, read_results
 from afterview.training.evaluation.retrieval import ranking
 from afterview.training.evaluation.retrieval.momentseeker import Clip, MomentSeeker, Query, read_momentseeker
 from afterview.training.evaluation.retrieval.queries import as_question, as_true_caption, by_rule
@@ -27,7 +27,7 @@ from afterview.training.evaluation.retrieval.scores import (
     recalls,
 )
 from afterview.training.evaluation.retrieval.table import markdown
-from afterview.training.evaluation.retrieval.worlds import queries_of
+from afterview.training.evaluation.retrieval.worlds import queries_of, timing
 
 
 def test_a_clip_counts_by_its_best_frames() -> None:
@@ -178,6 +178,12 @@ def test_a_table_has_a_column_for_each_way() -> None:
     assert markdown({}) == "No query could be asked."
 
 
+def test_times_are_of_the_rows_whoever_asked_them() -> None:
+    rows = [Row(str(ms), {}, details={"embed_ms": ms, "search_ms": ms / 10}) for ms in (1.0, 9.0, 2.0)]
+    assert timing([*rows, Row("untimed", {})]) == {"embed_ms": 2.0, "search_ms": 0.2}
+    assert timing([]) == {"embed_ms": None, "search_ms": None}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -206,7 +212,8 @@ def test_both_protocols_from_videos_to_figures(tmp_path: Path, capsys: pytest.Ca
     assert first["groups"]["queries"]["caption, max"]["frame R@16"]["value"] == 1.0
     assert first["timing"]["search_ms"] > 0
     assert main(worlds) == 0  # resumed: nothing is ranked again
-    assert json.loads(capsys.readouterr().out)["scores"] == first["scores"]
+    again = json.loads(capsys.readouterr().out)
+    assert (again["scores"], again["timing"]) == (first["scores"], first["timing"])
     write_clips(tmp_path, {NAMES[0]: (220, 20, 20), NAMES[1]: (20, 20, 220), NAMES[2]: (20, 200, 20)})
     (tmp_path / "t2v.json").write_text(
         json.dumps([entry("a red thing", NAMES, [0]), entry("blue", NAMES, [1], qry_video_path=NAMES[1])])

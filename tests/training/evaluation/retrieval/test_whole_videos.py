@@ -113,6 +113,32 @@ def test_from_whole_videos_to_figures(tmp_path: Path, capsys: pytest.CaptureFixt
     assert json.loads(capsys.readouterr().out)["scores"] == found["scores"]
 
 
+def test_a_broken_video_and_a_late_moment_are_counted_and_the_rest_is_ranked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_colours(tmp_path / "videos" / "ego_1.mp4", [RED], 12)
+    (tmp_path / "videos" / "broken.mp4").write_bytes(b"no video")
+    rows = [entry("red", [[0, 8]]), entry("red", [[500, 510], [0, 8]]), *[entry("red", [[0, 8]], "broken.mp4")] * 2]
+    (tmp_path / "t2v.json").write_text(json.dumps(rows))
+    command = ["evaluate", "retrieval", "--data", str(tmp_path), "--work", str(tmp_path / "work")]
+    command += ["--out", str(tmp_path / "out")]
+    for _ in range(2):
+        assert main([*command, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["items"], found["answered"], found["complete"]) == (8, 4, False)
+        counted = {problem["kind"]: (problem["count"], problem["examples"][0]) for problem in found["problems"]}
+        assert counted["video cannot be read"][0] == 1
+        assert counted["video cannot be read"][1].startswith("broken.mp4: ")
+        assert counted["moment after the video's end"] == (1, "t2v/1: 500 s of 12 s")
+    assert main(command) == 0
+    assert "4 of 8 rankings" in capsys.readouterr().out
+    for out in (".", "json", "work/.."):
+        assert main([*command[:-1], str(tmp_path / out)]) == 2
+        assert "whose *.json are read" in capsys.readouterr().err
+    (tmp_path / "t2v.json").write_text(json.dumps(rows[2:]))
+    assert main([*command[:-1], str(tmp_path / "none"), "--json"]) == 1  # none could be ranked
+
+
 def test_a_picture_can_belong_to_a_query(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = pytest.importorskip("PIL.Image")
     write_colours(tmp_path / "videos" / "ego_1.mp4", [GREEN, BLUE], 10)

@@ -26,9 +26,10 @@ _WRAPPED = (
 # A thought that was cut off decides nothing, and one whose first mark stands in the prompt ends here.
 _THOUGHT = re.compile(r"<think>(?:.*</think>|.*)|^.*</think>", re.IGNORECASE | re.DOTALL)
 _OPENING = re.compile(
-    r"^(?:[\s#>\-]|\\[(\[]|(?:so|thus|hence|therefore|sure|yes|ok|okay|well|definitely|certainly|probably)\b[,:!.]?\s)+",
+    r"^(?:[\s#>\-]|\\[(\[]|assistant\s*:|(?:so|thus|hence|therefore|sure|yes|ok|okay|well|definitely|certainly|probably)\b[,:!.]?\s)+",
     re.IGNORECASE,
 )
+_RESIDUE = re.compile(r"<\|[^|>]*\|>|</?s>")  # of a chat's template
 _STYLE = re.compile(r"\\(?:text|mathrm|mathbf|textbf|rm|bf)\s*\{([^{}]*)\}")
 _MARKS = str.maketrans({
     "*": " ", "`": " ", "_": " ", "$": " ", "\u00a0": " ",
@@ -42,9 +43,11 @@ _BE = r"(?:\s+(?:is|was|would\s+be|should\s+be|must\s+be)\b)?"
 _SURE = r"(?:\s*(?:definitely|clearly|certainly|probably|likely|most\s+likely|therefore|thus)\b)?"
 _LEADS = re.compile(
     r"(?:"
-    rf"\b{_NAMED}\b[\"']?\.?{_BE}{_SURE}\s*[:=]?\s*(?:{_NAMED}\b\s*:?)?"
+    rf"\b{_NAMED}\s+(?:to|for|here|in|from|based\s+on|according\s+to|(?:that|which)\s+best)\b[^.:;!?\n]{{0,80}}?\s+(?:is|should\s+be)\b"
+    rf"{_SURE}\s*:?\s*(?:{_NAMED}\b\s*:?)?"
+    rf"|\b{_NAMED}\b[\"']?\.?{_BE}{_SURE}\s*[:=]?\s*(?:{_NAMED}\b\s*:?)?"
     r"|\b(?:actually|rather|instead),?(?=\s+[\(\[\"']?[A-Ha-h]\b)"
-    rf"|\b(?:it\s+is|it's|that\s+is|that's|this\s+is|(?:correct|right|best)\s+one\s+is|choose|pick|select"
+    rf"|\b(?:it\s+is|it's|it\s+(?:should|must)\s+be|that\s+is|that's|this\s+is|(?:correct|right|best)\s+one\s+is|choose|pick|select"
     rf"|(?:i|we)(?:'d|\s+would)?\s+(?:say|answer|think|believe)(?:\s+that)?|(?:go|going)\s+with)\b{_SURE}\s*:?\s*(?:{_NAMED}\b\s*:?)?"
     r"|\b(?:c'est|est|r\u00e9ponse|ist|lautet|antwort|es|respuesta|risposta|\u00e8|resposta|\u00e9|antwoord(?:\s+is)?|svar)\b\s*:?\s*(?:la\b|die\b|der\b)?"
     r"|\b(?:\u043e\u0442\u0432\u0435\u0442)\b\s*:?"
@@ -60,19 +63,28 @@ _ENDS = re.compile(
     re.IGNORECASE,
 )
 _IS_RIGHT = re.compile(
-    r"\s+is\s+(?:the\s+)?(?:(?:correct|right|best|true|my|final)\b\s*)*(?:answer|option|choice)?\s*(?:$|[.,;!\n])",
+    r"\s+is\s+(?:the\s+)?(?:(?:correct|right|best|true|my|final|most\s+likely)\b\s*)*(?:answer|option|choice)?\s*"
+    r"(?:$|[.,;!\n]|(?:because|since|as|based\s+on|given|in)\b)",
     re.IGNORECASE,
 )
+_FAR: Final = 400  # characters: how far before a lead a denial is looked for, and how much longer than an option its telling may be
 _BETWEEN: Final = " \n.):,;-\u2013\u2014"  # of a letter and its text
 _NOT: Final = r"(?:not|no(?!\s+doubt)|never|cannot|\w+n't|wrong|incorrect|false|untrue|unlikely|ruled\s+out|eliminated|excluded)\b"
 _DENIES = re.compile(rf"\b(?:{_NOT}|(?:neither|nor|nicht|keine?|pas|(?:i|we)\s+doubt)\b)", re.IGNORECASE)
 # What follows a letter that is named to be rejected: `is not`, `, which is wrong`, `: not shown`, `can be ruled out`.
 _REJECTED = re.compile(
     r"\s*(?:"
-    rf"(?:,?\s*(?:which|that)\s+)?(?:(?:is|was|are|can|could|must|should|would|seems|looks)\s+)*(?:\w+ly\s+|also\s+)?(?:be\s+)?{_NOT}"
-    rf"|[,:;.\-\u2013\u2014]\s*{_NOT}"
+    rf"(?:,?\s*(?:which|that|however,?)\s+)?(?:(?:is|was|are|do|does|did|can|could|must|should|would|seems|looks)\s+)*(?:\w+ly\s+|also\s+)?(?:be\s+)?{_NOT}"
+    rf"|[,:;.\-\u2013\u2014]\s*{_NOT}|(?:contradicts|fails|lacks|has\s+no|may|might|could)\b|,?\s*(?:but|however)\b"
     rf"|[,:;.\-\u2013\u2014]\s*(?:it|this|that)\s+(?:is|was)\s+(?:wrong|incorrect|false|untrue|ruled\s+out)\b"
     r")",
+    re.IGNORECASE,
+)
+# What takes a lead back that stands directly behind it: `whether the answer is`, `except option`, `I would rule out option`.
+_NOT_SO = re.compile(
+    r"(?:\b(?:if|whether|except|than|instead\s+of|unlike|least\s+likely|non|n\u00e3o|mistake\s+to"
+    r"|(?:rule|ruled|ruling)\s+out|(?:eliminat|exclud|reject|discard|avoid|dismiss)(?:e|ed|es|ing|s)?)\s+(?:the\s+|\w+\s+)?"
+    r"|\u4e0d(?:\u80fd|\u5e94\u8be5|\u5e94|\u53ef\u4ee5|\u4f1a)?\s*)$",
     re.IGNORECASE,
 )
 _LONE = re.compile(rf"(?<![A-Za-z0-9'\\])([A-H]){_ALONE}")
@@ -87,25 +99,33 @@ def chosen(answer: str, options: Mapping[str, str] | None = None) -> str | None:
     for pattern in _WRAPPED:
         if inner := [found.strip() for found in pattern.findall(text)]:
             said = {chosen(_STYLE.sub(r"\1", one), options) for one in inner}
-            return said.pop() if len(said) == 1 else None
+            rejected = any(_REJECTED.match(text, found.end()) for found in pattern.finditer(text))
+            return said.pop() if len(said) == 1 and not rejected else None
     offered = set(options) if options else set(LETTERS)
-    if _is_another_text(text, options or {}):
+    told = _told(text, options or {})
+    whole = [text] if len(text) <= _FAR + max(map(len, (options or {"": ""}).values())) else []
+    if _is_another_text([*whole, *told], options or {}):
         return None
-    if (named := _by_text(text, options or {})) is not None:
-        return named
+    if (named := _text_of(whole, options or {})) or (named := _with_its_letter([*whole, *told], options or {})):
+        return named.pop() if len(named) == 1 else None
+    named = _text_of([*told, *_first_sentences(told)], options or {})
     found = [*_at_the_start(text, options or {}), *_after_leads(text, options or {})]
-    letters = {letter for letter, _ in found}
+    letters = named | {letter for letter, _ in found}
+    if not found:
+        return named.pop() if len(named) == 1 else None
     if len(letters) != 1 or not letters <= offered:
         return None
     (letter,) = letters
     rests = [text[end:].lstrip(_BETWEEN) for _, end in found]
+    if letter == "A" and re.match(r"A:\s", text) and options and not _plain(rests[0]).startswith(_plain(options["A"])):
+        return None  # of `A: The car is blue.` it stands for the answer
     if any(_says(rest, option) for rest in rests for other, option in (options or {}).items() if other != letter):
         return None
     own = (options or {}).get(letter, "")
     if any(_rejects(_after(text, own, end), own) for _, end in found):
         return None
     bare = _without_text(text, own, [end for _, end in found])
-    return letter if not bare.endswith("?") and not _others(bare, letter, offered) else None
+    return letter if not bare.endswith("?") and not _others(bare, letter, offered, options or {}) else None
 
 
 def _without_text(text: str, option: str, ends: Sequence[int]) -> str:
@@ -138,7 +158,8 @@ def _rejects(rest: str, option: str) -> bool:
 
 def _bare(answer: str) -> str:
     """The answer without emphasis, typographic marks, and words such as `so` before it."""
-    text = _STYLE.sub(r"\1", _THOUGHT.sub(" ", unicodedata.normalize("NFKC", answer)).translate(_MARKS))
+    text = _RESIDUE.sub(" ", _THOUGHT.sub(" ", unicodedata.normalize("NFKC", answer)))
+    text = _STYLE.sub(r"\1", text.translate(_MARKS)).replace("\\.", ".")
     return re.sub(r"[ \t]+", " ", _OPENING.sub("", re.sub(r"\\[)\]]", " ", text))).strip()
 
 
@@ -146,25 +167,44 @@ def _plain(text: str) -> str:
     return re.sub(r"\s+", " ", _bare(text)).strip(" .\"'()[]").lower()
 
 
-def _said(text: str) -> list[str]:
-    """The whole answer, and what it says after `Answer:` or the like."""
-    return [text, *(text[lead.end() :] for lead in _LEADS.finditer(text) if not _DENIES.search(text[: lead.start()]))]
+def _told(text: str, options: Mapping[str, str]) -> list[str]:
+    """What the answer says after `Answer:` or the like, as far as the text of an option reaches."""
+    reach = _FAR + max((len(option) for option in options.values()), default=0)
+    return [text[lead.end() : lead.end() + reach] for lead in _LEADS.finditer(text) if not _denied(text, lead)]
 
 
-def _is_another_text(text: str, options: Mapping[str, str]) -> bool:
-    """Whether an answer is a small letter that is one option's letter and another's text."""
-    said = {one.strip(" .\"'") for one in _said(text)}
+def _denied(text: str, lead: re.Match[str]) -> bool:
+    """Whether the words before a lead, in its sentence, take it back."""
+    sentence = re.split(r"[.!?\n]\s", text[max(0, lead.start() - _FAR) : lead.start()])[-1]
+    return _DENIES.search(sentence) is not None or _NOT_SO.search(sentence) is not None
+
+
+def _is_another_text(told: Sequence[str], options: Mapping[str, str]) -> bool:
+    """Whether a small letter is told that is one option's letter and another's text."""
+    said = {one.strip(" .\"'") for one in told}
     return any(
         _plain(option) in said and _plain(option).upper() in options.keys() - {own} for own, option in options.items()
     )
 
 
-def _by_text(text: str, options: Mapping[str, str]) -> str | None:
-    """The option whose text the answer is. A letter that is offered is a letter, and no text."""
-    plain = {_plain(one) for one in _said(text)}
-    plain -= {letter.lower() for letter in options}
-    found = [letter for letter, option in options.items() if _plain(option) and _plain(option) in plain]
-    return found[0] if len(found) == 1 else None
+def _with_its_letter(told: Sequence[str], options: Mapping[str, str]) -> set[str]:
+    """The option that the answer says with its letter behind: `Blue (B)`, `The answer is blue (B).`"""
+    found = [re.match(r"(.+?)\s*[(\[]([A-H])[)\]]\W*$", one, re.DOTALL) for one in told]
+    return {one[2] for one in found if one is not None and _says(one[1], options.get(one[2], ""))}
+
+
+def _text_of(said: Sequence[str], options: Mapping[str, str]) -> set[str]:
+    """The options whose text is said. A letter that is offered is a letter, and no text."""
+    plain = {_plain(one) for one in said} - {letter.lower() for letter in options}
+    return {letter for letter, option in options.items() if _plain(option) and _plain(option) in plain}
+
+
+def _first_sentences(said: Sequence[str]) -> Iterator[str]:
+    """Of what is said after leads, without what is taken back in the next sentence."""
+    for one in said:
+        end = re.search(r"[.!;\n]\s", one)
+        if end is not None and _REJECTED.match(one, end.end()) is None:
+            yield one[: end.start()]
 
 
 def _at_the_start(text: str, options: Mapping[str, str]) -> Iterator[tuple[str, int]]:
@@ -172,13 +212,27 @@ def _at_the_start(text: str, options: Mapping[str, str]) -> Iterator[tuple[str, 
     first = re.match(_LETTER, text)
     if first is None:
         return
-    letter, rest = first[1].upper(), text[first.end() :]
-    closed = first[0].rstrip()[-1] in ")]}\"'"
-    if not closed and _is_word(first[1], rest, "", options):
+    rest = text[first.end() :]
+    if not _is_closed(first) and _is_word(first[1], rest, "", options):
         return
-    goes_on = (first[1].isupper() and _IS_RIGHT.match(rest)) or (closed and not _JOINS.match(rest))
-    if _ENDS.match(rest) or goes_on or _says(rest, options.get(letter, "")):
-        yield letter, first.end()
+    if _goes_on(first, rest, options):
+        yield first[1].upper(), first.end()
+
+
+def _is_closed(letter: re.Match[str]) -> bool:
+    """Whether brackets or quotes close a letter, so that any words may follow."""
+    return letter[0].rstrip()[-1] in ")]}\"'"
+
+
+def _goes_on(letter: re.Match[str], rest: str, options: Mapping[str, str]) -> bool:
+    """Whether what follows a letter leaves it one."""
+    if (
+        _ENDS.match(rest)
+        or (letter[1].isupper() and _IS_RIGHT.match(rest))
+        or _says(rest, options.get(letter[1].upper(), ""))
+    ):
+        return True
+    return _is_closed(letter) and not _JOINS.match(rest)
 
 
 def _is_word(said: str, rest: str, lead: str, options: Mapping[str, str]) -> bool:
@@ -188,35 +242,40 @@ def _is_word(said: str, rest: str, lead: str, options: Mapping[str, str]) -> boo
         return False
     if said == "a":
         return bool(rest.strip()) or _BEFORE_ARTICLE.match(lead.strip()) is not None
-    name = rf"(?<![\w']){said}(?![\w'])" + (r"(?!\s+[a-z])" if said == "A" else "")
-    named = any(re.search(name, option) for option in options.values())
-    return said.isupper() and named and re.match(r" *,(?!\s*(?:$|(?:because|since|as)\b))", rest) is not None
+    named = said.isupper() and _is_a_name(said, options)
+    return named and re.match(r" *,(?!\s*(?:$|(?:because|since|as)\b))", rest) is not None
+
+
+def _is_a_name(letter: str, options: Mapping[str, str]) -> bool:
+    """Whether the options use a letter as a name (`C cooks`, `Team B`; not the A of `A man runs`)."""
+    name = rf"(?<![\w']){letter}(?![\w'])" + (r"(?!\s+[a-z])" if letter == "A" else "")
+    return any(re.search(name, option) for option in options.values())
 
 
 def _after_leads(text: str, options: Mapping[str, str]) -> Iterator[tuple[str, int]]:
     """The letters that follow `Answer:`, `I choose` and the like. One that a word such as `not` denies in the same sentence is none."""
     for lead in _LEADS.finditer(text):
-        sentence = re.split(r"[.!?\n]\s", text[: lead.start()])[-1]
         found = _AFTER_LEAD.match(text, lead.end())
-        if found is None or _DENIES.search(sentence):
+        if found is None or _denied(text, lead):
             continue
-        letter, rest = found[1].upper(), text[found.end() :]
-        if found[0].rstrip()[-1].isalpha() and _is_word(found[1], rest, lead[0], options):
+        rest = text[found.end() :]
+        if not _is_closed(found) and _is_word(found[1], rest, lead[0], options):
             continue
-        if _ENDS.match(rest) or (found[1].isupper() and _IS_RIGHT.match(rest)) or _says(rest, options.get(letter, "")):
-            yield letter, found.end()
+        if _goes_on(found, rest, options):
+            yield found[1].upper(), found.end()
 
 
 def _says(text: str, option: str) -> bool:
     """Whether a text is that of an option, apart from case and marks."""
-    return bool(_plain(option)) and _plain(text) == _plain(option)
+    return len(text) <= len(option) + _FAR and bool(_plain(option)) and _plain(text) == _plain(option)
 
 
-def _others(text: str, letter: str, offered: set[str]) -> bool:
-    """Whether the answer names another option than this one."""
+def _others(text: str, letter: str, offered: set[str], options: Mapping[str, str]) -> bool:
+    """Whether the answer names another option than this one. What the options use as a name is one in a sentence, too (`C is seen`)."""
     for found in _LONE.finditer(text):
         article = found[1] == "A" and _ARTICLE.match(text, found.end()) is not None
-        if found[1] != letter and found[1] in offered and not article:
+        name = re.match(r"\s+(?!or\b|and\b|nor\b)[a-z]", text[found.end() :]) and _is_a_name(found[1], options)
+        if found[1] != letter and found[1] in offered and not article and not name:
             return True
     return any(found[1].upper() != letter for found in _joined(text))
 

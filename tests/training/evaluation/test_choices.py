@@ -2,7 +2,7 @@
 
 import pytest
 
-from afterview.training.evaluation.choices import chosen
+from afterview.training.evaluation.choices import _told, chosen
 from afterview.training.evaluation.judge import is_right
 from afterview.training.world import WorldQuestion
 
@@ -143,6 +143,54 @@ def test_an_option_may_begin_with_a_word_of_denial(answer: str) -> None:
     options = {"A": "Yes, he does", "B": "No, he does not"}
     assert chosen(answer, options) == "B"
     assert chosen("A. No", options) is None
+
+
+PLAIN = {"A": "Red", "B": "Blue", "C": "Green", "D": "Yellow"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "(B) does not appear in the video", "(B) did not occur in the video", "(B) contradicts the video", "(B) has no evidence",
+        "(B) may be tempting, but the car is green.", "B, but the car is actually green.", "Option B, however, is not shown.",
+        "I would rule out option B.", "Eliminate option B.", "We can exclude option B", "I reject option B.",
+        "Any option except option B.", "Anything other than option B.", "Instead of option B", "It would be a mistake to choose B.",
+        "If the answer is B, the car is blue.", "It is unclear whether the answer is B.", "I wonder if it is red",
+        "The question is whether it is red.", "\u4e0d\u9009B", "\u4e0d\u80fd\u9009B\u3002", "\u4e0d\u9009\u62e9B\u3002",
+        "La risposta non \u00e8 B.", "A resposta n\u00e3o \u00e9 B.", "\\boxed{B} is wrong", "Answer: B\nSo the answer is Green",
+        "Answer: B\nFinal answer: Green.", "The answer is Blue.\nAnswer: C", "The answer is blue. No, green.",
+        "A: The car in the video is blue.", "A: Blue", "A: I cannot see the video.", "The least likely answer is B.",
+    ],
+)  # fmt: skip
+def test_what_is_rejected_hedged_or_contradicted_chooses_nothing(answer: str) -> None:
+    assert chosen(answer, PLAIN) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "The correct answer is (B) Blue because it is shown.", "The correct answer is (B) Blue, as seen at 0:05.",
+        "Answer: (B) The car is blue.", "Best option: (B) the blue car", "The correct answer is B) Blue because it is shown.",
+        "Option B is correct because the car is blue.", "B is the best answer based on the video.", "B is the most likely answer.",
+        "The answer to the question is B.", "The correct choice here is B.", "The correct answer based on the video is B.",
+        "The option that best describes the video is B.", "It should be B.", "B<|im_end|>", "B</s>", "ASSISTANT: B", "Assistant: B. Blue",
+        "B\\. Blue", "Blue (B)", "The answer is blue (B).", "The answer is blue. It is shown at 0:05.", "Answer: B\nThe answer is Blue",
+    ],
+)  # fmt: skip
+def test_common_forms_of_an_answer(answer: str) -> None:
+    assert chosen(answer, PLAIN) == "B"
+
+
+def test_what_leads_tell_is_read_as_far_as_an_option_reaches() -> None:
+    """A model in a loop writes thousands of leads. Each was compared to the end of the answer: a minute for one answer."""
+    told = _told("The answer is " * 2000, PLAIN)
+    assert len(told) > 1000
+    assert max(map(len, told)) < 500
+
+
+def test_a_name_in_an_explanation_is_no_other_option() -> None:
+    assert chosen("A. C cleans the house. In the video, C is seen in the kitchen.", EGO) == "A"
+    assert chosen("A. C cleans the house. Or C.", EGO) is None
 
 
 @pytest.mark.parametrize("options", [ARTICLES, NAMES])

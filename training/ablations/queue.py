@@ -24,7 +24,7 @@ from afterview.memory.base.typed_times import spell_duration
 from afterview.training.ablations.ask import ANSWERS, ask
 from afterview.training.ablations.plan import Ablations, RowPlan
 from afterview.training.ablations.records import Run, kept_runs
-from afterview.training.ablations.report import comparisons, document, markdown
+from afterview.training.ablations.report import close_rows, document, markdown
 from afterview.training.ablations.start import Start, prepare
 from afterview.training.ablations.train import STUDY, WEIGHTS, recipe_of, train
 from afterview.training.base.errors import ResultsError
@@ -86,13 +86,8 @@ def planned_runs(ablations: Ablations, directory: Path, results: Path, rows: Seq
         return Planned(row, seed, directory / ROWS / name, name in done)
 
     first = [of(row, config.seeds[0]) for row in rows]
-    compared = comparisons(ablations, [run for run in finished if run.seed == config.seeds[0]])
-    again: dict[str, RowPlan] = {}
-    for row in rows:
-        found = compared.get(row.name)
-        if found is not None and abs(found.needles.value) <= config.close:
-            again |= {one.name: one for one in ablations.rows([found.against, row.name])}
-    return [*first, *(of(row, seed) for seed in config.seeds[1:] for row in again.values())]
+    again = close_rows(ablations, finished, rows)
+    return [*first, *(of(row, seed) for seed in config.seeds[1:] for row in again)]
 
 
 def finished_runs(ablations: Ablations, directory: Path, results: Path) -> list[Run]:

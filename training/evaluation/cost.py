@@ -92,7 +92,7 @@ class Recipe:
 
 _HEAD: Final = (
     "recipe", "frames", "stored tokens a frame", "in the decoder", "in its last layer", "projector, MemAug /TFLOP", "decoder /TFLOP",
-    "by formula", "published", "caches /GB", "in all /GB", "published", "GB an hour",
+    "by formula", "published /TFLOP", "caches /GB", "in all /GB", "published /GB", "GB an hour",
 )  # fmt: skip
 _UMT: Final = 1024  # width of the tower of VideoChat-Flash
 _FLASH_7B: Final = Geometry("7B", 3584, 512, 18944, 28, 152_064, blocks=0, vision_width=_UMT, tower=UMT)

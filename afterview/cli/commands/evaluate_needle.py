@@ -164,6 +164,7 @@ def _dropout(text: str | None) -> VisualDropoutConfig | None:
         return VisualDropoutConfig.model_validate({"kind": kind, "layers": layers, "ratios": [1.0, *ratios]})
     except ValueError as error:  # pydantic's too
         said = str(error).splitlines()[-1 if "\n" not in str(error) else 2].partition(" [type=")[0].strip()
+        said = "is not KIND:LAYER=RATIO,..." if "unpack" in said else said
         raise UsageError(
             f"--dropout {text}: {said}; give off, or for example uniform0_attention:4=0.75,18=0.25"
         ) from None

@@ -61,8 +61,8 @@ def _add_run(actions: Commands) -> None:
         "Reads the published files of a benchmark, which you have downloaded to DIR,\nrecords each video into a memory (once: later runs "
         "use it again), asks every question with the published prompt, and\nkeeps each answer in OUT before the next is asked. The same "
         "command resumes a run that was ended in any way.\n\n"
-        "strict      an answer counts if it clearly names the right option and no other\n"
-        "official    as the benchmark's own harness counts\n\n"
+        "  strict      an answer counts if it clearly names the right option and no other\n"
+        "  official    as the benchmark's own harness counts\n\n"
         "examples:\n  afterview evaluate run video-mme --data ./Video-MME --check\n"
         "  afterview evaluate run video-mme --data ./Video-MME --model hour-llava-3b --out ./results\n"
         "  accelerate launch --num_processes 8 -m afterview evaluate run ...   (several GPUs share the videos)",
@@ -73,7 +73,7 @@ def _add_run(actions: Commands) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="only list what is missing or odd in DIR; exit status 1 if anything is missing",
+        help="only list what is missing or odd in DIR; exit status 1 if anything is missing or nothing can be asked",
     )
     parser.add_argument("--model", metavar=MODEL, help="the model to measure (needed without --check)")
     parser.add_argument("--out", metavar="OUT", help="directory for the results (needed without --check)")
@@ -104,8 +104,9 @@ def _add_run(actions: Commands) -> None:
 def _add_compare(actions: Commands) -> None:
     parser = _add_action(
         actions, "compare", "compare two runs of one benchmark, item by item",
-        "Pairs the items that both runs answered. Differences are B - A, with a 95 % interval of\na bootstrap over items and, for right "
-        "and wrong, the probability by McNemar's exact test. Items that only one run has count\nnowhere and are named.\n\n"
+        "Pairs the items that both runs answered. Differences are B - A, with a 95 % interval\n(Newcombe's for right and wrong, with the "
+        "probability by McNemar's exact test; a bootstrap over items for other\nscores). Items that only one run has count nowhere and "
+        "are named.\n\n"
         "example:\n  afterview evaluate compare ./results-a ./results-b",
         module="evaluate_benchmarks",
     )  # fmt: skip
@@ -119,9 +120,9 @@ def _add_cost(actions: Commands) -> None:
     text = "compute tokens, FLOPs and bytes of a question under both papers' recipes, without running them"
     parser = _add_action(
         actions, "cost", text, f"{text[0].upper()}{text[1:]}.\n\n"
-        "counted     matrix products to the first token of the answer, as torch counts them\n"
-        "by formula  4 P L + 6 d n L^2 of the decoder, as VideoChat-Flash's paper counts (about twice)\n"
-        "published   Table 1 of that paper\n\nexample:\n  afterview evaluate cost --frames 600,3600",
+        "  TFLOP       matrix products to the first token of the answer, as torch counts them\n"
+        "  by formula  4 P L + 6 d n L^2 of the decoder, as VideoChat-Flash's paper counts (about twice)\n"
+        "  published   Table 1 of that paper\n\nexample:\n  afterview evaluate cost --frames 600,3600",
     )  # fmt: skip
     parser.add_argument(
         "--frames",

@@ -9,11 +9,11 @@ def add_evaluate_ablations(actions: Commands) -> None:
     text = "train the small model again with one part changed at a time, and ask each about the same worlds"
     parser = actions.add_parser(
         "ablations", help=text, description=f"{text[0].upper()}{text[1:]}.\n\n"
-        "Each row of configs/training/ablations.yaml starts from the same weights and takes the same steps: some ten minutes of one core\n"
-        "each, and some minutes for its questions. A queue makes one run after another. It may be stopped or killed at any moment: the\n"
-        "same command continues. Given again beside the first, it shares the runs with it: one process per core (OMP_NUM_THREADS=1) is\n"
-        "fastest, with 3 GB of memory each (7 GB for the row of all cells). After each run it writes the results, with a table beside\n"
-        "the paper's. Runs that the results hold already are not made again, not even with a new --work.\n\n"
+        "Each row of configs/training/ablations.yaml starts from the same weights and takes the same steps: four to ninety minutes of\n"
+        "one core, ten for most, and some minutes for its questions. A queue makes one run after another. It may be stopped or killed at\n"
+        "any moment: the same command continues. Given again beside the first, it shares the runs with it: one process per core\n"
+        "(OMP_NUM_THREADS=1) is fastest, with 3 GB of memory each (7 GB for the row of all cells). After each run it writes the results,\n"
+        "with a table beside the paper's. Runs that the results hold already are not made again, not even with a new --work.\n\n"
         "examples:\n  afterview evaluate ablations --work ablations-output --list\n"
         "  afterview evaluate ablations --work ablations-output --rows memaug,no-memaug\n"
         "  OMP_NUM_THREADS=1 nice -n 19 afterview evaluate ablations --work ablations-output --background",

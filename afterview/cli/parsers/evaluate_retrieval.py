@@ -11,13 +11,13 @@ def add_evaluate_retrieval(actions: Commands) -> None:
         "retrieval", help=text, description=f"{text[0].upper()}{text[1:]}.\n\n"
         "Without --data, worlds of the given seeds are recorded as `evaluate world` does. Every question that one moment answers is a\n"
         "query. With --data, the published files of MomentSeeker, of both releases (docs/evaluation.md).\n\n"
-        "question     as it is\n"
-        "rule         as a caption that is made of its words alone, as `ask` does for models that want captions\n"
-        "caption      as a caption of the true moment, without the words of the answer\n\n"
-        "frame R@k    one of the k most similar frames shows what was asked about\n"
-        "clip R@k     one of the k best clips does; a clip's score is its best frame (max) or the mean of its four best (top-4)\n"
-        "R@1 IoU x    the moment around the best frame overlaps the true one by x\n"
-        "mAP          mean average precision of all clips\n\n"
+        "  question     as it is\n"
+        "  rule         as a caption that is made of its words alone, as `ask` does for models that want captions\n"
+        "  caption      as a caption of the true moment, without the words of the answer\n\n"
+        "  frame R@k    one of the k most similar frames shows what was asked about\n"
+        "  clip R@k     one of the k best clips does; a clip's score is its best frame (max) or the mean of its four best (top-4)\n"
+        "  R@1 IoU x    the moment around the best frame overlaps the true one by x\n"
+        "  mAP          mean average precision of all clips\n\n"
         "example:\n  afterview evaluate retrieval --seeds 100..101 --frames 300",
     )  # fmt: skip
     strict(parser)

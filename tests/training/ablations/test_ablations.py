@@ -129,10 +129,10 @@ def test_a_row_is_compared_answer_by_answer_and_with_the_papers_direction(shippe
     assert (without.paper, without.direction, without.verdict) == (pytest.approx(-1.53), "lower", "same")
     assert (straight.paper, straight.direction, straight.verdict) == (-10.7, "lower", "opposite")
     text = markdown(shipped, runs, SHARED)
-    assert "3 of 26 rows are done" in text
-    assert "| no MemAug, uniform | 1 | 0.300 (0.22-0.40) | memaug | -60.0 " in text
+    assert "3 of 26 rows are done with the first\nseed, and 0 of 4 runs with further seeds" in text
+    assert "| no MemAug, uniform | 1 | 0.300 (0.22-0.40) | MemAug, uniform | -60.0 " in text
     assert "not run yet" in text
-    departures = text.split("## The largest departures")[1]
+    departures = text.split("## Departures")[1]
     assert departures.index("no rotary positions") < departures.index("no MemAug")  # the opposite direction first
     assert "Not examined yet." in departures
     made = document(shipped, runs, SHARED)

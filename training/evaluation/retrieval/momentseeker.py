@@ -95,7 +95,11 @@ def read_momentseeker(directory: Path) -> MomentSeeker:
     held = {key: clip for key, clip in clips.items() if clip is not None}
     asked = [query for query in queries if all(key in held for key in query.truths)]
     if not asked:
-        raise BenchmarkError(f"{directory}: holds no query that can be asked; problems: {data.problems.to_dicts()[:3]}")
+        odd = "; ".join(f"{one['count']} x {one['kind']} ({one['examples'][0]})" for one in data.problems.to_dicts()[:3])
+        raise BenchmarkError(
+            f"{directory}: holds no query that can be asked: {odd or 'its files are empty'}; MomentSeeker's are t2v.json, ti2v.json, "
+            "tv2v.json, or json/*.json"
+        )
     by_source: dict[tuple[str, str], list[str]] = {}
     usable = [(task, key) for task, key in offered if key in held]
     for task, key in sorted(usable, key=lambda pair: (pair[0], held[pair[1]].source, held[pair[1]].span)):

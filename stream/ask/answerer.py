@@ -133,7 +133,8 @@ class Answerer:
             on_cameras([item.context.snapshot.info.id for item in asked], skipped)
         inputs += self._take_in(asked, len(inputs))
         texts = OrderedMerger(titles([item.name for item in asked]), on_text)
-        took = self._generate(text, question.seed, settings, asked, inputs, texts, began, cancel)
+        options = question.options or options_in(text)
+        took = self._generate(options, question.seed, settings, asked, inputs, texts, began, cancel)
         parts = tuple(
             self._part(*one, question, settings, choice.searched)
             for one in zip(texts.texts, asked, inputs, took, strict=True)
@@ -185,7 +186,7 @@ class Answerer:
 
     def _generate(
         self,
-        text: str,
+        options: Mapping[str, str],
         seed: int,
         settings: GenerationSettings,
         asked: Sequence[_Asked],
@@ -196,7 +197,7 @@ class Answerer:
     ) -> list[tuple[dict[str, float], Tokens]]:
         """Generate the texts; what each one took."""
         timings = [{"recall_s": item.seen_s} for item in asked]
-        notes, options = [Generated() for _ in inputs], options_in(text)
+        notes = [Generated() for _ in inputs]
         for first in range(0, len(inputs), CAMERAS_TOGETHER):
             together = inputs[first : first + CAMERAS_TOGETHER]
             pieces = self.model.answer_several(

@@ -10,7 +10,10 @@ _KINDS = {
     "decoder": "the attention of the decoder to clips, each shown by one of its frames",
     "index": "the frames that the index finds most similar to the question",
 }
-_NOT_READ = {"later": "later", "earlier": "before the span", "over_limit": "beyond the limit of length"}
+_NOT_READ = {
+    "later": "later", "earlier": "before the span", "over_limit": "beyond the limit of length", "no_frame": "without a frame",
+    "empty": "without text",
+}  # fmt: skip
 _SENT = "the frames that index and recall chose for the model"
 
 
@@ -22,7 +25,7 @@ def evidence_in_words(kind: str | None, *, own_model: bool) -> str:
 def subtitles_in_words(counts: Mapping[str, Any], until: str) -> str:
     """What an answer's `provenance.subtitles` says. until: that time, as text."""
     said = [f"{counted(counts['used'], 'line')} read, up to {until}"]
-    left = [f"{counts[key]} {what}" for key, what in _NOT_READ.items() if counts[key]]
+    left = [f"{counts[key]} {what}" for key, what in _NOT_READ.items() if counts.get(key)]
     if left:
         said.append(f"not read: {', '.join(left)}")
     if counts["unreadable"]:

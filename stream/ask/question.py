@@ -44,6 +44,7 @@ class Question:
     subtitles_by_time: bool = (
         False  # between the clips that a decoder reads, or each with its time (stream.ask.subtitle_places)
     )
+    options: Mapping[str, str] = field(default_factory=dict, hash=False)  # by letter; none: those that the text lists
 
     @property
     def sought(self) -> str:
@@ -71,6 +72,8 @@ class Question:
             del values["recall_text"]
         if not self.subtitles_by_time:
             del values["subtitles_by_time"]
+        if not self.options:
+            del values["options"]
         return values | ({"subtitles": len(self.subtitles)} if self.subtitles else {})
 
 

@@ -25,10 +25,13 @@ OPENING: Final = "This video's subtitles are listed below:"
 @dataclass(frozen=True)
 class ShownSubtitles:
     """lines: those that the model reads. until: the moment asked, Unix seconds. Beside them, lines that it does not read: later (they begin
-    after that moment), earlier (they ended before the span), over_limit (too long together; those that are left are spread evenly).
+    after that moment), earlier (they ended before the span), over_limit (too long together; those that are left are spread evenly), empty
+    (without a text, such as `<i></i>`).
 
-    unreadable: entries of the file that are no lines with times. Of lines by time (stream.ask.subtitle_places): form, where they stand;
-    no_frame, not read because no frame was seen meanwhile; between, the texts around the parts of the video; parts, frames of each.
+    unreadable: entries of the file that are no lines with times. All counts together are the entries of the file.
+
+    Of lines by time (stream.ask.subtitle_places): form, where they stand; no_frame, not read because no frame was seen meanwhile;
+    between, the texts around the parts of the video; parts, frames of each.
     """
 
     lines: tuple[Subtitle, ...]
@@ -37,6 +40,7 @@ class ShownSubtitles:
     earlier: int
     over_limit: int
     unreadable: int
+    empty: int = 0
     form: str = ""  # empty: before the question
     no_frame: int = 0
     between: tuple[str, ...] = ()
@@ -45,11 +49,11 @@ class ShownSubtitles:
     @property
     def characters(self) -> int:
         """Of the lines, with their ends."""
-        return sum(len(line.text) + 1 for line in self.lines)
+        return _size(self.lines)
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON, with the number of lines."""
-        counts = {"later": self.later, "earlier": self.earlier, "over_limit": self.over_limit}
+        counts = {"later": self.later, "earlier": self.earlier, "over_limit": self.over_limit, "empty": self.empty}
         by_time = {"no_frame": self.no_frame, "form": self.form} if self.form else {}
         return {"used": len(self.lines), "until": self.until, **counts, "unreadable": self.unreadable, **by_time}
 
@@ -59,7 +63,8 @@ def shown_subtitles(
 ) -> ShownSubtitles | None:
     """Of a question whose span has frames from `first` to `last`; None without subtitles. most: characters.
 
-    A line counts from its first moment, so none that begins after the moment asked is shown. What is too long is thinned evenly.
+    A line counts from its first moment, so none that begins after the moment asked is shown. What is too long together is thinned evenly; a
+    line that alone takes more than half of the room is left out, rather than the others.
     """
     if not question.subtitles:
         return None
@@ -70,7 +75,7 @@ def shown_subtitles(
     kept = _thinned(own, most)
     return ShownSubtitles(
         tuple(kept), until, len(lines) - len(begun), len(begun) - len(own), len(own) - len(kept),
-        question.subtitles_unreadable,
+        question.subtitles_unreadable, len(question.subtitles) - len(lines),
     )  # fmt: skip
 
 
@@ -100,15 +105,19 @@ def recording_begins(snapshot: "MemorySnapshot") -> float:
 
 
 def _thinned(lines: Sequence[Subtitle], most: int) -> list[Subtitle]:
-    size = sum(len(line.text) + 1 for line in lines)
-    if size <= most:
+    """As many as fit, evenly spread from the first to the last. One long line must not cost all others."""
+    if _size(lines) <= most:
         return list(lines)
-    kept: list[Subtitle] = []
-    room, step = most, size / max(most, 1)
-    for number in range(math.ceil(len(lines) / step)):
-        line = lines[min(len(lines) - 1, int(number * step))]
-        if len(line.text) + 1 > room:
-            break
-        kept.append(line)
-        room -= len(line.text) + 1
+    fitting = [line for line in lines if _size([line]) <= most]
+    lines = [line for line in fitting if _size([line]) <= most / 2] or fitting
+    kept = list(lines)
+    while (size := _size(kept)) > most:
+        count = min(len(kept) - 1, len(kept) * most // size)
+        step = (len(lines) - 1) / max(count - 1, 1)
+        kept = [lines[round(number * step)] for number in range(count)]
     return kept
+
+
+def _size(lines: Sequence[Subtitle]) -> int:
+    """Characters, with the ends of lines."""
+    return sum(len(line.text) + 1 for line in lines)

@@ -27,7 +27,7 @@ for line in sys.stdin:
     if request["do"] == "hello":
         answer |= {"protocol": PROTOCOL, "model": "stub", "weights": "sha256:0"}
     elif request["do"] == "likelihood":
-        answer |= {"log_likelihood": -len(request["continuation"]), "greedy": False}
+        answer |= {"log_likelihood": -len(request["continuation"]) - request.get("start", 0) - request.get("end", 0), "greedy": False}
     elif "boom" in request["prompt"]:
         answer |= {"error": "no such thing", "kind": "usage"}
     elif "end" in request["prompt"]:
@@ -90,7 +90,18 @@ def test_a_chat_is_one_video_and_its_text(adapter: SimpleNamespace) -> None:
     part = {"path": "a.mp4", "video_start": 1.5, "video_end": None}
     assert read(turn({"type": "video", "url": part}, text))[:2] == ("a.mp4", (1.5, None))
     assert read(turn(text), ("b.mp4", (None, None)))[0] == "b.mp4"
-    for shown in ([], [video, video], [{"type": "image", "url": object()}], [{"type": "audio", "url": "a.wav"}]):
+    assert read(turn({**video, "start": 2, "end": 9}, text))[1] == (2.0, 9.0)
+    assert read(turn({"type": "video", "url": {"path": "a.mp4"}, "video_start": 3}, text))[1] == (3.0, None)
+    said = {"role": "assistant", "content": [{"type": "text", "text": "the red one"}]}
+    with pytest.raises(adapter.exchange.AfterviewError, match="role 'assistant'"):
+        read([*turn(video, text), said, *turn({"type": "text", "text": "And then?"})])
+    for shown in (
+        [],
+        [video, video],
+        [{"type": "image", "url": {"path": "a.jpg"}}],
+        [{"type": "image", "url": object()}],
+        [{"type": "audio", "url": "a.wav"}],
+    ):
         with pytest.raises(adapter.exchange.AfterviewError, match=r"one video at a time|no video file"):
             read(turn(*shown, text))
 
@@ -107,7 +118,7 @@ def test_a_worker_is_asked_and_its_errors_are_told(adapter: SimpleNamespace, stu
     assert (worker.model, worker.weights) == ("stub", "sha256:0")
     asked = json.loads(worker.generate("file:///v/a.mp4", "What?", 5, (None, 7.0)))
     assert asked == {"do": "generate", "end": 7.0, "max_new_tokens": 5, "prompt": "What?", "video": "/v/a.mp4"}
-    assert worker.likelihood("/v/a.mp4", "What?", "red") == (-3.0, False)
+    assert worker.likelihood("/v/a.mp4", "What?", "red", (10.0, 20.0)) == (-33.0, False)
     with pytest.raises(adapter.exchange.AfterviewError, match="no such thing"):
         worker.generate("/v/a.mp4", "boom", None, (None, None))
     assert worker.generate("/v/a.mp4", "and on", None, (None, None))
@@ -151,6 +162,8 @@ def test_both_kinds_of_model_answer_tasks(adapter: SimpleNamespace, stub: list[s
     shown = lambda document: [document["video"]]  # noqa: E731
     found = simple.loglikelihood([request("What?", word, shown, 0, "task", "test") for word in ("red", "blue")])
     assert found == [(3.0, False), (4.0, False)]  # losses: the smaller is the better
+    part = lambda document: [{"url": document["video"], "video_start": 10, "video_end": 20}]  # noqa: E731
+    assert simple.loglikelihood([request("What?", "red", part, 0, "task", "test")]) == [(33.0, False)]  # of that part
     (answer,) = simple.generate_until([request("<video>What?", {}, shown, 0, "task", "test")])
     assert json.loads(answer)["prompt"] == "What?"
     simple.clean()
@@ -202,7 +215,7 @@ def test_a_service_is_asked_over_http(adapter: SimpleNamespace) -> None:
         with pytest.raises(adapter.exchange.AfterviewError, match="with a worker only"):
             service.generate("/v/a.mp4", "What?", None, (0.0, 1.0))
         with pytest.raises(adapter.exchange.AfterviewError, match="no probabilities"):
-            service.likelihood("/v/a.mp4", "What?", "red")
+            service.likelihood("/v/a.mp4", "What?", "red", (None, None))
     finally:
         server.shutdown()
         server.server_close()

@@ -380,7 +380,7 @@ def test_subtitles_are_a_file_or_the_text_of_one(
 
     (tmp_path / "a.srt").write_text(SRT)
     rows = [{"timestamp": [n, n + 0.9], "text": f"word{n}"} for n in range(SECONDS)]
-    expected = {"used": 10, "until": START + 9, "later": 30, "earlier": 0, "over_limit": 0, "unreadable": 0}
+    expected = {"used": 10, "until": START + 9, "later": 30, "earlier": 0, "over_limit": 0, "empty": 0, "unreadable": 0}
     for given in (SRT, tmp_path / "a.srt", str(tmp_path / "a.srt"), json.dumps(rows), f"WEBVTT\r\n\r\n{SRT}"):
         assert counts(given) == expected
 

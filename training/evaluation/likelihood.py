@@ -3,7 +3,7 @@
 Legend: L tokens of the input, D width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.moments import OPTION, option_id
 from afterview.model.language.prompt import require_tokenizer
 from afterview.model.video_language import VideoInputs
-from afterview.stream.ask.options import options_in
 
 _AROUND = " \n().:*"  # what may stand around a letter
 
@@ -28,13 +27,13 @@ def log_likelihood(model: AfterviewModel, inputs: VideoInputs, ids: Sequence[int
     return float(logs.gather(1, wanted[:, None]).sum()), bool((logs.argmax(-1) == wanted).all())
 
 
-def tokens_said(model: AfterviewModel, prompt: str, answer: str) -> list[int]:
+def tokens_said(model: AfterviewModel, answer: str, options: Mapping[str, str]) -> list[int]:
     """The tokens with which this model gives an answer. One that points to options (model.language.moments) gives a letter by the words of
-    the option, to their end: a part of another one's words is no answer.
+    the option, to their end: a part of another one's words is no answer. options: by letter; words in several lines are said in one.
     """
     tokenizer = require_tokenizer(model.tokenizer)
-    option = options_in(prompt).get(answer.strip(_AROUND)) if option_id(tokenizer) is not None else None
+    option = options.get(answer.strip(_AROUND)) if option_id(tokenizer) is not None else None
     if option is None:
         ids: list[int] = tokenizer.encode(answer, add_special_tokens=False)
         return ids
-    return [*tokenizer.encode(f"{OPTION}{option}", add_special_tokens=False), tokenizer.eos_token_id]
+    return [*tokenizer.encode(f"{OPTION}{' '.join(option.split())}", add_special_tokens=False), tokenizer.eos_token_id]

@@ -18,7 +18,7 @@ import json
 import logging
 import platform
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -93,11 +93,15 @@ class RunIdentity:
         return asdict(self)
 
 
+Describe = Callable[[Sequence[Row]], Mapping[str, Any]]  # rows -> further keys of the document, JSON-able
+
+
 class ResultsWriter:
     """Adds rows to a directory, new or of the same run. `done`: rows by id that were there, and those added since.
 
     process, of processes: each of several writes a file of its own; `done` holds the rows of all as of the beginning. Raises ResultsError
-    for a directory of another run, one that another process writes, and damaged rows.
+    for a directory of another run, one that another process writes, one where a start of another number of processes still runs, and
+    damaged rows.
     """
 
     def __init__(
@@ -108,13 +112,8 @@ class ResultsWriter:
         self._stack = ExitStack()
         make_directory(directory)
         try:
-            self._stack.enter_context(file_lock(directory / f".{self._path.stem}.lock", patience_s=0.0))
-        except TimeoutError:
-            raise ResultsError(
-                f"{directory}: another process writes these results; wait for it, or choose another --out"
-            ) from None
-        try:
-            with file_lock(directory / ".run.lock"):
+            with file_lock(directory / ".run.lock"):  # one start after another: meanwhile no other takes a lock on rows
+                self._claim(processes)
                 self.run = _same_run(directory, identity, list(command), processes)
             self._file = self._opened()
             self.done = {row.id: row for row in read_rows(directory)}
@@ -142,21 +141,39 @@ class ResultsWriter:
         fsync_file(self._file, self._path)
         self.done[row.id] = row
 
-    def finish(
-        self, order: Sequence[str], *, problems: Sequence[Mapping[str, Any]] = (), **more: Any
-    ) -> dict[str, Any]:
-        """Write results.json and return it. order: ids of all items that were to be answered. problems: of the data, as the reader counted
-        them. more: further keys of the document, JSON-able. Rows of several processes are read again."""
-        with file_lock(self.directory / ".run.lock"):  # of two that end together, the later sees the rows of both
+    def finish(self, order: Sequence[str], describe: Describe = lambda rows: {}, **more: Any) -> dict[str, Any]:
+        """Write results.json and return it. order: ids of all items that were to be answered. more: further keys of the document,
+        JSON-able; `problems`: of the data, as the reader counted them. describe: makes such keys of the rows of all processes, in order;
+        whatever else it reads of other processes, it reads under the same lock."""
+        with file_lock(self.directory / ".run.lock"):  # of two that end together, the later sees all that both wrote
             rows = {row.id: row for row in read_rows(self.directory)}
             asked = [rows[one] for one in order if one in rows]
             document = {
                 **(_read_run(self.directory) or self.run), "finished": _now(), "complete": len(asked) == len(order),
-                "items": len(order), "answered": len(asked), "problems": [dict(problem) for problem in problems],
-                **tables(asked), **more,
+                "items": len(order), "answered": len(asked), "problems": [], **tables(asked), **more, **describe(asked),
             }  # fmt: skip
             write_file(self.directory / DOCUMENT, encode_json(document))
         return document
+
+    def _claim(self, processes: int) -> None:
+        """Take the lock on this process's rows. Items are shared out by the number of processes: beside a process of another number, two
+        would answer one item."""
+        own = self.directory / f".{self._path.stem}.lock"
+        try:
+            self._stack.enter_context(file_lock(own, patience_s=0.0))
+        except TimeoutError:
+            raise ResultsError(
+                f"{self.directory}: another process writes these results; wait for it, or choose another --out"
+            ) from None
+        there = _read_run(self.directory)
+        before = there["runs"][-1].get("processes") if there and there["runs"] else None
+        others = [lock for lock in sorted(self.directory.glob(f".{ITEMS}*.lock")) if lock != own]
+        if before != processes and (held := [lock for lock in others if _is_held(lock)]):
+            names = ", ".join(f"{lock.stem.removeprefix('.')}.jsonl" for lock in held)
+            raise ResultsError(
+                f"{self.directory}: a start of {before} processes still writes {names}, and this one has {processes}; "
+                f"wait for it, or end it (`fuser {held[0]}` names the process), and start again"
+            )
 
     def _opened(self) -> IO[bytes]:
         new = not self._path.exists()
@@ -245,6 +262,14 @@ def _natural(text: str) -> list[tuple[int, float, str]]:
     """Sorts `2` before `10`, and numbers before words."""
     parts = re.findall(r"\d+(?:\.\d+)?|\D+", text)
     return [(0, float(part), "") if part[0].isdecimal() else (1, 0.0, part) for part in parts]
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        with file_lock(lock, patience_s=0.0):
+            return False
+    except TimeoutError:
+        return True
 
 
 def _encoded(row: Row) -> bytes:

@@ -6,7 +6,7 @@ One JSON object a line on standard input, one on standard output for each, in th
     {"id": 2, "do": "generate", "video": PATH, "prompt": TEXT,     {"id": 2, "text": "red", "frames": 60, "seconds": 0.1}
      "max_new_tokens": 16, "start": 0, "end": 60}
     {"id": 3, "do": "likelihood", "video": PATH, "prompt": TEXT,   {"id": 3, "log_likelihood": -0.31, "greedy": true}
-     "continuation": " red"}
+     "continuation": " red", "start": 0, "end": 60}
     anything that fails                                            {"id": 4, "error": "what and how to mend it", "kind": "usage"}
 
 The answers are those of `afterview evaluate run`: the same memories, the same prompt, greedy, without the preset's scope. `start` and `end`
@@ -21,7 +21,7 @@ from typing import IO, Any, Final
 
 from afterview.configs import AfterviewError, UsageError
 from afterview.model.checkpoint.models import AfterviewModel
-from afterview.stream.ask.options import without_options
+from afterview.stream.ask.options import options_in, without_options
 from afterview.training.evaluation.benchmarks.asking import LONGEST, Asked, MemoryAsker
 from afterview.training.evaluation.benchmarks.features import VideoMemories
 from afterview.training.evaluation.likelihood import log_likelihood, tokens_said
@@ -75,7 +75,7 @@ class _Asker(MemoryAsker):
         """Log-likelihood of a text as the beginning of the answer, and whether a greedy answer would begin so. A letter may be said by
         words: see `tokens_said`.
         """
-        ids = tokens_said(self._model, asked.prompt, text)
+        ids = tokens_said(self._model, text, options_in(asked.prompt))
         if not ids:
             raise UsageError(f"continuation: {text!r} has no tokens of this model")
         return log_likelihood(self._model, self.inputs(asked), ids)

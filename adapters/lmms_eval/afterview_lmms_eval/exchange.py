@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 PROTOCOL = 1  # of training/evaluation/worker.py
+Span = tuple[float | None, float | None]  # seconds from the video's beginning; None: open
 _TRIES, _WAIT_S = 4, 2.0  # for a service that is busy or starting
 
 
@@ -22,12 +23,12 @@ class AfterviewError(RuntimeError):
 class Exchange(Protocol):
     """Asks about one video."""
 
-    def generate(self, video: str, prompt: str, most: int | None, span: tuple[float | None, float | None]) -> str:
+    def generate(self, video: str, prompt: str, most: int | None, span: Span) -> str:
         """The answer, greedy. most: tokens. span: seconds from the video's beginning."""
         ...
 
-    def likelihood(self, video: str, prompt: str, continuation: str) -> tuple[float, bool]:
-        """Log-likelihood of a continuation, and whether it is the greedy one."""
+    def likelihood(self, video: str, prompt: str, continuation: str, span: Span) -> tuple[float, bool]:
+        """Log-likelihood of a continuation, and whether it is the greedy one. span: as of `generate`."""
         ...
 
     def close(self) -> None:
@@ -63,16 +64,18 @@ class Worker:
             )
         self.model, self.weights = str(hello["model"]), str(hello["weights"])
 
-    def generate(self, video: str, prompt: str, most: int | None, span: tuple[float | None, float | None]) -> str:
+    def generate(self, video: str, prompt: str, most: int | None, span: Span) -> str:
         """See Exchange."""
         found = self._ask(
             do="generate", video=_path(video), prompt=prompt, max_new_tokens=most, start=span[0], end=span[1]
         )
         return str(found["text"])
 
-    def likelihood(self, video: str, prompt: str, continuation: str) -> tuple[float, bool]:
+    def likelihood(self, video: str, prompt: str, continuation: str, span: Span) -> tuple[float, bool]:
         """See Exchange."""
-        found = self._ask(do="likelihood", video=_path(video), prompt=prompt, continuation=continuation)
+        found = self._ask(
+            do="likelihood", video=_path(video), prompt=prompt, continuation=continuation, start=span[0], end=span[1]
+        )
         return float(found["log_likelihood"]), bool(found["greedy"])
 
     def close(self) -> None:
@@ -120,7 +123,7 @@ class Service:
         self._url, self._key, self._timeout_s = base_url.rstrip("/"), key, timeout_s
         self.model, self.weights = "afterview", ""
 
-    def generate(self, video: str, prompt: str, most: int | None, span: tuple[float | None, float | None]) -> str:
+    def generate(self, video: str, prompt: str, most: int | None, span: Span) -> str:
         """See Exchange. Raises AfterviewError for a span, which a service does not take of a video that is sent."""
         if span != (None, None):
             raise AfterviewError(
@@ -134,7 +137,7 @@ class Service:
         found = self._post("/chat/completions", request | ({} if most is None else {"max_tokens": most}))
         return str(found["choices"][0]["message"]["content"])
 
-    def likelihood(self, video: str, prompt: str, continuation: str) -> tuple[float, bool]:
+    def likelihood(self, video: str, prompt: str, continuation: str, span: Span) -> tuple[float, bool]:
         """Raises AfterviewError: a service gives no probabilities."""
         raise AfterviewError(
             "a service gives no probabilities of texts; give command= instead of base_url=, which starts a worker"

@@ -10,9 +10,8 @@ from typing import Any
 from lmms_eval.api.instance import Instance
 from lmms_eval.api.model import lmms
 
-from afterview_lmms_eval.exchange import AfterviewError, Exchange, Service, Worker
+from afterview_lmms_eval.exchange import AfterviewError, Exchange, Service, Span, Worker
 
-Span = tuple[float | None, float | None]
 _MOST_ROUNDS = 100
 
 
@@ -111,8 +110,8 @@ class AfterviewSimple(_Afterview):
             context, continuation, to_visual, number, task, split = request.args
             document = self._document(task, split, number)
             wanted = continuation(document) if callable(continuation) else continuation
-            video, _ = read_visuals(to_visual(document))
-            log, greedy = self._exchange.likelihood(video, plain_text(context), str(wanted))
+            video, span = read_visuals(to_visual(document))
+            log, greedy = self._exchange.likelihood(video, plain_text(context), str(wanted), span)
             found.append((-log, greedy))
         return found
 
@@ -140,10 +139,17 @@ class AfterviewSimple(_Afterview):
 
 
 def read_messages(messages: Sequence[Any], shown: tuple[str, Span] | None = None) -> tuple[str, Span, str]:
-    """Video, span and text of a chat's messages. shown: of the round before, for messages that show nothing. Raises AfterviewError."""
+    """Video, span and text of a chat's messages. shown: of the round before, for messages that show nothing.
+
+    Raises AfterviewError, also for the turns of an assistant: without their roles, an answer would read as words of the question.
+    """
     visuals: list[Any] = []
     texts: list[str] = []
     for message in messages:
+        if (role := message["role"]) not in ("system", "user"):
+            raise AfterviewError(
+                f"a message of role {role!r} is among those of this task; Afterview takes system and user alone, as one question"
+            )
         content = message["content"]
         if isinstance(content, str):
             texts.append(content)
@@ -152,7 +158,7 @@ def read_messages(messages: Sequence[Any], shown: tuple[str, Span] | None = None
             if part["type"] == "text":
                 texts.append(part["text"])
             else:
-                visuals.append(part["url"] if isinstance(part["url"], dict) else dict(part))
+                visuals.append({**part, **part["url"]} if isinstance(part["url"], dict) else dict(part))
     video, span = shown if shown is not None and not visuals else read_visuals(visuals)
     return video, span, "\n".join(text for text in texts if text)
 
@@ -168,14 +174,16 @@ def read_visuals(visuals: Sequence[Any] | None) -> tuple[str, Span]:
     if isinstance(one, dict):
         name = next((one[key] for key in ("url", "path", "video") if isinstance(one.get(key), str)), None)
         if name is not None and one.get("type", "video") == "video":
-            start, end = (_first(one, names) for names in (("video_start", "start_time"), ("video_end", "end_time")))
-            return name, (start, end)
+            return name, (
+                _first(one, "video_start", "start_time", "start"),
+                _first(one, "video_end", "end_time", "end"),
+            )
     raise AfterviewError(
         f"what is shown is {type(one).__name__} {one.get('type') if isinstance(one, dict) else ''}, and no video file"
     )
 
 
-def _first(values: dict[str, Any], names: Sequence[str]) -> float | None:
+def _first(values: dict[str, Any], *names: str) -> float | None:
     found = next((values[name] for name in names if values.get(name) is not None), None)
     return None if found is None else float(found)
 

@@ -32,6 +32,31 @@ def test_options_and_the_question_without_them(text: str, options: dict[str, str
     assert without_options(text) == asked
 
 
+@pytest.mark.parametrize(
+    ("listed", "options"),
+    [
+        ("A. blue and\nbig\nB. red and\nbig", {"A": "blue and big", "B": "red and big"}),
+        ("A. blue and\r\n  big\r\nB. red and\r\nbig\r\n", {"A": "blue and big", "B": "red and big"}),
+        ("A. a\nb\nB. c\nd\nAnswer with the letter.", {"A": "a b", "B": "c d"}),
+        ("A. a\nb\nB. c\nAnswer with the letter.", {"A": "a b", "B": "c"}),
+        ("A. a\nb\nB. c\nBest option: (", {"A": "a b", "B": "c"}),
+        ("A. a\nb\nB. c\n\nLook closely.", {"A": "a b", "B": "c"}),
+        ("A. a\nB. c\nLook closely.", {"A": "a", "B": "c"}),  # no option goes on: so no line of the last does
+        ("A. a\n\nb\nB. c", {"A": "a b", "B": "c"}),
+        ("A. a\nb\nB. c\nselected at last", {"A": "a b", "B": "c selected at last"}),
+    ],
+)
+def test_an_option_goes_on_in_the_next_lines(listed: str, options: dict[str, str]) -> None:
+    assert options_in(f"{ASKED}\n{listed}") == options
+    assert without_options(f"{ASKED}\n{listed}") == ASKED
+
+
+def test_options_that_are_handed_on_count_and_not_the_text() -> None:
+    question = Question(ASKED, options={"A": "red"})
+    assert question.to_dict()["options"] == {"A": "red"}
+    assert "options" not in Question(ASKED).to_dict()
+
+
 def test_nine_options_are_eight_as_scores_know_no_more() -> None:
     listed = "\n".join(f"{letter}. {letter * 2}" for letter in "ABCDEFGHI")
     assert list(options_in(f"{ASKED}\n{listed}")) == list("ABCDEFGH")

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from afterview.memory.directory import Memory
 from afterview.memory.writing.open import open_camera
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.evidence_words import subtitles_in_words
 from afterview.stream.ask.question import Question
 from afterview.stream.ask.shown_subtitles import (
     MOST_CHARACTERS,
@@ -182,7 +184,7 @@ def test_no_line_from_after_the_moment_is_shown_and_the_others_are_counted() -> 
     lines = tuple(Subtitle(second, second + 0.9, f"line {second}") for second in range(10))
     found = shown(Question("What?", subtitles=(*lines, Subtitle(3, 4, "")), subtitles_unreadable=2), 2.95, 5.0)
     assert [line.text for line in found.lines] == ["line 3", "line 4", "line 5"]
-    counts = {"used": 3, "until": 5.0, "later": 4, "earlier": 3, "over_limit": 0, "unreadable": 2}
+    counts = {"used": 3, "until": 5.0, "later": 4, "earlier": 3, "over_limit": 0, "empty": 1, "unreadable": 2}
     assert found.to_dict() == counts
     assert shown(Question("What?", at=7.5, subtitles=lines), 2.95, 5.0).until == 7.5  # asked after the last frame
     assert shown(Question("What?", at=7.5, subtitles=lines), 2.95, 5.0).later == 2
@@ -201,6 +203,48 @@ def test_too_many_lines_are_thinned_evenly_and_counted() -> None:
     huge = (Subtitle(0.0, 1.0, "x" * 1000),)
     assert shown(Question("What?", subtitles=huge), 0, 1, most=999).over_limit == 1
     assert shown(Question("What?", subtitles=huge), 0, 1, most=0).lines == ()
+
+
+@pytest.mark.parametrize(("place", "size"), [(0, 70_000), (0, 59_999), (50, 59_999), (99, 40_000)])
+def test_one_long_line_costs_no_other(place: int, size: int) -> None:
+    lines = [Subtitle(float(second), second + 1.0, f"a short line {second}") for second in range(1, 2000)]
+    lines.insert(place, Subtitle(float(place), place + 1.0, "x" * size))
+    found = shown(Question("What?", subtitles=tuple(lines)), 0, 1e9)
+    assert (len(found.lines), found.over_limit) == (1999, 1)
+
+
+def test_lines_of_many_lengths_are_thinned_to_the_end() -> None:
+    lines = [Subtitle(float(second), second + 1.0, "x" * (20 if second < 2000 else 2000)) for second in range(2100)]
+    found = shown(Question("What?", subtitles=tuple(lines)), 0, 1e9)
+    assert 0.8 * MOST_CHARACTERS < found.characters <= MOST_CHARACTERS
+    assert (found.lines[0].start, found.lines[-1].start) == (0, 2099)
+    steps = {round(after.start - before.start) for before, after in pairwise(found.lines)}
+    assert max(steps) - min(steps) <= 1
+    alone = (Subtitle(0.0, 1.0, "x" * 700), Subtitle(1.0, 2.0, "y" * 800))
+    assert len(shown(Question("What?", subtitles=alone), 0, 1e9, most=1000).lines) == 1
+
+
+def test_all_counts_together_are_the_entries_of_the_file() -> None:
+    entries = [
+        "0:01 --> 0:02\nhi",
+        "0:02 --> 0:03\n<i></i>",
+        "x --> 4\nlost",
+        "0:05 --> 0:06\nso",
+        "0:07 --> 0:08\n<b> </b>",
+        "0:09 --> 0:10\nlate",
+    ]
+    found = parse_subtitles("\n\n".join(entries), "a.srt")
+    own = shown(Question("What?", at=8.0, subtitles=found.lines, subtitles_unreadable=found.unreadable), 0, 8.0)
+    counts = own.to_dict()
+    assert sum(counts[name] for name in ("used", "later", "earlier", "over_limit", "empty", "unreadable")) == len(
+        entries
+    )
+    said = subtitles_in_words(counts, "8 s")
+    assert said == "2 lines read, up to 8 s; not read: 1 later, 2 without text; without a time that can be read: 1"
+    assert "without text" not in subtitles_in_words({**counts, "empty": 0}, "8 s")
+    assert subtitles_in_words(
+        {name: counts[name] for name in counts if name != "empty"}, "8 s"
+    )  # saved by an earlier version
 
 
 def test_times_of_any_form() -> None:
@@ -242,7 +286,7 @@ def test_the_model_reads_what_had_begun_by_the_moment_asked(memory: Path, model:
     assert "word7\nWho?" in prompt(None, *lines)
     assert prompt(1002.0) == prompt(1002.0, replace(lines[5]))  # none yet: as without
     answer = answerer.ask(Question("Who?", ("a",), subtitles=lines, max_new_tokens=1))
-    counts = {"used": 8, "until": 1007.0, "later": 0, "earlier": 0, "over_limit": 0, "unreadable": 0}
+    counts = {"used": 8, "until": 1007.0, "later": 0, "earlier": 0, "over_limit": 0, "empty": 0, "unreadable": 0}
     assert answer.parts[0].provenance["subtitles"] == counts
     assert "subtitles" not in answerer.ask(Question("Who?", ("a",), max_new_tokens=1)).parts[0].provenance
 

@@ -42,7 +42,7 @@ def service(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 def counts(**more: int) -> dict[str, Any]:
     return {
         "used": 10, "until": START + 9, "until_iso": "2023-11-14T23:13:29.000+01:00", "later": 20, "earlier": 0, "over_limit": 0,
-        "unreadable": 0, **more,
+        "empty": 0, "unreadable": 0, **more,
     }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from afterview.training.tiny.pointing import with_pointers
 from tests.support.presets import write_preset
 
 PROMPT = "What colour was the ring?\nA. red\nB. dark red\nC. blue"
+OPTIONS = {"A": "red", "B": "dark\nred", "C": "blue"}
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +51,16 @@ def test_the_likelihood_of_tokens_is_the_product_of_each_after_the_others(
 def test_a_letter_is_said_by_the_words_of_its_option_to_their_end(model: AfterviewModel) -> None:
     assert model.tokenizer is not None
     for letter, words in (("A", "red"), (" B", "dark red"), ("(C)", "blue")):
-        ids = tokens_said(model, PROMPT, letter)
+        ids = tokens_said(model, letter, OPTIONS)
         assert ids[0] == option_id(model.tokenizer)
         assert ids[-1] == model.tokenizer.eos_token_id
         assert model.tokenizer.decode(ids[1:-1]) == words
-    assert model.tokenizer.decode(tokens_said(model, PROMPT, "D")) == "D"  # no option
-    assert model.tokenizer.decode(tokens_said(model, PROMPT, "red")) == "red"
-    assert model.tokenizer.decode(tokens_said(model, "What colour?", "A")) == "A"
+    assert model.tokenizer.decode(tokens_said(model, "D", OPTIONS)) == "D"  # no option
+    assert model.tokenizer.decode(tokens_said(model, "red", OPTIONS)) == "red"
+    assert model.tokenizer.decode(tokens_said(model, "A", {})) == "A"
 
 
 def test_a_model_that_does_not_point_says_the_letter(tmp_path: Path) -> None:
     plain = load_pretrained(write_preset(tmp_path), device="cpu")
     assert plain.tokenizer is not None
-    assert plain.tokenizer.decode(tokens_said(plain, PROMPT, "B")) == "B"
+    assert plain.tokenizer.decode(tokens_said(plain, "B", OPTIONS)) == "B"

@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
 import pytest
 
+from afterview.memory.base.lock import file_lock
 from afterview.training.base.errors import ResultsError
 from afterview.training.base.shares import wilson
 from afterview.training.evaluation.compare import compare, comparison_markdown
@@ -75,15 +77,52 @@ def test_resuming_another_run_is_refused(tmp_path: Path, changes: dict[str, obje
 
 
 def test_two_processes_do_not_write_the_same_rows(tmp_path: Path) -> None:
-    with writer(tmp_path) as results:
-        with pytest.raises(ResultsError, match="another process"):
-            writer(tmp_path)
-        with ResultsWriter(tmp_path, OWN, command=[], process=1, processes=2) as second:
+    with writer(tmp_path) as results, pytest.raises(ResultsError, match="another process"):
+        writer(tmp_path)
+    shares = [ResultsWriter(tmp_path, OWN, command=[], process=process, processes=2) for process in (0, 1)]
+    with shares[0] as results:
+        with shares[1] as second:
             second.add(Row("b", {"strict": 0}))
         results.add(Row("a", {"strict": 1}))
         assert results.finish(["a", "b"])["answered"] == 2
     with writer(tmp_path) as results:
         assert set(results.done) == {"a", "b"}
+
+
+def test_a_resume_with_another_number_of_processes_waits_for_those_of_the_start_before(tmp_path: Path) -> None:
+    def start(process: int, processes: int) -> ResultsWriter:
+        return ResultsWriter(tmp_path, OWN, command=[], process=process, processes=processes)
+
+    with start(0, 2), start(1, 2) as left:  # process 0 is ended, process 1 lives on
+        left.add(Row("a", {"strict": 1}))
+    with start(1, 2) as left:
+        for number in (1, 3):
+            with pytest.raises(ResultsError, match=rf"of 2 .* writes items-1\.jsonl, and this one has {number}; wait"):
+                start(0, number)
+        with start(0, 2) as again:  # of the same number: it has other items
+            again.add(Row("b", {"strict": 1}))
+        left.add(Row("c", {"strict": 1}))
+    with start(0, 1) as alone:
+        assert set(alone.done) == {"a", "b", "c"}
+    assert [one["processes"] for one in alone.run["runs"]] == [2, 2, 2, 2, 1]  # what was refused is no start
+
+
+def test_what_describes_the_rows_is_made_under_the_lock_of_all_processes(tmp_path: Path) -> None:
+    held = []
+
+    def describe(rows: Sequence[Row]) -> dict[str, object]:
+        try:
+            with file_lock(tmp_path / ".run.lock", patience_s=0.0):
+                held.append(False)
+        except TimeoutError:
+            held.append(True)
+        return {"problems": [{"kind": "odd", "count": len(rows), "examples": []}]}
+
+    with writer(tmp_path) as results:
+        results.add(Row("a", {"strict": 1}))
+        document = results.finish(["a", "b"], describe, cpu_s=1.5)
+    assert held == [True]
+    assert (document["problems"][0]["count"], document["cpu_s"]) == (1, 1.5)
 
 
 @pytest.mark.parametrize(

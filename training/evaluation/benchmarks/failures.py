@@ -9,9 +9,13 @@ from afterview.training.base.errors import ResultsError
 from afterview.training.evaluation.benchmarks.base import Problems
 
 
-def keep_failures(directory: Path, process: int, processes: int, found: Problems) -> list[dict[str, Any]]:
-    """Write those of this process in place of its earlier ones; returns those of all. Raises ResultsError for a file of another form."""
+def keep_failures(directory: Path, process: int, found: Problems) -> None:
+    """Write those of this process in place of its earlier ones."""
     write_file(_file(directory, process), json.dumps(found.to_dicts()).encode())
+
+
+def read_failures(directory: Path, processes: int) -> list[dict[str, Any]]:
+    """Those of all processes, as far as each has kept them. Raises ResultsError for a file of another form."""
     together: list[dict[str, Any]] = []
     for number in range(processes):
         path = _file(directory, number)

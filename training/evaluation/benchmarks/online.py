@@ -20,11 +20,12 @@ from afterview.training.base.errors import BenchmarkError
 from afterview.training.base.progress import ShowProgress, unseen
 from afterview.training.evaluation.benchmarks.asking import Asked, Asker, Reply
 from afterview.training.evaluation.benchmarks.base import Item, Problems, Reading
+from afterview.training.evaluation.benchmarks.failures import keep_failures
 from afterview.training.evaluation.benchmarks.features import CAMERA, START, Unchanged
 from afterview.training.evaluation.benchmarks.proactive import percentiles, proactive_summary
-from afterview.training.evaluation.benchmarks.running import Work, all_problems, by_video, described
+from afterview.training.evaluation.benchmarks.running import Work, by_video, described
 from afterview.training.evaluation.benchmarks.tasks import Task, moments, tasks_of
-from afterview.training.evaluation.results import ResultsWriter, Row, read_rows
+from afterview.training.evaluation.results import ResultsWriter, Row
 
 _EXACT: Final = 1e-6  # of times in seconds, which are floats
 _TIMED: Final = ("first_token_s", "lag_s")
@@ -43,14 +44,18 @@ def run_online(
                     results.add(row)
                     report(len(results.done), len(work.items))
             work.discard(video)
-    ids = [item.id for item in work.items]
-    there = {row.id: row for row in read_rows(results.directory)}  # of an earlier start and of other processes, too
-    rows = [there[one] for one in ids if one in there]
-    more = {**described(work, results), "online": timings(rows)}
+    keep_failures(results.directory, work.share.process, failures)  # first: whoever writes the document next names them
+    return results.finish(
+        [item.id for item in work.items], lambda rows: _described(work, rows, reading, results.directory)
+    )
+
+
+def _described(work: Work, rows: Sequence[Row], reading: Reading, directory: Path) -> dict[str, Any]:
+    found = {**described(work, rows, reading, directory), "online": timings(rows)}
+    found["problems"] += _of_rows(rows).to_dicts()
     if proactive := proactive_summary(rows):
-        more["proactive"] = proactive
-    problems = all_problems(work, results, reading, failures) + _of_rows(rows).to_dicts()
-    return results.finish(ids, problems=problems, **more)
+        found["proactive"] = proactive
+    return found
 
 
 def timings(rows: Sequence[Row]) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from typing import Any
 from afterview.configs import AfterviewError
 from afterview.training.base.errors import BenchmarkError
 from afterview.training.base.progress import ShowProgress, unseen
-from afterview.training.evaluation.benchmarks.asking import ALL_EVIDENCE, Asked, Asker
+from afterview.training.evaluation.benchmarks.asking import ALL_EVIDENCE, Asked, Asker, Reply
 from afterview.training.evaluation.benchmarks.base import Benchmark, Item, Problems, Reading, Scoring
-from afterview.training.evaluation.benchmarks.failures import keep_failures
+from afterview.training.evaluation.benchmarks.failures import keep_failures, read_failures
 from afterview.training.evaluation.benchmarks.features import Recorded, Unchanged
 from afterview.training.evaluation.benchmarks.spans import span_in_evidence, span_scores
-from afterview.training.evaluation.results import ResultsWriter, Row, read_rows
+from afterview.training.evaluation.results import ResultsWriter, Row
 
 _LOGGER = logging.getLogger(__name__)
 BEFORE_QUESTION = "before the question"
@@ -63,10 +63,9 @@ def run_offline(
                     results.add(row)
                     report(len(results.done), len(work.items))
             work.discard(video)
+    keep_failures(results.directory, work.share.process, failures)  # first: whoever writes the document next names them
     return results.finish(
-        [item.id for item in work.items],
-        problems=all_problems(work, results, reading, failures),
-        **described(work, results),
+        [item.id for item in work.items], lambda rows: described(work, rows, reading, results.directory)
     )
 
 
@@ -105,20 +104,18 @@ def answer_item(work: Work, item: Item, asker: Asker) -> Row:
     """Ask one item and score the answer."""
     asked = Asked(
         item.prompt, item.question, item.start_s, item.end_s, item.subtitles, work.benchmark.by_time,
-        max_new_tokens=item.max_new_tokens or work.max_new_tokens,
+        max_new_tokens=item.max_new_tokens or work.max_new_tokens, options=item.options,
     )  # fmt: skip
-    if work.scoring == "likelihood" and is_weighable(work.benchmark, item):
-        weights = asker.weigh(asked, list(item.options))
-        best = max(weights, key=lambda choice: weights[choice])
-        scores: Mapping[str, float] = {"likelihood": float(best == item.truth)}
-        return _row(item, best, scores, {"likelihoods": {name: round(value, 4) for name, value in weights.items()}})
-    reply = asker.ask(asked)
+    weighed = work.scoring == "likelihood" and is_weighable(work.benchmark, item)
+    reply = asker.weigh(asked, list(item.options)) if weighed else asker.ask(asked)
     more: dict[str, Any] = {"frames": reply.frames, "recalled": reply.recalled}
     more |= {"cut": True} if reply.cut else {}
     if item.subtitles:
         more |= {"subtitles": len(item.subtitles), "subtitles left out": reply.subtitles_left_out}
         more["subtitles stand"] = reply.subtitles_form or BEFORE_QUESTION
-    scores = work.benchmark.score(item, reply.text)
+    if weighed:
+        return _weighed(item, reply, more)
+    scores: Mapping[str, float] = work.benchmark.score(item, reply.text)
     if work.benchmark.span and item.truth_s is not None:
         shown = asker.ask(
             Asked(item.question, item.question, item.start_s, item.end_s, evidence=ALL_EVIDENCE, max_new_tokens=1)
@@ -127,6 +124,15 @@ def answer_item(work: Work, item: Item, asker: Asker) -> Row:
         scores = {**scores, **span_scores("evidence", span, item.truth_s)}
         more |= {"evidence": None if span is None else [round(one, 2) for one in span]}
     return _row(item, reply.text, scores, more, reply.seconds)
+
+
+def _weighed(item: Item, reply: Reply, more: Mapping[str, Any]) -> Row:
+    """The row of a likelihood. Options that tie name none, as `A or B` does: the first of them would be a guess."""
+    best = reply.likeliest
+    answer, tied = (best[0], {}) if len(best) == 1 else ("no option", {"tied": best})
+    values = {name: round(value, 4) for name, value in reply.likelihoods.items()}
+    found = {**more, "likelihoods": values, "weighed": reply.weighed, **tied}
+    return _row(item, answer, {"likelihood": float(answer == item.truth)}, found)
 
 
 def is_weighable(benchmark: Benchmark, item: Item) -> bool:
@@ -138,20 +144,14 @@ def is_weighable(benchmark: Benchmark, item: Item) -> bool:
     )
 
 
-def all_problems(work: Work, results: ResultsWriter, reading: Reading, failures: Problems) -> list[dict[str, Any]]:
-    """Of the data and of the run, by all processes."""
-    share = work.share
-    return reading.problems.to_dicts() + keep_failures(results.directory, share.process, share.processes, failures)
-
-
-def described(work: Work, results: ResultsWriter) -> dict[str, Any]:
-    """Further keys of the document, of the rows of all processes."""
-    rows = read_rows(results.directory)
+def described(work: Work, rows: Sequence[Row], reading: Reading, directory: Path) -> dict[str, Any]:
+    """Further keys of the document. rows: of all processes. directory: of the results, where each process keeps its failures."""
     seconds = [row.seconds for row in rows if row.seconds]
     weighed = work.scoring == "likelihood"
     stand = [row.details["subtitles stand"] for row in rows if "subtitles stand" in row.details]
     rest = sum(not is_weighable(work.benchmark, item) for item in work.items) if weighed else 0
     return {
+        "problems": reading.problems.to_dicts() + read_failures(directory, work.share.processes),
         "benchmark": work.benchmark.to_dict(),
         "videos": len({item.video for item in work.items}),
         "seconds_median": round(median(seconds), 3) if seconds else None,

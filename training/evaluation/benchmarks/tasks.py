@@ -116,8 +116,9 @@ class Once:
         for name, seen_s in CONTEXTS.items():
             start = None if math.isinf(seen_s) else max(0.0, time - seen_s)
             asked = Asked(
-                item.prompt, item.question, start, time, item.subtitles, max_new_tokens=_most(self.work, item)
-            )
+                item.prompt, item.question, start, time, item.subtitles, max_new_tokens=_most(self.work, item),
+                options=item.options,
+            )  # fmt: skip
             self._said[name] = (time, ask(asked))
 
     def scores(self) -> dict[str, float]:
@@ -171,7 +172,8 @@ class Polled:
         self._said.append((time, said))
         now = [rule for rule, is_yes in _YES.items() if rule not in self._outputs and is_yes(said.text)]
         if now:
-            reply = ask(Asked(item.prompt, item.question, None, time, max_new_tokens=_most(self.work, item)))
+            most = _most(self.work, item)
+            reply = ask(Asked(item.prompt, item.question, None, time, max_new_tokens=most, options=item.options))
             self._outputs |= dict.fromkeys(now, (time, reply))
 
     def scores(self) -> dict[str, float]:
@@ -249,8 +251,9 @@ class Watching:
             and not self._output
         ):
             asked = Asked(
-                self.standing.output, self.item.question, None, time, max_new_tokens=_most(self.work, self.item)
-            )
+                self.standing.output, self.item.question, None, time, max_new_tokens=_most(self.work, self.item),
+                options=self.item.options,
+            )  # fmt: skip
             self._output["standing"] = (time, ask(asked))
         self._said.append((time, reply))
 

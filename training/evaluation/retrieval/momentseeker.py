@@ -95,7 +95,9 @@ def read_momentseeker(directory: Path) -> MomentSeeker:
     held = {key: clip for key, clip in clips.items() if clip is not None}
     asked = [query for query in queries if all(key in held for key in query.truths)]
     if not asked:
-        odd = "; ".join(f"{one['count']} x {one['kind']} ({one['examples'][0]})" for one in data.problems.to_dicts()[:3])
+        odd = "; ".join(
+            f"{one['count']} x {one['kind']} ({one['examples'][0]})" for one in data.problems.to_dicts()[:3]
+        )
         raise BenchmarkError(
             f"{directory}: holds no query that can be asked: {odd or 'its files are empty'}; MomentSeeker's are t2v.json, ti2v.json, "
             "tv2v.json, or json/*.json"

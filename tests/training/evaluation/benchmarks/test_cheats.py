@@ -59,8 +59,8 @@ class Saying:
         self.asked.append(asked)
         return Reply(self.text, 0.1, 0.05, newest_s=float(int(asked.end_s or 0)))
 
-    def weigh(self, asked: Asked, choices: Sequence[str]) -> dict[str, float]:
-        return {choice: -float(number) for number, choice in enumerate(choices)}
+    def weigh(self, asked: Asked, choices: Sequence[str]) -> Reply:
+        return Reply("", likelihoods={choice: -float(number) for number, choice in enumerate(choices)})
 
 
 def run(out: Path, name: str, items: Sequence[Item], asker: Any, memory: Path) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def test_no_answer_depends_on_what_came_later(memory: Path, model: AfterviewMode
     one, two = (MemoryAsker(place, model) for place in (memory, other))
 
     def weighed(asker: MemoryAsker, end_s: float) -> dict[str, float]:
-        return dict(asker.weigh(Asked(QUESTION, QUESTION, end_s=end_s), "ABCD"))
+        return dict(asker.weigh(Asked(QUESTION, QUESTION, end_s=end_s), "ABCD").likelihoods)
 
     for end_s in (0.0, 3.5, 4.0, 4.999):
         assert weighed(one, end_s) == weighed(two, end_s)

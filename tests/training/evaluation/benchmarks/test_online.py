@@ -65,7 +65,7 @@ class Honest:
             text = self.output if "output" in asked.prompt else "A"
         return Reply(text, 0.1, 0.05, newest_s=float(int(asked.end_s)))
 
-    def weigh(self, asked: Asked, choices: Any) -> dict[str, float]:
+    def weigh(self, asked: Asked, choices: Any) -> Reply:
         raise AssertionError("nothing is weighed online")
 
 
@@ -496,6 +496,31 @@ def test_figures_are_of_the_rows_of_all_processes(tmp_path: Path, memory: Path) 
             documents.append(run_online(work, writer, Reading(items, Problems(), ())))
     assert [document["online"]["answers"] for document in documents] == [2, 4]  # about all, and about the last minute
     assert [problem["count"] for problem in documents[1]["problems"]] == [2]
+
+
+def test_of_two_that_end_together_the_later_has_the_figures_of_both(
+    tmp_path: Path, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = Item("a", tmp_path / "a.mp4", "?", "?", {"A": "x", "B": "y"}, "A", at_s=500.0)
+    items = (item, replace(item, id="b", video=tmp_path / "b.mp4"))
+    plain, earlier = ResultsWriter.finish, [Share(1, 2)]
+
+    def ask(share: Share) -> dict[str, Any]:
+        with ResultsWriter(
+            tmp_path, RunIdentity("benchmark", "ovo-bench", "", "", ""), command=[], **asdict(share)
+        ) as results:
+            work = Work(find_benchmark("ovo-bench"), items, lambda _: memory, lambda _: Honest(), share=share)
+            return run_online(work, results, Reading(items, Problems(), ()))
+
+    def finish(self: ResultsWriter, *arguments: Any, **more: Any) -> dict[str, Any]:
+        if earlier:  # process 1 ends after process 0 has made these arguments
+            ask(earlier.pop())
+        return plain(self, *arguments, **more)
+
+    monkeypatch.setattr(ResultsWriter, "finish", finish)
+    document = ask(Share(0, 2))
+    assert (document["answered"], document["online"]["answers"]) == (2, 4)
+    assert [problem["count"] for problem in document["problems"]] == [2]
 
 
 def test_polls_and_checks_are_timed_beside_the_answers(tmp_path: Path, memory: Path) -> None:

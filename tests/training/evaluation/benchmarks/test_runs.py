@@ -1,6 +1,7 @@
 """Benchmarks end to end: from published files and videos of the synthetic world to results, resumed, compared, and without a cheat."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,17 +13,21 @@ from afterview.cli.main import main
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.saving import save_pretrained
+from afterview.model.language.moments import OPTION
 from afterview.stream.ask.subtitles import Subtitle
 from afterview.training.base.errors import BenchmarkError, ResultsError
 from afterview.training.evaluation.benchmarks.asking import Asked, MemoryAsker, Reply
 from afterview.training.evaluation.benchmarks.base import Item, Options, Problems, Reading
 from afterview.training.evaluation.benchmarks.card import results_markdown
-from afterview.training.evaluation.benchmarks.features import VideoMemories
+from afterview.training.evaluation.benchmarks.features import Unchanged, VideoMemories
+from afterview.training.evaluation.benchmarks.lettering import listing
 from afterview.training.evaluation.benchmarks.online import run_online
 from afterview.training.evaluation.benchmarks.processes import Process
 from afterview.training.evaluation.benchmarks.registry import BENCHMARKS, find_benchmark
 from afterview.training.evaluation.benchmarks.running import Share, Work, chosen_items, run_offline
+from afterview.training.evaluation.likelihood import log_likelihood, tokens_said
 from afterview.training.evaluation.results import ResultsWriter, RunIdentity, read_rows
+from afterview.training.tiny.pointing import with_pointers
 from afterview.training.world import QuestionPlan, World, make_script, multiple_choice, questions_at, settled_time
 from afterview.training.world.video import VideoFormat, write_video
 from tests.support.benchmark_data import MADE, MADE_ONLINE, lay_out
@@ -61,8 +66,9 @@ class Scripted:
         self.asked.append(asked)
         return Reply(self.say if isinstance(self.say, str) else self.say[asked.recall], 0.5)
 
-    def weigh(self, asked: Asked, choices: Sequence[str]) -> Mapping[str, float]:
-        return {choice: -float(number) for number, choice in enumerate(choices)}
+    def weigh(self, asked: Asked, choices: Sequence[str]) -> Reply:
+        self.asked.append(asked)
+        return Reply("", likelihoods={choice: -float(number) for number, choice in enumerate(choices)})
 
 
 def run(
@@ -168,6 +174,48 @@ def test_a_video_is_recorded_once_and_again_after_a_crash(
     assert not place.exists()
 
 
+def test_a_memory_that_another_run_asks_about_is_not_discarded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two files of one content, or two runs with one --work, have one memory."""
+    encoders, videos = small_model().encoders, [tmp_path / name for name in ("a.mp4", "b.mp4", "other.mp4")]
+    for video, content in zip(videos, (b"same", b"same", b"other"), strict=True):
+        video.write_bytes(content)
+    monkeypatch.setattr(VideoMemories, "_make", lambda self, video, place: made(place))
+
+    def made(place: Path) -> None:
+        (place / "memory").mkdir(parents=True)
+        (place / "done.json").touch()
+
+    one, other = (VideoMemories(tmp_path / "work", encoders) for _ in range(2))
+    memory = one.memory(videos[0])
+    assert other.memory(videos[1]) == memory
+    one.discard(videos[0])
+    assert memory.is_dir()
+    assert "b.mp4" not in caplog.text
+    assert "a.mp4: its memory" in caplog.text
+    assert "another process or run uses it" in caplog.text
+    one.memory(videos[2])
+    other.discard(videos[1])  # the last to use it removes it
+    assert not memory.exists()
+    assert one.memory(videos[0]).is_dir()  # whoever needs it again makes it anew
+    del one
+    other.discard(videos[0])
+    assert not memory.exists()
+
+
+def test_a_memory_that_is_removed_meanwhile_was_not_changed_by_a_question(tmp_path: Path) -> None:
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "chunk").touch()
+    unchanged = Unchanged(tmp_path / "memory")
+    unchanged.require()
+    shutil.rmtree(tmp_path / "memory")
+    with pytest.raises(
+        BenchmarkError, match=r"was removed meanwhile; do not share --work with a run that has --discard"
+    ):
+        unchanged.require()
+
+
 def test_a_letter_in_every_option_scores_nothing(tmp_path: Path) -> None:
     for name in ("video-mme", "longvideobench", "lvbench", "mlvu", "mvbench"):
         reading = find_benchmark(name).read(MADE[name](tmp_path / name), Options())
@@ -196,6 +244,65 @@ def test_likelihood_takes_the_likeliest_letter(tmp_path: Path) -> None:
     document = run(tmp_path / "out", "tempcompass", reading, Scripted("Option 2"), scoring="likelihood")
     assert document["groups"]["form"]["multi-choice"]["likelihood"]["value"] == 1.0  # A is weighed most
     assert document["answered_by_text"] == 2  # captions and their options have no letters
+
+
+LONG = {"A": "the square is\nblue", "B": "one of:\nA. green\nB. white", "C": "red"}
+
+
+@pytest.fixture(scope="module")
+def pointing(story: tuple[Path, list[dict[str, Any]]], tmp_path_factory: pytest.TempPathFactory) -> MemoryAsker:
+    """A model that points to options."""
+    model = with_pointers(load_pretrained("tiny", device="cpu", dtype="float32"), (OPTION,))
+    return MemoryAsker(VideoMemories(tmp_path_factory.mktemp("pointing"), model.encoders).memory(story[0]), model)
+
+
+def test_options_of_several_lines_are_weighed_as_the_benchmark_has_them(pointing: MemoryAsker) -> None:
+    """Read from the prompt, `A. green` would take the place of the option A."""
+    prompt = f"What?\n{listing(LONG)}"
+    found = pointing.weigh(Asked(prompt, "What?", options=LONG), list(LONG))
+    inputs = pointing.inputs(Asked(prompt, "What?"))
+    for letter, words in zip("ABC", ("the square is blue", "one of: A. green B. white", "red"), strict=True):
+        ids = tokens_said(pointing._model, letter, {letter: words})
+        assert found.likelihoods[letter] == pytest.approx(log_likelihood(pointing._model, inputs, ids)[0], abs=1e-4)
+    assert (found.weighed, len(found.likeliest)) == ("words", 1)
+    assert (
+        pointing.weigh(Asked("Seen?", "Seen?", options={"yes": "yes", "no": "no"}), ["yes", "no"]).weighed
+        == "first token"
+    )
+    same = Asked("What?\nA. red\nB. red", "What?", options={"A": "red", "B": "red"})
+    assert pointing.weigh(same, "AB").likeliest == ["A", "B"]
+
+
+def test_a_likelihood_counts_what_an_answer_counts(
+    pointing: MemoryAsker, story: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    lines = tuple(Subtitle(0.0, 5.0, f"{'word ' * 30}{number}") for number in range(800))
+    item = Item("q", story[0], "What?", f"What?\n{listing(LONG)}", LONG, "C", subtitles=lines)
+    found = {}
+    for scoring in ("letter", "likelihood"):
+        run(tmp_path / scoring, "own", Reading((item,), Problems(), ()), pointing, scoring=scoring, max_new_tokens=1)
+        (found[scoring],) = read_rows(tmp_path / scoring)
+    said = {
+        name: found["letter"].details[name]
+        for name in ("frames", "recalled", "subtitles", "subtitles left out", "subtitles stand")
+    }
+    assert said["subtitles left out"] > 0
+    assert {name: found["likelihood"].details[name] for name in said} == said
+
+
+def test_options_that_tie_name_none_and_are_told(tmp_path: Path) -> None:
+    class Torn(Scripted):
+        def weigh(self, asked: Asked, choices: Sequence[str]) -> Reply:
+            return Reply("", likelihoods=dict.fromkeys(choices, -1.5))
+
+    item = Item("q", Path("a.mp4"), "?", "?", {"A": "red", "B": "Red"}, "A")
+    document = run(tmp_path, "own", Reading((item,), Problems(), ()), Torn(), scoring="likelihood")
+    (row,) = read_rows(tmp_path)
+    assert (row.answer, row.details["tied"], document["scores"]["likelihood"]["value"]) == (
+        "no option",
+        ["A", "B"],
+        0.0,
+    )
 
 
 def test_a_span_is_asked_from_text_and_from_evidence(tmp_path: Path) -> None:
@@ -296,6 +403,36 @@ def test_several_processes_share_the_videos(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("RANK", "x")
     with pytest.raises(BenchmarkError, match="RANK is 'x'"):
         Process.of_environment()
+
+
+def test_of_two_that_end_together_the_later_names_what_both_could_not_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = tuple(Item(name, Path(f"{name}.mp4"), "?", "?", {"A": "x", "B": "y"}, "A") for name in "abcd")
+    reading, identity = Reading(items, Problems(), ()), RunIdentity("benchmark", "own", "", "", "")
+
+    def recorded(video: Path) -> Path:
+        if video.name in ("c.mp4", "d.mp4"):
+            raise BenchmarkError("no picture")
+        return video
+
+    def share(process: int) -> dict[str, Any]:
+        work = Work(BENCHMARKS["own"], items, recorded, lambda memory: Scripted(), share=Share(process, 2))
+        with ResultsWriter(tmp_path, identity, command=[], process=process, processes=2) as results:
+            return run_offline(work, results, reading)
+
+    plain, earlier = ResultsWriter.finish, [1]
+
+    def finish(self: ResultsWriter, *arguments: Any, **more: Any) -> dict[str, Any]:
+        if earlier:  # process 1 ends after process 0 has made these arguments
+            share(earlier.pop())
+        return plain(self, *arguments, **more)
+
+    monkeypatch.setattr(ResultsWriter, "finish", finish)
+    document = share(0)
+    assert json.loads((tmp_path / "results.json").read_text())["problems"] == document["problems"]
+    assert [one["examples"][0][:5] for one in document["problems"]] == ["c.mp4", "d.mp4"]
+    assert (document["answered"], document["seconds_median"]) == (2, 0.5)
 
 
 def test_a_limit_is_spread_and_keeps_units_together() -> None:

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,17 @@ def run(arguments: argparse.Namespace) -> int:
         work = Path(arguments.work or Path(temporary) / "work")
         out = Path(arguments.out or Path(temporary) / "out")
         found = _moments(arguments, work, out) if arguments.data else _worlds(arguments, work, out)
-    status = ExitStatus.OK if found["answered"] else ExitStatus.FAILURE
     if arguments.json:
         dump(found)
-        return status
+    else:
+        _show(found)
+    if not found["answered"]:
+        return ExitStatus.FAILURE
+    return ExitStatus.OK
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    """For people."""
     from afterview.training.evaluation.retrieval.table import BAR, markdown
 
     answered = f"{found['answered']}{'' if found['complete'] else ' of ' + str(found['items'])}"
@@ -49,7 +57,6 @@ def run(arguments: argparse.Namespace) -> int:
     for problem in found["problems"]:
         print(printable(f"{problem['count']} times: {problem['kind']}, for example {problem['examples'][0]}"))
     print(BAR)
-    return status
 
 
 def _reads(data: Path, out: Path) -> bool:

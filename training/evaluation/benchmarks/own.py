@@ -85,6 +85,8 @@ def _options_and_truth(data: Data, row: Mapping[str, Any], key: str) -> tuple[di
     columns = _columns(row) if given is None else []
     if given is None:
         given = [row[name] for name in columns]
+    elif unread := [name for name in (*_LISTS, *_columns(row)) if row.get(name) not in (None, "", [], {}, given)]:
+        data.problems.add("options stand in several columns (the first is read)", f"{key}: also {', '.join(unread)}")
     if not isinstance(given, list) or not all(is_nothing(value) or value == "" for value in given):
         if not (choices := data.options_of(given, key)):
             return {}, None

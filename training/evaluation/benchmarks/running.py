@@ -151,13 +151,24 @@ def described(work: Work, rows: Sequence[Row], reading: Reading, directory: Path
     stand = [row.details["subtitles stand"] for row in rows if "subtitles stand" in row.details]
     rest = sum(not is_weighable(work.benchmark, item) for item in work.items) if weighed else 0
     return {
-        "problems": reading.problems.to_dicts() + read_failures(directory, work.share.processes),
+        "problems": reading.problems.to_dicts()
+        + read_failures(directory, work.share.processes)
+        + _ties(rows).to_dicts(),
         "benchmark": work.benchmark.to_dict(),
         "videos": len({item.video for item in work.items}),
         "seconds_median": round(median(seconds), 3) if seconds else None,
         **({"answered_by_text": rest} if weighed else {}),  # options that cannot be weighed
         **({"subtitles_stand": dict(Counter(stand))} if stand else {}),
     }
+
+
+def _ties(rows: Sequence[Row]) -> Problems:
+    """The items whose likeliest options are equally likely."""
+    found = Problems()
+    for row in rows:
+        if "tied" in row.details:
+            found.add("options tie: none is chosen", f"{row.id}: {', '.join(row.details['tied'])}")
+    return found
 
 
 def chosen_items(items: Sequence[Item], limit: int | None) -> list[Item]:

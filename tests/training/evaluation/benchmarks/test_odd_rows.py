@@ -108,6 +108,13 @@ def test_lists_of_options_of_other_names(tmp_path: Path, name: str) -> None:
     assert only(own(tmp_path, asked)).options == {"A": "red", "B": "blue"}
 
 
+def test_options_in_several_columns_are_counted(tmp_path: Path) -> None:
+    reading = own(tmp_path, row(choices=["x", "y"], option_a="z"), row(choices=None))
+    assert [item.options["A"] for item in reading.items] == ["red", "red"]
+    (problem,) = reading.problems.to_dicts()
+    assert (problem["count"], problem["examples"]) == (1, ["0: also choices, option_a"])
+
+
 def test_columns_that_are_not_read_are_named(tmp_path: Path) -> None:
     asked = {**row(), "possible_answers": ["red"], "note": "x"}
     reading = own(tmp_path, asked, {**asked, "id": "2"})

@@ -303,6 +303,8 @@ def test_options_that_tie_name_none_and_are_told(tmp_path: Path) -> None:
         ["A", "B"],
         0.0,
     )
+    (problem,) = document["problems"]
+    assert (problem["kind"], problem["examples"]) == ("options tie: none is chosen", ["q: A, B"])
 
 
 def test_a_span_is_asked_from_text_and_from_evidence(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from afterview.model.batch import Sample, several_inputs
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.language.conversation import build, build_text
 from afterview.model.language.decoder import TextStream
+from afterview.model.language.looks import LookText, look_ids
 from afterview.model.language.moments import OptionText, option_id, pointer_ids
 from afterview.model.language.prompt import (
     HOUR_LLAVA_TIME,
@@ -168,6 +169,7 @@ class AfterviewModel:
         *,
         pointed: Sequence[Mapping[str, str]] = (),
         options: Sequence[Mapping[str, str]] = (),
+        looks: Sequence[Callable[[str, str], str]] = (),
         seed: int = 0,
         settings: GenerationSettings | None = None,
         max_new_tokens: int | None = None,
@@ -177,6 +179,7 @@ class AfterviewModel:
 
         Each equals that of `answer`. pointed: text of each answer for each pointer (model.language.moments); without
         it a pointer gives no text. options: of each question, letter -> text; without them the words of an option stay words.
+        looks: of each answer, what a token of model.language.looks and the words after it stand for; called at its end.
         settings: default the model's own, `generation`. max_new_tokens: instead of theirs. notes: of each
         answer, filled in meanwhile. Raises TokenizerMissing.
         """
@@ -187,6 +190,7 @@ class AfterviewModel:
         ]
         streams = [TextStream(tokenizer, own) for own in spoken]
         choosing, letters = option_id(tokenizer), [OptionText(own) for own in options or [{} for _ in inputs]]
+        looking, held = look_ids(tokenizer), [LookText(own) for own in looks] or [LookText() for _ in inputs]
         chosen = (settings or self.generation).changed({"max_new_tokens": max_new_tokens})
         self._say_surplus(inputs)
         stops, ended = [StopTexts(chosen.stop) for _ in inputs], set[int]()
@@ -197,11 +201,14 @@ class AfterviewModel:
             stop = stops[row]
             noted[row].tokens += token is not None
             text = streams[row].rest() if token is None else streams[row].push(token)
-            piece = letters[row].push(stop.push(text))
+            piece = letters[row].push(held[row].push(stop.push(text)))
             if token is None:
-                piece += letters[row].push(stop.rest()) + letters[row].rest()
+                piece += letters[row].push(held[row].push(stop.rest()))
+                piece += letters[row].push(held[row].rest()) + letters[row].rest()
             elif token == choosing:
                 letters[row].begin()
+            elif token in looking:
+                held[row].begin(looking[token])
             if piece:
                 yield row, piece
             if stop.reached:

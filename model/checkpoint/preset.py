@@ -30,6 +30,7 @@ from afterview.model.base.settings import (
     TowerName,
     VisualDropoutConfig,
 )
+from afterview.model.language.looks import LookWordings
 from afterview.model.language.scope import Scope
 
 PRESET_FILE = "preset.yaml"  # written beside a checkpoint by save_pretrained
@@ -125,6 +126,7 @@ class ModelPreset(Schema):
     ] = ()  # parts of `checkpoint` that nothing was learnt in yet; written when a model is saved
     notice: str | None = None  # warning shown with every answer of a model that is not trained
     scope: Scope | None = None  # the questions that the model knows; it declines all others. null: it declines none
+    looks: LookWordings = LookWordings()  # of a model whose answers ask for further looks
     forgetting: ForgettingConfig = ForgettingConfig()
     recall: RecallConfig = RecallConfig()
     positions: Policy = "interpolate"  # for more frames than the weights were trained with

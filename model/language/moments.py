@@ -5,7 +5,7 @@ frame, and it cannot subtract two times. If the tokenizer has these tokens, the 
 
     MOMENT   when the evidence starts, in the camera's zone (in evaluations: since the start of the span, as the truth is)
     LASTING  how long it lasts
-    BETWEEN  how much time lies between the starts of the two things with the most evidence
+    BETWEEN  how much time lies between the starts of the two things with the most evidence; with names after it a look (`looks`)
     OPTION   the letter of the option that the words after it name, for a question with lettered options. A small decoder that has
              said the words of an answer can copy them, but cannot both find the answer and match it to a letter in one step
 
@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Pointer: TypeAlias = Literal["<|moment|>", "<|lasting|>", "<|between|>", "<|option|>"]
+Pointer: TypeAlias = Literal["<|moment|>", "<|lasting|>", "<|option|>"]
 MOMENT: Final = "<|moment|>"
 LASTING: Final = "<|lasting|>"
 BETWEEN: Final = "<|between|>"
 OPTION: Final = "<|option|>"
 SHORTEST: Final = "less than a second"
 ONE_OF_TWO: Final = "I saw only one of the two"  # in place of the time between
-POINTERS: Final[tuple[Pointer, ...]] = (MOMENT, LASTING, BETWEEN)  # into the evidence
+POINTERS: Final[tuple[Pointer, ...]] = (MOMENT, LASTING)  # into the evidence
 _LEAST_SHARE: Final = 0.005  # of the largest weight: a neighbouring frame above it belongs to the same event
 _LEAST_OTHER: Final = 0.05  # of the largest weight: a second thing below it was not found (docs/training.md)
 

@@ -31,9 +31,11 @@ from afterview.memory.plans.clips import ClipLayout
 from afterview.memory.plans.positions import VideoLayout
 from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.model.base.generation import Generated, GenerationSettings
+from afterview.model.language.moments import BETWEEN
 from afterview.stream.ask.cameras import choose_cameras
 from afterview.stream.ask.context import Context, Planner, require_wanted
 from afterview.stream.ask.covered import coverage_of
+from afterview.stream.ask.further_looks import FurtherLooks
 from afterview.stream.ask.index_query import index_query, provenance_of
 from afterview.stream.ask.merging import OnText, OrderedMerger
 from afterview.stream.ask.options import options_in, without_options
@@ -134,7 +136,7 @@ class Answerer:
         inputs += self._take_in(asked, len(inputs))
         texts = OrderedMerger(titles([item.name for item in asked]), on_text)
         options = question.options or options_in(text)
-        took = self._generate(options, question.seed, settings, asked, inputs, texts, began, cancel)
+        took = self._generate(options, question.seed, settings, asked, inputs, texts, began, now, cancel)
         parts = tuple(
             self._part(*one, question, settings, choice.searched)
             for one in zip(texts.texts, asked, inputs, took, strict=True)
@@ -143,14 +145,18 @@ class Answerer:
         return Answer(uuid.uuid4().hex[:12], text, texts.merged(), parts, self.model.notice, skipped, spent_s)
 
     def _part(
-        self, text: str, asked: _Asked, inputs: "VideoInputs", took: tuple[dict[str, float], Tokens], question: Question,
+        self, text: str, asked: _Asked, inputs: "VideoInputs", took: tuple[dict[str, float], Tokens, FurtherLooks], question: Question,
         settings: GenerationSettings, searched: bool,
     ) -> CameraAnswer:  # fmt: skip
         """One camera's answer. searched: as of Choice."""
-        context = asked.context
+        context, (timing, tokens, looks) = asked.context, took
+        evidence = self._evidence(context, _weights(context, inputs), question.evidence)
+        if looks.weights:  # the answer rests on what they found
+            snapshot, heaviest = context.snapshot, sorted(looks.weights.items(), key=lambda pair: -pair[1])
+            evidence = tuple(shown(snapshot, frame, weight) for frame, weight in heaviest[: question.evidence])
         return CameraAnswer(
-            text.strip(), asked.why, self._evidence(context, _weights(context, inputs), question.evidence), asked.coverage,
-            self._provenance(context, question, settings, searched), *took, _kind(context, inputs),
+            text.strip(), asked.why, evidence, asked.coverage, self._provenance(context, question, settings, searched, looks), timing,
+            tokens, _kind(context, inputs),
         )  # fmt: skip
 
     def plan(self, name: str, question: Question, now: float) -> Context:
@@ -193,20 +199,27 @@ class Answerer:
         inputs: "Sequence[VideoInputs]",
         texts: OrderedMerger,
         began: float,
+        now: float,
         cancel: threading.Event | None,
-    ) -> list[tuple[dict[str, float], Tokens]]:
+    ) -> list[tuple[dict[str, float], Tokens, FurtherLooks]]:
         """Generate the texts; what each one took."""
         timings = [{"recall_s": item.seen_s} for item in asked]
         notes = [Generated() for _ in inputs]
+        spoken = [
+            pointed(item.context, own.frame_weights, self._times_since_start)
+            for item, own in zip(asked, inputs, strict=True)
+        ]
+        looks = [
+            FurtherLooks(self._planner, self.model, item.context, now, seed=seed, between=own[BETWEEN], cancel=cancel)
+            for item, own in zip(asked, spoken, strict=True)
+        ]
         for first in range(0, len(inputs), CAMERAS_TOGETHER):
             together = inputs[first : first + CAMERAS_TOGETHER]
             pieces = self.model.answer_several(
                 together,
                 options=[options] * len(together),
-                pointed=[
-                    pointed(item.context, own.frame_weights, self._times_since_start)
-                    for item, own in zip(asked[first:], together, strict=False)
-                ],
+                pointed=spoken[first : first + CAMERAS_TOGETHER],
+                looks=[one.answer for one in looks[first : first + CAMERAS_TOGETHER]],
                 seed=seed,
                 settings=settings,
                 notes=notes[first : first + CAMERAS_TOGETHER],
@@ -223,24 +236,15 @@ class Answerer:
         tokens = [
             Tokens(len(own.inputs_embeds), note.tokens, note.cut) for own, note in zip(inputs, notes, strict=True)
         ]
-        return list(zip(timings, tokens, strict=True))
+        return list(zip(timings, tokens, looks, strict=True))
 
     def _evidence(self, context: Context, weights: NDArray[np.float64] | None, most: int) -> tuple[Evidence, ...]:
         if weights is None:
             return ()
         heaviest, own = context.layout.heaviest(weights, most)
         frames = context.ids[context.recall.frames[heaviest]]
-        snapshot = context.snapshot
         return tuple(
-            Evidence(
-                snapshot.info.id,
-                int(frame),
-                snapshot.time_of(int(frame)),
-                float(weight),
-                stored_image(snapshot, int(frame)),
-                snapshot.picture_damaged(int(frame)),
-            )
-            for weight, frame in zip(own, frames, strict=True)
+            shown(context.snapshot, int(frame), float(weight)) for weight, frame in zip(own, frames, strict=True)
         )
 
     def _coverage(self, context: Context, question: Question, now: float) -> Coverage:
@@ -257,7 +261,7 @@ class Answerer:
         return preset.positions if beyond else "true"
 
     def _provenance(
-        self, context: Context, question: Question, settings: GenerationSettings, searched: bool
+        self, context: Context, question: Question, settings: GenerationSettings, searched: bool, looks: FurtherLooks
     ) -> dict[str, object]:
         searched = searched or context.search != "none"
         return {
@@ -276,6 +280,7 @@ class Answerer:
             "search": context.search,
             **provenance_of(self.model.preset, question.sought, searched=searched),
             **({} if context.subtitles is None else {"subtitles": context.subtitles.to_dict()}),
+            **({"looks": made} if (made := looks.to_dicts()) else {}),
         }
 
 
@@ -303,6 +308,12 @@ def _kind(context: Context, made: "VideoInputs") -> EvidenceKind:
 def titles(names: Sequence[str]) -> list[str]:
     """What precedes the text of each camera; nothing where there is one."""
     return [f"{name}: " if len(names) > 1 else "" for name in names]
+
+
+def shown(snapshot: MemorySnapshot, frame: int, weight: float) -> Evidence:
+    """A frame as evidence."""
+    camera, image = snapshot.info.id, stored_image(snapshot, frame)
+    return Evidence(camera, frame, snapshot.time_of(frame), weight, image, snapshot.picture_damaged(frame))
 
 
 def stored_image(snapshot: MemorySnapshot, frame: int) -> bytes:

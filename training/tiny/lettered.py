@@ -71,7 +71,7 @@ class LetteredWords(Words):
         letter = _LETTERS[offered.index(question.answer)]
         return self.put(
             with_options(question.text, offered, rng, wordy=self.wordy),
-            self.option(letter, question.answer),
+            self.option(letter, self.answer(question)),
             span,
             question.text,
         )

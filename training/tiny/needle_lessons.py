@@ -27,6 +27,7 @@ from afterview.memory.plans.positions import Policy
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.checkpoint.saving import save_pretrained
+from afterview.model.language.looks import LookToken
 from afterview.model.language.moments import Pointer, pointer_ids
 from afterview.model.video_language import VideoLanguageModel
 from afterview.model.vision.tower import GRID
@@ -113,7 +114,7 @@ class NeedleRecipe(Schema):
     share_kept: float = Field(default=0.0, ge=0, lt=1)  # of that model's weights in the mean that is the result
     positions: Policy = "interpolate"  # of the result's preset
     memory_queries: Literal["prompt", "question"] | None = None  # of the result's preset; null: as the lessons begin
-    pointers: tuple[Pointer, ...] = ()  # tokens that the model gets, if it lacks them
+    pointers: tuple[Pointer | LookToken, ...] = ()  # tokens that the model gets, if it lacks them
     needle_bank: BankConfig
     pictures: PicturesConfig
     clues: ClueConfig | None = ClueConfig()  # null: the projector reads them already

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from afterview.model.language.looks import AFTER, BEFORE, FIRST, ORDER, PREVIOUS, SEPARATOR, look_ids
 from afterview.model.language.moments import BETWEEN, LASTING, MOMENT, OPTION, option_id, pointer_ids
 from afterview.model.language.prompt import HOUR_LLAVA_TIME, SYSTEM
 from afterview.training.tiny.word_noise import add_word_noise
@@ -16,7 +17,16 @@ from afterview.training.world import WorldQuestion
 from afterview.training.world.needles import Choice
 from afterview.training.world.rewording import reworded
 
-_POINTED: Final = {"when": MOMENT, "last": MOMENT, "duration": LASTING, "gap": BETWEEN}  # kinds that a pointer answers
+_POINTED: Final = {
+    "when": MOMENT,
+    "last": MOMENT,
+    "duration": LASTING,
+    "gap": BETWEEN,
+}  # kinds that a token alone answers
+# Kinds that a token with the names of things answers: who answers looks each of them up (model.language.looks).
+_LOOKED: Final = {
+    "first": FIRST, "order": ORDER, "gap": BETWEEN, "before": BEFORE, "after": AFTER, "scene before": PREVIOUS,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,8 @@ class Words:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, apart: bool = False) -> None:
         """apart: what stands beside the question, such as options, does not join MemAug's queries (`memory_queries: question`)."""
-        self._core, self._pointers, self._apart = tokenizer.backend_tokenizer, pointer_ids(tokenizer), apart
+        self._core, self._apart = tokenizer.backend_tokenizer, apart
+        self._tokens = {*pointer_ids(tokenizer), *look_ids(tokenizer).values()}
         self._option = OPTION if option_id(tokenizer) is not None else ""
         self.tail = self.ids("<|im_end|>\n<|im_start|>assistant\n")
         self.end = self.ids("<|im_end|>")
@@ -58,7 +69,11 @@ class Words:
         """
         text = reworded(question.text, rng, reword) if reword else question.text
         text = add_word_noise(text, rng) if rng.random() < noisy else text
-        return self.put(text, answer_of(question, self._pointers), span)
+        return self.put(text, self.answer(question), span)
+
+    def answer(self, question: WorldQuestion) -> str:
+        """The answer to train on, with the tokens that the model has."""
+        return answer_of(question, self._tokens)
 
     def choose(self, choice: Choice, span: int, *, in_words: bool = False) -> Text:
         """A question with lettered options about a span of `span` frames at 1 FPS. in_words: without options."""
@@ -87,10 +102,14 @@ class Words:
         return self._core.encode(text, add_special_tokens=False).ids
 
 
-def answer_of(question: WorldQuestion, pointers: Collection[str]) -> str:
-    """The answer to train on. Times and lengths are answered by the pointers that there are (model.language.moments)."""
+def answer_of(question: WorldQuestion, tokens: Collection[str]) -> str:
+    """The answer to train on. Times and lengths are answered by the pointers that there are (model.language.moments), and what looks find
+    by the tokens that ask for them (model.language.looks): of a model that has ORDER, for every such kind.
+    """
+    if ORDER in tokens and question.kind in _LOOKED and not question.multiple_choice:
+        return _LOOKED[question.kind] + SEPARATOR.join(question.about)
     pointer = _POINTED.get(question.kind, "")
-    if pointer in pointers and question.value is not None and not question.multiple_choice:
+    if pointer in tokens and question.value is not None and not question.multiple_choice:
         return pointer
     return question.answer
 

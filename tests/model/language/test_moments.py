@@ -128,7 +128,7 @@ def test_lengths_are_copied_from_the_times_of_the_evidence(tmp_path: Path, monke
     model = load_pretrained(preset, device="cpu")
     assert model.tokenizer is not None
     model.tokenizer.add_special_tokens({"additional_special_tokens": [MOMENT, LASTING, BETWEEN]})
-    said, weights = f"{LASTING}, {BETWEEN}; {MOMENT}", np.zeros(0)
+    said, weights = f"{LASTING}, {MOMENT}; {BETWEEN}", np.zeros(0)
 
     def pointing(inputs: Sequence[VideoInputs], **settings: object) -> Iterator[tuple[int, int | None]]:
         assert model.tokenizer is not None
@@ -146,9 +146,9 @@ def test_lengths_are_copied_from_the_times_of_the_evidence(tmp_path: Path, monke
     assert (door.frames, door.info.fps) == (38, 5)  # all are recalled
     asked = Answerer(memory, model, times_since_start=True)
     for runs, answer in (
-        ({range(5, 15): 0.06, range(30, 31): 0.1}, "less than a second, 5 seconds; 00:00:06"),
-        ({range(5, 15): 0.06, range(30, 31): 0.05}, "2 seconds, 5 seconds; 00:00:01"),
-        ({range(20, 38): 0.05}, "4 seconds, I saw only one of the two; 00:00:04"),
+        ({range(5, 15): 0.06, range(30, 31): 0.1}, "less than a second, 00:00:06; 5 seconds"),
+        ({range(5, 15): 0.06, range(30, 31): 0.05}, "2 seconds, 00:00:01; 5 seconds"),
+        ({range(20, 38): 0.05}, "4 seconds, 00:00:04; I saw only one of the two"),
     ):
         weights = np.array([sum(weight for run, weight in runs.items() if row in run) for row in range(38)])
         assert asked.ask(Question("How long did it last?")).text == answer

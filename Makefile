@@ -14,6 +14,7 @@ tiny: .venv/.dev  ## make the built-in model from nothing; resumable; about thre
 	$(BIN)/afterview train configs/training/tiny-needles.yaml --out tiny-output/needles --resume
 	$(BIN)/afterview train configs/training/tiny-lengths.yaml --out tiny-output/lengths --resume
 	$(BIN)/afterview train configs/training/tiny-options.yaml --out tiny-output/options --resume
+	$(BIN)/afterview train configs/training/tiny-looks.yaml --out tiny-output/looks --resume
 
 test: .venv/.dev  ## the tests, in four processes: many wait for a live source
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m "not thorough"

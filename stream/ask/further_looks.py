@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from afterview.memory.base.errors import RepositoryError
 from afterview.model.language.looks import AFTER, BEFORE, FIRST, PREVIOUS, SEPARATOR, names_in
 from afterview.model.language.moments import BETWEEN, MOMENT, attended, length, plain
 from afterview.stream.ask.context import Context, Planner
@@ -141,15 +142,28 @@ class FurtherLooks:
         return wording.nothing
 
     def _scene_before(self) -> str:
+        """The scene before the last change: the newest of moments evenly over the span that has another, then by halving."""
         wording, ids = self._model.preset.looks, self._context.ids
         places = np.linspace(len(ids) - 1, 0, min(len(ids), _SCENE_LOOKS)).round().astype(np.int64)
-        present = ""
-        for frame, said in self._looked(wording.scene, ids[places]):
-            present = present or plain(said)
-            if plain(said) != present:
-                self.weights = {frame: 1.0}
-                return said
-        return wording.nothing
+        present, same, said = "", len(ids), wording.nothing
+        for frame, scene in self._looked(wording.scene, ids[places]):
+            place, present = int(np.searchsorted(ids, frame)), present or plain(scene)
+            if plain(scene) != present:
+                said = scene
+                break
+            same = place
+        else:
+            return said
+        while same - place > 1:
+            middle = (place + same) // 2
+            for _, scene in self._looked(wording.scene, ids[middle : middle + 1]):
+                if plain(scene) != present:
+                    place, said = middle, scene
+                    break
+            else:
+                same = middle
+        self.weights = {int(ids[place]): 1.0}
+        return said
 
     def _looked(self, wording: str, frames: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
         """What the model says of the moment of each frame. The caller stops when it knows enough."""
@@ -157,9 +171,14 @@ class FurtherLooks:
         for first in range(0, len(frames), _TOGETHER):
             together = frames[first : first + _TOGETHER].tolist()
             begins = ids[np.maximum(np.searchsorted(ids, together) - back, 0)].tolist()
-            contexts = [self._plan(self._between_frames(wording, *span)) for span in zip(begins, together, strict=True)]
-            said, _ = self._ask(contexts)
-            for frame, context, words in zip(together, contexts, said, strict=True):
+            planned = {}
+            for begin, frame in zip(begins, together, strict=True):
+                try:
+                    planned[frame] = self._plan(self._between_frames(wording, begin, frame))
+                except RepositoryError as error:  # this moment cannot be read; others may
+                    self.made.append(Look(wording, self._context.snapshot.time_of(frame), f"not read: {error}"))
+            said, _ = self._ask(list(planned.values()))
+            for (frame, context), words in zip(planned.items(), said, strict=True):
                 once = SEPARATOR.join(names_in(words))  # of a single moment a small model may say a name several times
                 self._note(wording, context, once)
                 yield frame, once

@@ -31,7 +31,6 @@ from afterview.training.world.vocabulary import FIRST_TRAINING_SEED, SCENES
 
 # Above the seeds of the bank, so that no story shares a seed with its scenery.
 FIRST_STORY_SEED: Final = FIRST_TRAINING_SEED + 1_000_000
-_NEIGHBOURS: Final = ("before", "after")  # kinds that are answered by what stands next to the thing asked about
 _Key = tuple[str | None, ...]
 
 
@@ -131,8 +130,8 @@ def make_batch(
         words=np.array([text.words for text in texts]),
         answers=padded([text.answer for text in texts]),
         answer_lengths=np.array([len(text.answer) for text in texts]),
-        needles=np.stack([_inside(kept, _proofs(question)) for kept, question in asked]),
-        firsts=np.stack([_inside(kept, _leads(question)) for kept, question in asked]),
+        needles=(proofs := np.stack([_inside(kept, question.spans) for kept, question in asked])),
+        firsts=proofs,
         kinds=np.array([KINDS.index(question.kind) for story in stories for question in story.questions]),
         denied=np.array([not question.seen for story in stories for question in story.questions]),
     )
@@ -257,16 +256,6 @@ def _bank_rows(story: Story, kept: NDArray[np.int64], shelf: Shelf, draw: np.ran
         else:
             rows[place] = story.clip_rows[shown.number] + number - math.ceil(shown.start_s)
     return rows
-
-
-def _leads(question: WorldQuestion) -> Sequence[tuple[float, float]]:
-    """When the thing was visible whose neighbour is asked for; of other questions, when what proves the answer was."""
-    return question.spans[:1] if question.kind in _NEIGHBOURS else question.spans
-
-
-def _proofs(question: WorldQuestion) -> Sequence[tuple[float, float]]:
-    """When what proves the answer was visible. Of a neighbour, that is the neighbour itself, or where there is none, what has none."""
-    return question.spans[-1:] if question.kind in _NEIGHBOURS else question.spans
 
 
 def _inside(kept: NDArray[np.int64], spans: Sequence[tuple[float, float]]) -> NDArray[np.bool_]:

@@ -5,14 +5,18 @@ import time
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from afterview.memory.base.errors import Unreadable
 from afterview.memory.directory import Memory
+from afterview.memory.reading.snapshot import MemorySnapshot
 from afterview.model.checkpoint.loading import load_pretrained
 from afterview.model.checkpoint.models import AfterviewModel
 from afterview.model.language.looks import AFTER, BEFORE, BETWEEN, FIRST, ORDER, PREVIOUS
 from afterview.stream.ask.answerer import Answerer
+from afterview.stream.ask.context import Context, Planner
 from afterview.stream.ask.further_looks import FurtherLooks, unseen
 from afterview.stream.ask.question import Question
 from afterview.stream.errors import Cancelled
@@ -121,3 +125,22 @@ def test_the_wordings_are_the_presets(recorded: Answerer, tmp_path: Path) -> Non
     looks = looks_of(recorded, "Which came first?")
     looks.answer(FIRST, "red ring, {}")
     assert [look.question for look in looks.made] == ["When did the red ring appear?", "When did the {} appear?"]
+
+
+def test_a_moment_that_cannot_be_read_is_passed_over_and_noted(
+    recorded: Answerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def plan(self: Planner, snapshot: MemorySnapshot, question: Question, *rest: Any) -> Context:
+        if question.text == recorded.model.preset.looks.now and len(seen) < 3:
+            seen.append(question.at)
+            raise Unreadable("its frames are out of reach", Path("camera"))
+        return really(self, snapshot, question, *rest)
+
+    really, (question, *_) = Planner.plan, [one for one in questions(["before"], 6) if len(one.spans) > 1]
+    looks, seen = looks_of(recorded, question.text, START + question.at_s), list[float | None]()
+    monkeypatch.setattr(Planner, "plan", plan)
+    looks.answer(BEFORE, question.about[0])
+    unread = [look for look in looks.made if look.said.startswith("not read: ")]
+    assert [look.at for look in unread] == seen
+    assert len(seen) == 3
+    assert len(looks.made) > 4  # and it looked on

@@ -34,6 +34,7 @@ AFTER: Final = "<|after|>"
 PREVIOUS: Final = "<|previous|>"
 LOOKS: Final[tuple[LookToken, ...]] = (FIRST, ORDER, BETWEEN, BEFORE, AFTER, PREVIOUS)
 SEPARATOR: Final = ", "  # of names
+UNSEEN: Final = "I did not see "  # how an answer begins where a thing that was named is not found
 
 
 class LookWordings(Schema):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from afterview.memory.base.errors import RepositoryError
-from afterview.model.language.looks import AFTER, BEFORE, FIRST, PREVIOUS, SEPARATOR, names_in
+from afterview.model.language.looks import AFTER, BEFORE, FIRST, PREVIOUS, SEPARATOR, UNSEEN, names_in
 from afterview.model.language.moments import BETWEEN, MOMENT, attended, length, plain
 from afterview.stream.ask.context import Context, Planner
 from afterview.stream.ask.question import Question
@@ -136,8 +136,9 @@ class FurtherLooks:
         frames = np.intersect1d(beside, np.concatenate([one.ids[one.recall.frames] for one in recalled]))
         for frame, said in self._looked(wording.now, frames[::-1] if before else frames):
             if plain(said) not in (plain(wording.nothing), plain(name)):
-                self.weights = {own: weight / 2 for own, weight in self.weights.items()}
-                self.weights[frame] = self.weights.get(frame, 0.0) + 0.5
+                most = max(self.weights.values())  # both are proof, and first comes the thing that the question names
+                self.weights.pop(frame, None)
+                self.weights = {one: weight / (1 + most) for one, weight in {**self.weights, frame: most}.items()}
                 return said
         return wording.nothing
 
@@ -214,4 +215,4 @@ class FurtherLooks:
 def unseen(names: Sequence[str]) -> str:
     """The answer where a thing that the question names was never found."""
     *others, last = (f"the {name}" for name in names)
-    return f"I did not see {', '.join(others)} or {last}" if others else f"I did not see {last}"
+    return f"{UNSEEN}{', '.join(others)} or {last}" if others else f"{UNSEEN}{last}"

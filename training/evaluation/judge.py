@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from afterview.model.language.looks import UNSEEN
 from afterview.model.language.moments import SHORTEST
 from afterview.stream.ask.options import options_in
 from afterview.training.evaluation.choices import chosen
@@ -80,7 +81,8 @@ def read_cameras(question: WorldQuestion, said: Mapping[str, OneAnswer]) -> str:
     """
     if question.kind == "on camera":
         return said[question.names_camera or ""].text
-    claims = {name: one.shown_s for name, one in said.items() if plain(one.text) not in (NOT_SEEN, "no", NOTHING, "")}
+    denials = {name for name, one in said.items() if says_not_seen(one.text) or plain(one.text) in (NOTHING, "")}
+    claims = {name: one.shown_s for name, one in said.items() if name not in denials}
     if question.kind == "camera":
         return listing(list(claims)) if claims else NOT_SEEN
     since = claims.pop(question.names_camera or "", -math.inf)
@@ -95,7 +97,8 @@ def named(text: str) -> set[str]:
 
 def says_not_seen(answer: str) -> bool:
     """Whether the answer denies having seen the thing."""
-    return plain(answer) in (NOT_SEEN, "no")
+    said = plain(answer)
+    return said in (NOT_SEEN, "no") or said.startswith(UNSEEN.lower())
 
 
 def plain(text: str) -> str:

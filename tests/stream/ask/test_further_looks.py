@@ -67,6 +67,10 @@ def test_looks_find_what_is_true(recorded: Answerer, kind: str) -> None:
             heaviest = max(looks.weights, key=lambda frame: looks.weights[frame])
             assert any(start <= heaviest <= end + 1 for start, end in question.spans)  # a frame is a second
             assert sum(looks.weights.values()) == pytest.approx(1.0, abs=0.01)
+            if kind in ("before", "after"):  # proof of the thing comes first, then of its neighbour
+                first, neighbour = sorted(looks.weights, key=lambda frame: -looks.weights[frame])[:2]
+                assert question.spans[0][0] <= first <= question.spans[0][1] + 1
+                assert question.spans[1][0] <= neighbour <= question.spans[1][1] + 1
     assert right >= len(asked) - 1  # the model misreads a thing now and then
 
 

@@ -64,6 +64,7 @@ def test_times_and_lengths_are_read_from_text() -> None:
     assert length_seconds("long") is None
     assert plain("  Not   seen. ") == "not seen"
     assert says_not_seen("No.")
+    assert says_not_seen("I did not see the red ring")  # as a look says it
     assert not says_not_seen("nothing")
 
 

@@ -63,6 +63,12 @@ class FurtherLooks:
 
     def answer(self, token: str, words: str) -> str:
         """What a token and the names after it stand for, in words."""
+        said = self._answer(token, words)
+        if total := sum(self.weights.values()):
+            self.weights = {frame: weight / total for frame, weight in self.weights.items()}
+        return said
+
+    def _answer(self, token: str, words: str) -> str:
         names = names_in(words)
         if token == PREVIOUS:
             return self._scene_before()
@@ -82,20 +88,22 @@ class FurtherLooks:
         return SEPARATOR.join(name for name, _ in (ordered[:1] if token == FIRST else ordered))
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """The looks as JSON; those in a row that asked and heard the same are one. at: the time up to which each looked."""
+        """The looks as JSON; `times` in a row that asked and heard the same are one. at, until: up to which time the first and the last of
+        them looked. time: when a thing that was looked for began.
+        """
         rows = []
         for (question, said, found), same in groupby(
             self.made, key=lambda look: (look.question, look.said, look.found)
         ):
-            times = [look.at for look in same]
+            looked = [look.at for look in same]
             rows.append(
                 {
                     "question": question,
-                    "at": times[0],
+                    "at": looked[0],
+                    "until": looked[-1],
+                    "times": len(looked),
                     "said": said,
-                    "found": found,
-                    "times": len(times),
-                    "last_at": times[-1],
+                    "time": found,
                 }
             )
         return rows
@@ -138,7 +146,7 @@ class FurtherLooks:
             if plain(said) not in (plain(wording.nothing), plain(name)):
                 most = max(self.weights.values())  # both are proof, and first comes the thing that the question names
                 self.weights.pop(frame, None)
-                self.weights = {one: weight / (1 + most) for one, weight in {**self.weights, frame: most}.items()}
+                self.weights[frame] = most
                 return said
         return wording.nothing
 

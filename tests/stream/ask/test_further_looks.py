@@ -23,7 +23,7 @@ from afterview.stream.errors import Cancelled
 from afterview.training.evaluation.judge import is_right
 from afterview.training.evaluation.plan import WorldTest
 from afterview.training.evaluation.worlds import START, ingest_worlds
-from afterview.training.world import QuestionPlan, WorldQuestion, questions_at, settled_time
+from afterview.training.world import QuestionPlan, WorldQuestion, multiple_choice, questions_at, settled_time
 
 SEED, FRAMES = 500, 300
 TOKENS = {"first": FIRST, "order": ORDER, "gap": BETWEEN, "before": BEFORE, "after": AFTER, "scene before": PREVIOUS}
@@ -112,7 +112,7 @@ def test_looks_that_hear_the_same_are_noted_once(recorded: Answerer) -> None:
         looks.answer(TOKENS[question.kind], question.about[0])
         rows = looks.to_dicts()
         assert sum(row["times"] for row in rows) == len(looks.made)
-        assert rows[0]["found"] == looks.made[0].found
+        assert rows[0]["time"] == looks.made[0].found
         heard = [(row["question"], row["said"]) for row in rows]
         assert all(one != other for one, other in pairwise(heard))
 
@@ -148,3 +148,26 @@ def test_a_moment_that_cannot_be_read_is_passed_over_and_noted(
     assert [look.at for look in unread] == seen
     assert len(seen) == 3
     assert len(looks.made) > 4  # and it looked on
+
+
+def test_the_shipped_model_asks_for_looks_and_answers_with_their_proof(recorded: Answerer) -> None:
+    asked = questions(list(TOKENS), 12)
+    right = looked = 0
+    for question in asked:
+        answer = recorded.ask(Question(question.text, at=START + question.at_s, evidence=100))
+        right += is_right(question, answer.text)
+        if answer.parts[0].provenance.get("looks"):
+            looked += 1
+            assert sum(item.weight for item in answer.evidence) == pytest.approx(1.0, abs=0.05)
+    assert right / len(asked) > 0.7  # the model card has the figures
+    assert looked / len(asked) > 0.8
+    (plain, *_) = questions(["colour"], 2)
+    assert "looks" not in recorded.ask(Question(plain.text, at=START + plain.at_s)).parts[0].provenance
+
+
+def test_a_question_with_options_gets_the_letter_of_what_looks_found(recorded: Answerer) -> None:
+    asked = [multiple_choice(question) for question in questions(["first", "before", "after"], 8)]
+    said = [recorded.ask(Question(question.text, at=START + question.at_s)) for question in asked]
+    right = sum(is_right(question, answer.text) for question, answer in zip(asked, said, strict=True))
+    assert right / len(asked) > 0.7
+    assert any(answer.parts[0].provenance.get("looks") and len(answer.text) == 1 for answer in said)

@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 demo: .venv/.core  ## history, a live stream, ten questions and the score, on synthetic video; SEED=n chooses the world
 	$(BIN)/afterview demo $(if $(SEED),--seed $(SEED))
 
-tiny: .venv/.dev  ## make the built-in model from nothing; resumable; about three and a half hours of two CPU cores (see the model card)
+tiny: .venv/.dev  ## make the built-in model from nothing; resumable; about four hours of two CPU cores (see the model card)
 	$(BIN)/afterview train configs/training/tiny.yaml --out tiny-output --resume
 	$(BIN)/afterview train configs/training/tiny-needles.yaml --out tiny-output/needles --resume
 	$(BIN)/afterview train configs/training/tiny-lengths.yaml --out tiny-output/lengths --resume

@@ -1,6 +1,6 @@
 """Further lessons of the built-in model: clues in pictures, which lead to other pictures; lengths; options and order. Encoders stay.
 
-`afterview train configs/training/tiny-needles.yaml --out DIR`, then tiny-lengths.yaml and tiny-options.yaml, on the CPU. Memories, their
+`afterview train configs/training/tiny-needles.yaml --out DIR`, then tiny-lengths.yaml, tiny-options.yaml and tiny-looks.yaml, on the CPU. Memories, their
 specs and other files of the model stay valid, because tower and index do not change. Each step has one batch of the stories that the
 model already knows, in which it stays near what it was (training.tiny.keeping), and one batch of needles. Resumable.
 

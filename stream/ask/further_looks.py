@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # a model is handed in: importing this module must not load t
 
 _TOGETHER: Final = 16  # moments that are looked at in one batch
 _SCENE_LOOKS: Final = 64  # moments, evenly over the span, at which the scene is asked for
+_NOT_READ: Final = "not read: "
 _FOUND: Final = "\0"  # stands for the time in an answer to "when": no model says it
 
 
@@ -139,8 +140,12 @@ class FurtherLooks:
         beside = ids[ids < seen.first] if before else ids[ids > seen.last]
         if not len(beside):
             return wording.nothing
-        text = wording.when.replace("{}", name)
-        recalled = [self._context, self._plan(self._between_frames(text, int(beside[0]), int(beside[-1])))]
+        recalled = [self._context]
+        part = self._between_frames(wording.when.replace("{}", name), int(beside[0]), int(beside[-1]))
+        try:
+            recalled.append(self._plan(part))
+        except RepositoryError as error:  # what the question itself recalled may still be read
+            self.made.append(Look(part.text, self._context.snapshot.time_of(int(beside[-1])), f"{_NOT_READ}{error}"))
         frames = np.intersect1d(beside, np.concatenate([one.ids[one.recall.frames] for one in recalled]))
         for frame, said in self._looked(wording.now, frames[::-1] if before else frames):
             if plain(said) not in (plain(wording.nothing), plain(name)):
@@ -185,7 +190,7 @@ class FurtherLooks:
                 try:
                     planned[frame] = self._plan(self._between_frames(wording, begin, frame))
                 except RepositoryError as error:  # this moment cannot be read; others may
-                    self.made.append(Look(wording, self._context.snapshot.time_of(frame), f"not read: {error}"))
+                    self.made.append(Look(wording, self._context.snapshot.time_of(frame), f"{_NOT_READ}{error}"))
             said, _ = self._ask(list(planned.values()))
             for (frame, context), words in zip(planned.items(), said, strict=True):
                 once = SEPARATOR.join(names_in(words))  # of a single moment a small model may say a name several times

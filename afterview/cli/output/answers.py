@@ -83,7 +83,9 @@ def print_answer(record: "AnswerRecord", images: "Images", *, text: bool = True)
         _print_coverage(part.coverage, info)
         looks: Any = part.provenance.get("looks")
         if looks:
-            print(f"    looked again {counted(sum(one['times'] for one in looks), 'time')} for this answer; --json lists the looks")
+            print(
+                f"    looked again {counted(sum(one['times'] for one in looks), 'time')} for this answer; --json lists the looks"
+            )
         subtitles: Any = part.provenance.get("subtitles")
         if subtitles:
             print(f"    subtitles: {subtitles_in_words(subtitles, info.show(subtitles['until']))}")

@@ -18,12 +18,12 @@ from afterview.stream.ask.context import Context
 
 
 def pointed(context: Context, weights: NDArray[np.floating] | None, times_since_start: bool) -> dict[str, str]:
-    """The text of each pointer. weights [R]: each recalled frame's share of the evidence; without evidence all texts are empty.
+    """The text of each pointer, and of BETWEEN without names; without evidence all are empty. weights [R]: each recalled frame's share.
 
     times_since_start: a time counts from the first frame of the span; otherwise it is shown in the camera's zone.
     """
     if weights is None:
-        return dict.fromkeys(POINTERS, "")
+        return dict.fromkeys((*POINTERS, BETWEEN), "")
     snapshot, frames = context.snapshot, context.recall.frames
 
     def time_of(row: int) -> float:

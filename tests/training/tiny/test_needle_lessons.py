@@ -172,14 +172,14 @@ def test_kinds_that_nobody_asks_are_refused() -> None:
 def test_lengths_are_answered_by_pointers_where_there_are_any() -> None:
     script = make_script(7, 600.0)
     asked = questions_at(script, settled_time(script, 600.0), QuestionPlan(count=80, kinds=("duration", "gap", "when")))
-    said = {(question.kind, question.seen): answer_of(question, POINTERS) for question in asked}
+    said = {(question.kind, question.seen): answer_of(question, (*POINTERS, BETWEEN)) for question in asked}
     assert {kind: answer for (kind, seen), answer in said.items() if seen} == {
         "duration": LASTING, "gap": BETWEEN, "when": MOMENT,
     }  # fmt: skip
     assert {answer for (_, seen), answer in said.items() if not seen} == {"not seen"}
     assert all(answer_of(question, (MOMENT,)) == question.answer for question in asked if question.kind != "when")
     options = multiple_choice(next(question for question in asked if question.kind == "gap" and question.seen))
-    assert answer_of(options, POINTERS) == options.answer
+    assert answer_of(options, (*POINTERS, BETWEEN)) == options.answer
 
 
 def test_too_few_pictures_are_refused() -> None:

@@ -19,8 +19,9 @@ def environment(**more: str) -> dict[str, str]:
 
 def free_port() -> int:
     """A port that nobody listens on, below those that the system gives to clients: it stays free while a server is away and comes back."""
+    dice = random.SystemRandom()  # a training seeds `random`: two tests at once would draw the same ports
     for _ in range(200):
-        port = random.randrange(20_000, 32_000)
+        port = dice.randrange(20_000, 32_000)
         with socket.socket() as found, contextlib.suppress(OSError):
             found.bind(("127.0.0.1", port))
             return port

@@ -258,7 +258,9 @@ def answered_by(service: ServiceHere, server: ModelServer) -> dict[str, Any]:
 def test_a_server_that_a_reload_took_away_gets_nothing_more_and_one_that_stays_answers(
     tiny: Any, recorded: Path, server: ModelServer, gone: bool
 ) -> None:
-    server.wrong = Misdeeds(stall_s=30.0 if gone else 4.0)  # so long both questions must be there at once, on a busy machine, too
+    server.wrong = Misdeeds(
+        stall_s=30.0 if gone else 4.0
+    )  # so long both questions must be there at once, on a busy machine, too
     wanted = config_of(server, at_once=1, first_token_s=20.0, timeout_s=20.0)
     with ServiceHere(recorded, tiny, answer_with=wanted) as service:
         answers: list[httpx2.Response] = []

@@ -281,6 +281,7 @@ class Answerer:
             **provenance_of(self.model.preset, question.sought, searched=searched),
             **({} if context.subtitles is None else {"subtitles": context.subtitles.to_dict()}),
             **({"looks": made} if (made := looks.to_dicts()) else {}),
+            **({"names_repeated": looks.repeated} if looks.repeated else {}),
         }
 
 

@@ -86,6 +86,8 @@ def print_answer(record: "AnswerRecord", images: "Images", *, text: bool = True)
             print(
                 f"    looked again {counted(sum(one['times'] for one in looks), 'time')} for this answer; --json lists the looks"
             )
+        if part.provenance.get("names_repeated"):
+            print("    the model named one thing several times, so it may have left out another of the question")
         subtitles: Any = part.provenance.get("subtitles")
         if subtitles:
             print(f"    subtitles: {subtitles_in_words(subtitles, info.show(subtitles['until']))}")

@@ -11,6 +11,8 @@ them, with the names of things after it:
     AFTER red ring             what was shown next after it
     PREVIOUS                   the scene before the present one
 
+Of a thing that was shown several times, the showing with the most evidence counts.
+
 Who answers (stream.ask.further_looks) asks the same model about each thing and each moment, in the words of `LookWordings`. Neither paper
 has this; it is what "Toolformer" (Schick et al., arXiv 2302.04761) does with other tools. This module does not load torch.
 """

@@ -114,7 +114,7 @@ class FurtherLooks:
         return rows
 
     def _find(self, names: Sequence[str]) -> list[_Seen | None]:
-        """When each thing was first shown; None for one that the model denies to have seen."""
+        """When each thing was shown, of several times the one with the most evidence; None for one that the model denies to have seen."""
         wording = self._model.preset.looks.when
         texts = [wording.replace("{}", name) for name in names]
         first, last = int(self._context.ids[0]), int(self._context.ids[-1])

@@ -17,7 +17,7 @@ from afterview.memory.plans.clips import ClipLayout
 from afterview.memory.plans.positions import NEWLINE, VideoLayout
 from afterview.model.base.errors import InputMismatch
 from afterview.model.base.generation import GenerationSettings
-from afterview.model.language.decoder import LanguageModel
+from afterview.model.language.decoder import LanguageModel, Narrowing
 from afterview.model.language.prompt import Prompt
 from afterview.model.language.sampling import GREEDY
 from afterview.model.language.visual_attention import VisualAttention
@@ -158,10 +158,11 @@ class VideoLanguageModel(nn.Module):
         seed: int = 0,
         sampling: GenerationSettings = GREEDY,
         ended: Collection[int] = (),
+        narrowings: Sequence[Narrowing] = (),
     ) -> Iterator[tuple[int, int | None]]:
         """Stream several answers in parallel: (index, token id), and (index, None) when an answer ends.
 
-        ended: answers that end now; the consumer adds to it while it reads.
+        ended: answers that end now; the consumer adds to it while it reads. narrowings: of each answer, which tokens may come next.
         """
         return self.language.generate_several(
             [own.inputs_embeds for own in inputs],
@@ -171,6 +172,7 @@ class VideoLanguageModel(nn.Module):
             sampling=sampling,
             ended=ended,
             attention=[own.attention for own in inputs],
+            narrowings=narrowings,
         )
 
     @torch.inference_mode()

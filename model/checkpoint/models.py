@@ -16,6 +16,7 @@ from afterview.model.base.generation import Generated, GenerationSettings
 from afterview.model.batch import Sample, several_inputs
 from afterview.model.checkpoint.preset import ModelPreset
 from afterview.model.language.conversation import build, build_text
+from afterview.model.language.copied_names import CopiedNames
 from afterview.model.language.decoder import TextStream
 from afterview.model.language.looks import LookText, look_ids
 from afterview.model.language.moments import OptionText, option_id, pointer_ids
@@ -170,6 +171,7 @@ class AfterviewModel:
         pointed: Sequence[Mapping[str, str]] = (),
         options: Sequence[Mapping[str, str]] = (),
         looks: Sequence[Callable[[str, str], str]] = (),
+        questions: Sequence[str] = (),
         seed: int = 0,
         settings: GenerationSettings | None = None,
         max_new_tokens: int | None = None,
@@ -180,6 +182,7 @@ class AfterviewModel:
         Each equals that of `answer`. pointed: text of each answer for each pointer (model.language.moments); without
         it a pointer gives no text. options: of each question, letter -> text; without them the words of an option stay words.
         looks: of each answer, what a token of model.language.looks and the words after it stand for; called at its end.
+        questions: of each answer, which the names after such a token are copied from; without them they are the model's own.
         settings: default the model's own, `generation`. max_new_tokens: instead of theirs. notes: of each
         answer, filled in meanwhile. Raises TokenizerMissing.
         """
@@ -195,11 +198,15 @@ class AfterviewModel:
         self._say_surplus(inputs)
         stops, ended = [StopTexts(chosen.stop) for _ in inputs], set[int]()
         noted = list(notes) or [Generated() for _ in inputs]
+        copied = (
+            [CopiedNames(tokenizer, own, self.video_language.language.stop_ids) for own in questions] if looking else []
+        )
         for row, token in self.video_language.generate_several(
-            inputs, max_new_tokens=chosen.max_new_tokens, seed=seed, sampling=chosen, ended=ended
+            inputs, max_new_tokens=chosen.max_new_tokens, seed=seed, sampling=chosen, ended=ended, narrowings=copied
         ):
             stop = stops[row]
             noted[row].tokens += token is not None
+            noted[row].names_corrected = copied[row].corrected if copied else 0
             text = streams[row].rest() if token is None else streams[row].push(token)
             piece = letters[row].push(held[row].push(stop.push(text)))
             if token is None:

@@ -7,8 +7,8 @@ itself, so a consumer that pauses between tokens is never inside it.
 Legend: B batch, L tokens, D width, vocab entries of the vocabulary.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -31,6 +31,10 @@ from afterview.model.language.visual_attention import VisualAttention, evidence_
 from afterview.model.language.visual_dropout import DroppingDecoder, Spans
 
 REPLACEMENT = "\ufffd"  # decoded from an incomplete multi-byte character
+
+Narrowing: TypeAlias = Callable[
+    [Sequence[int], Tensor], Tensor
+]  # tokens of the answer so far, logits [V] -> logits [V]
 
 
 def build_decoder(settings: Mapping[str, Any], *, qwen3: bool) -> PreTrainedModel:
@@ -128,12 +132,14 @@ class LanguageModel(nn.Module):
         sampling: GenerationSettings = GREEDY,
         ended: Collection[int] = (),
         attention: Sequence[VisualAttention | None] = (),
+        narrowings: Sequence[Narrowing] = (),
     ) -> Iterator[tuple[int, int | None]]:
         """Stream several answers in parallel: (index of the input, token id), and (index, None) when an answer ends.
 
         Each answer equals that of `generate`, except for rounding. embeds: [L, D] each, of any lengths. Each answer has
         its own generator, seeded with `seed`. ended: answers that end now; the consumer adds to it while it reads.
         attention: of each prompt, filled in before its first token where it is not None (not by decoders with sliding windows).
+        narrowings: of each answer, which tokens may come next.
         """
         spans = [()] * len(embeds) if visual is None else list(visual)
         everyone = list(range(len(embeds)))
@@ -141,7 +147,7 @@ class LanguageModel(nn.Module):
             notes = [attention[row] for row in rows] if attention and not self._slides else []
             run = self._run(several=len(rows) > 1 or any(note is not None for note in notes))
             chances = {row: torch.Generator().manual_seed(seed) for row in rows}
-            said: dict[int, set[int]] = {row: set() for row in rows}
+            said: dict[int, list[int]] = {row: [] for row in rows}
             tokens: NDArray[np.int64] | None = None
             for _ in range(max_new_tokens):
                 if tokens is None:
@@ -149,11 +155,14 @@ class LanguageModel(nn.Module):
                 else:
                     logits_BV = self._advance(run, tokens)
                 chosen = [
-                    choose(own_V, sampling, said[row], chances[row]) for row, own_V in zip(rows, logits_BV, strict=True)
+                    choose(
+                        narrowings[row](said[row], own_V) if narrowings else own_V, sampling, said[row], chances[row]
+                    )
+                    for row, own_V in zip(rows, logits_BV, strict=True)
                 ]
                 going = []
                 for place, (row, token) in enumerate(zip(rows, chosen, strict=True)):
-                    said[row].add(token)
+                    said[row].append(token)
                     if token not in self.stop_ids:
                         yield row, token
                         if row not in ended:

@@ -136,7 +136,7 @@ class Answerer:
         inputs += self._take_in(asked, len(inputs))
         texts = OrderedMerger(titles([item.name for item in asked]), on_text)
         options = question.options or options_in(text)
-        took = self._generate(options, question.seed, settings, asked, inputs, texts, began, now, cancel)
+        took = self._generate(text, options, question.seed, settings, asked, inputs, texts, began, now, cancel)
         parts = tuple(
             self._part(*one, question, settings, choice.searched)
             for one in zip(texts.texts, asked, inputs, took, strict=True)
@@ -192,6 +192,7 @@ class Answerer:
 
     def _generate(
         self,
+        text: str,
         options: Mapping[str, str],
         seed: int,
         settings: GenerationSettings,
@@ -220,6 +221,7 @@ class Answerer:
                 options=[options] * len(together),
                 pointed=spoken[first : first + CAMERAS_TOGETHER],
                 looks=[one.answer for one in looks[first : first + CAMERAS_TOGETHER]],
+                questions=[text] * len(together),
                 seed=seed,
                 settings=settings,
                 notes=notes[first : first + CAMERAS_TOGETHER],
@@ -233,9 +235,10 @@ class Answerer:
                     texts.end(first + row)
                 else:
                     texts.push(first + row, piece)
-        tokens = [
-            Tokens(len(own.inputs_embeds), note.tokens, note.cut) for own, note in zip(inputs, notes, strict=True)
-        ]
+        tokens = []
+        for own, note, look in zip(inputs, notes, looks, strict=True):
+            look.corrected += note.names_corrected
+            tokens.append(Tokens(len(own.inputs_embeds), note.tokens, note.cut))
         return list(zip(timings, tokens, looks, strict=True))
 
     def _evidence(self, context: Context, weights: NDArray[np.float64] | None, most: int) -> tuple[Evidence, ...]:
@@ -281,7 +284,7 @@ class Answerer:
             **provenance_of(self.model.preset, question.sought, searched=searched),
             **({} if context.subtitles is None else {"subtitles": context.subtitles.to_dict()}),
             **({"looks": made} if (made := looks.to_dicts()) else {}),
-            **({"names_repeated": looks.repeated} if looks.repeated else {}),
+            **({"names_corrected": looks.corrected} if looks.corrected else {}),
         }
 
 

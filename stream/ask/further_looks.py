@@ -51,7 +51,7 @@ class _Seen:
 
 class FurtherLooks:
     """The looks of one answer about one camera. made: those that were made, in order. weights: evidence that they found, by frame.
-    repeated: how many names the model said again, so that it may have left out a thing of the question.
+    corrected: how many names are not what the model would have said, or were said again.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class FurtherLooks:
         self._seed, self._between, self._cancel = seed, between, cancel
         self.made: list[Look] = []
         self.weights: dict[int, float] = {}
-        self.repeated = 0
+        self.corrected = 0
 
     def answer(self, token: str, words: str) -> str:
         """What a token and the names after it stand for, in words."""
@@ -74,7 +74,7 @@ class FurtherLooks:
 
     def _answer(self, token: str, words: str) -> str:
         names = names_in(words)
-        self.repeated = sum(bool(part.strip(" .\n")) for part in words.split(SEPARATOR.strip())) - len(names)
+        self.corrected += sum(bool(part.strip(" .\n")) for part in words.split(SEPARATOR.strip())) - len(names)
         if token == PREVIOUS:
             return self._scene_before()
         if token == BETWEEN and len(names) < 2:

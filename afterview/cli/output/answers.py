@@ -86,8 +86,11 @@ def print_answer(record: "AnswerRecord", images: "Images", *, text: bool = True)
             print(
                 f"    looked again {counted(sum(one['times'] for one in looks), 'time')} for this answer; --json lists the looks"
             )
-        if part.provenance.get("names_repeated"):
-            print("    the model named one thing several times, so it may have left out another of the question")
+        corrected: Any = part.provenance.get("names_corrected")
+        if corrected:
+            print(
+                f"    {counted(corrected, 'name')} corrected: the model named a thing twice, or not as the question does"
+            )
         subtitles: Any = part.provenance.get("subtitles")
         if subtitles:
             print(f"    subtitles: {subtitles_in_words(subtitles, info.show(subtitles['until']))}")

@@ -15,6 +15,7 @@ tiny: .venv/.dev  ## make the built-in model from nothing; resumable; about four
 	$(BIN)/afterview train configs/training/tiny-lengths.yaml --out tiny-output/lengths --resume
 	$(BIN)/afterview train configs/training/tiny-options.yaml --out tiny-output/options --resume
 	$(BIN)/afterview train configs/training/tiny-looks.yaml --out tiny-output/looks --resume
+	$(BIN)/afterview train configs/training/tiny-digits.yaml --out tiny-output/digits --resume
 
 test: .venv/.dev  ## the tests, in four processes: many wait for a live source
 	$(BIN)/python -m pytest -q -n 4 --dist worksteal -m "not thorough"

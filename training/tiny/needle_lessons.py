@@ -1,7 +1,7 @@
-"""Further lessons of the built-in model: clues in pictures, which lead to other pictures; lengths; options; looks. Encoders stay.
+"""Further lessons of the built-in model: clues in pictures, which lead to other pictures; lengths; options; looks; digits. Encoders stay.
 
-`afterview train configs/training/tiny-needles.yaml --out DIR`, then tiny-lengths.yaml, tiny-options.yaml and tiny-looks.yaml, on the
-CPU. Memories, their specs and other files of the model stay valid, because tower and index do not change. Each step has one batch of the
+`afterview train configs/training/tiny-needles.yaml --out DIR`, then tiny-lengths.yaml, -options, -looks and -digits, on the CPU.
+Memories, their specs and other files of the model stay valid, because tower and index do not change. Each step has one batch of the
 stories that the model already knows, in which it stays near what it was (training.tiny.keeping), and one batch of needles. Resumable.
 
 DIR/bank/   features of frames and pictures      DIR/projector.safetensors   which has learnt to read clues (`clues`)

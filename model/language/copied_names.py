@@ -76,6 +76,9 @@ class NamesOf:
 
     def __init__(self, question: str) -> None:
         self._words = _words(question.replace(_COMMA, " "))
+        self._places: dict[str, list[int]] = {}
+        for place, word in enumerate(self._words):
+            self._places.setdefault(word, []).append(place)
 
     def whole(self, text: str) -> bool:
         """Whether this list of names may end here."""
@@ -91,14 +94,13 @@ class NamesOf:
         if not words:
             return len(taken) < len(self._words)
         *full, partial = words if not last[-1].isspace() else [*words, ""]
-        if self._is_free(full) or (free and not any(word.startswith(partial) for word in self._words)):
+        going_on = [place for word, places in self._places.items() if word.startswith(partial) for place in places]
+        if self._is_free(full) or (free and not going_on):
             return True
+        many = len(full)
         return any(
-            self._words[place : place + len(full)] == full
-            and place + len(full) < len(self._words)
-            and self._words[place + len(full)].startswith(partial)
-            and taken.isdisjoint(range(place, place + len(full) + 1))
-            for place in range(len(self._words))
+            self._words[max(place - many, 0) : place] == full and taken.isdisjoint(range(place - many, place + 1))
+            for place in going_on
         )
 
     def _listed(self, names: Sequence[str]) -> bool:
@@ -113,7 +115,7 @@ class NamesOf:
         return any(taken.isdisjoint(stretch) for stretch in self._stretches(words))
 
     def _is_free(self, words: Sequence[str]) -> bool:
-        return any(word not in self._words for word in words)
+        return any(word not in self._places for word in words)
 
     def _taken(self, names: Sequence[str]) -> set[int]:
         """Places of the question's words that names have: no other may have them."""
@@ -122,11 +124,8 @@ class NamesOf:
     def _stretches(self, words: Sequence[str]) -> list[range]:
         """Where the question has these words in a row."""
         many = len(words)
-        return [
-            range(place, place + many)
-            for place in range(len(self._words) - many + 1)
-            if many and self._words[place : place + many] == words
-        ]
+        begun = self._places.get(words[0], ()) if words else ()
+        return [range(place, place + many) for place in begun if self._words[place : place + many] == words]
 
 
 def _words(text: str) -> list[str]:

@@ -32,9 +32,8 @@ from afterview.model.language.visual_dropout import DroppingDecoder, Spans
 
 REPLACEMENT = "\ufffd"  # decoded from an incomplete multi-byte character
 
-Narrowing: TypeAlias = Callable[
-    [Sequence[int], Tensor], Tensor
-]  # tokens of the answer so far, logits [V] -> logits [V]
+# Tokens of the answer so far, logits [V] of the next one -> logits [V].
+Narrowing: TypeAlias = Callable[[Sequence[int], Tensor], Tensor]
 
 
 def build_decoder(settings: Mapping[str, Any], *, qwen3: bool) -> PreTrainedModel:

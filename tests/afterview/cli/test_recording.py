@@ -45,7 +45,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 def test_several_sources_in_one_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     acks = [tmp_path / "a.txt", tmp_path / "b.txt"]
     status, out, error = run(
-        capsys, "watch", PATTERN, OTHER, "--camera", "Front door", "--camera", "back", "--memory", tmp_path / "m", "--for", "2s",
+        capsys, "watch", PATTERN, OTHER, "--camera", "Front door", "--camera", "back", "--memory", tmp_path / "m", "--for", "5s",
         "--fps", "5", "--ack-file", acks[0], "--ack-file", acks[1], "--json",
     )  # fmt: skip
     assert status == 0
@@ -57,7 +57,7 @@ def test_several_sources_in_one_process(tmp_path: Path, capsys: pytest.CaptureFi
     memory = Memory(tmp_path / "m")
     for camera, file in zip(cameras, acks, strict=True):
         times = memory.camera(camera["camera"]).snapshot().times.tolist()
-        assert len(times) == camera["recorded"] >= 2  # of ten; a busy machine drops some
+        assert len(times) == camera["recorded"] >= 5  # of 25: a busy machine connects late
         assert [float(line.split()[1]) for line in file.read_text().splitlines()] == times
     assert memory.camera("front-door").info.name == "Front door"
     lines = error.splitlines()

@@ -16,12 +16,14 @@ class Generated:
     """What became of one answer, filled in while it is generated.
 
     tokens: how many were generated, without the one that ends an answer. cut: it ended because max_new_tokens were reached.
-    names_corrected: names for a look that are not what the model would have said (model.language.copied_names).
+    names_corrected: names for a look that are not what the model would have said (model.language.copied_names). names_unmatched: those
+    that the model said although they do not fit the question.
     """
 
     tokens: int = 0
     cut: bool = False
     names_corrected: int = 0
+    names_unmatched: int = 0
 
 
 class GenerationSettings(Schema):

@@ -206,7 +206,8 @@ class AfterviewModel:
         ):
             stop = stops[row]
             noted[row].tokens += token is not None
-            noted[row].names_corrected = copied[row].corrected if copied else 0
+            if copied:
+                noted[row].names_corrected, noted[row].names_unmatched = copied[row].corrected, copied[row].unmatched
             text = streams[row].rest() if token is None else streams[row].push(token)
             piece = letters[row].push(held[row].push(stop.push(text)))
             if token is None:

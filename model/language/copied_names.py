@@ -19,24 +19,34 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-_LIKELIEST: Final = 64  # tokens that are tried at each place; if none fits, the model says what it wants
+_LIKELIEST: Final = 64  # tokens that are tried at each place
 _AROUND: Final = " .?!:;\"'()\n\t"  # stripped from words
 _COMMA: Final = SEPARATOR.strip()
 
 
 class CopiedNames:
-    """Narrows the tokens after a look's token of one answer. corrected: how many names are not what the model would have said."""
+    """Narrows the tokens after a look's token of one answer.
+
+    corrected: how many names are not what the model would have said. unmatched: how many are as the model said them although they do not
+    fit the question, since none of the likeliest tokens did.
+    """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", question: str, stop_ids: Collection[int]) -> None:
         """question: what the names are copied from. stop_ids: tokens that end the answer."""
         self._tokenizer, self._stop_ids, self._looks = tokenizer, frozenset(stop_ids), look_ids(tokenizer)
         self._names = NamesOf(question)
         self._corrected: set[int] = set()
+        self._unmatched: set[int] = set()
 
     @property
     def corrected(self) -> int:
         """Names of the answer so far."""
-        return len(self._corrected)
+        return len(self._corrected - self._unmatched)
+
+    @property
+    def unmatched(self) -> int:
+        """Names of the answer so far."""
+        return len(self._unmatched)
 
     def __call__(self, said: Sequence[int], logits_V: "Tensor") -> "Tensor":
         """Logits of the next token after `said`; those of the likeliest tokens that do not fit, and of all others, are -inf.
@@ -49,10 +59,11 @@ class CopiedNames:
         names, likeliest = list(said[begun + 1 :]), logits_V.topk(min(_LIKELIEST, len(logits_V))).indices.tolist()
         own = self._fits(look, names, likeliest[0])
         fitting = [token for token in likeliest if self._fits(look, names, token, free=own)]
+        if not own:
+            place = self._text(names).count(_COMMA)
+            (self._corrected if fitting else self._unmatched).add(place)
         if not fitting:
             return logits_V
-        if not own:
-            self._corrected.add(self._text(names).count(_COMMA))
         narrowed = logits_V.new_full(logits_V.shape, -math.inf)
         narrowed[fitting] = logits_V[fitting]
         return narrowed

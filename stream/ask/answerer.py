@@ -238,6 +238,7 @@ class Answerer:
         tokens = []
         for own, note, look in zip(inputs, notes, looks, strict=True):
             look.corrected += note.names_corrected
+            look.unmatched += note.names_unmatched
             tokens.append(Tokens(len(own.inputs_embeds), note.tokens, note.cut))
         return list(zip(timings, tokens, looks, strict=True))
 
@@ -284,7 +285,7 @@ class Answerer:
             **provenance_of(self.model.preset, question.sought, searched=searched),
             **({} if context.subtitles is None else {"subtitles": context.subtitles.to_dict()}),
             **({"looks": made} if (made := looks.to_dicts()) else {}),
-            **({"names_corrected": looks.corrected} if looks.corrected else {}),
+            **looks.names_to_dict(),
         }
 
 

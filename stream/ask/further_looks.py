@@ -51,7 +51,7 @@ class _Seen:
 
 class FurtherLooks:
     """The looks of one answer about one camera. made: those that were made, in order. weights: evidence that they found, by frame.
-    corrected: how many names are not what the model would have said, or were said again.
+    corrected: how many names are not what the model would have said, or were said again. unmatched: how many do not fit the question.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class FurtherLooks:
         self.made: list[Look] = []
         self.weights: dict[int, float] = {}
         self.corrected = 0
+        self.unmatched = 0
 
     def answer(self, token: str, words: str) -> str:
         """What a token and the names after it stand for, in words."""
@@ -91,6 +92,11 @@ class FurtherLooks:
             times = [seen.time for _, seen in ordered if seen]
             return length(times[-1] - times[0])
         return SEPARATOR.join(name for name, _ in (ordered[:1] if token == FIRST else ordered))
+
+    def names_to_dict(self) -> dict[str, int]:
+        """How many names are not as the model or not as the question has them; only counts above 0."""
+        counts = {"names_corrected": self.corrected, "names_unmatched": self.unmatched}
+        return {key: count for key, count in counts.items() if count}
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """The looks as JSON; `times` in a row that asked and heard the same are one. at, until: up to which time the first and the last of

@@ -53,6 +53,21 @@ def print_origin(record: "AnswerRecord | SearchRecord") -> None:
     print()
 
 
+def looks_in_lines(provenance: Mapping[str, Any]) -> list[str]:
+    """What to know of an answer's further looks, if it made any: how many, and of the names that they looked for."""
+    lines = []
+    if looks := provenance.get("looks"):
+        times = counted(sum(one["times"] for one in looks), "time")
+        lines.append(f"looked again {times} for this answer; --json lists the looks")
+    if corrected := provenance.get("names_corrected"):
+        lines.append(
+            f"{counted(corrected, 'name')} corrected: the model named a thing twice, or not as the question does"
+        )
+    if unmatched := provenance.get("names_unmatched"):
+        lines.append(f"{counted(unmatched, 'name')} not as in the question: none of the model's likely words fits it")
+    return lines
+
+
 def print_answer(record: "AnswerRecord", images: "Images", *, text: bool = True) -> None:
     """The answer for a person: text, evidence, coverage, each time in its camera's zone. `text` False where it was streamed."""
     answer, zones = record.answer, record.about.cameras
@@ -81,16 +96,8 @@ def print_answer(record: "AnswerRecord", images: "Images", *, text: bool = True)
     for part in answer.parts:
         info = zones[part.coverage.camera]
         _print_coverage(part.coverage, info)
-        looks: Any = part.provenance.get("looks")
-        if looks:
-            print(
-                f"    looked again {counted(sum(one['times'] for one in looks), 'time')} for this answer; --json lists the looks"
-            )
-        corrected: Any = part.provenance.get("names_corrected")
-        if corrected:
-            print(
-                f"    {counted(corrected, 'name')} corrected: the model named a thing twice, or not as the question does"
-            )
+        for line in looks_in_lines(part.provenance):
+            print(f"    {line}")
         subtitles: Any = part.provenance.get("subtitles")
         if subtitles:
             print(f"    subtitles: {subtitles_in_words(subtitles, info.show(subtitles['until']))}")

@@ -17,7 +17,7 @@ from PIL import Image
 
 from afterview.cli.commands import search as search_command
 from afterview.cli.main import main
-from afterview.cli.output.answers import by_reason, describe_gaps, split_evidence
+from afterview.cli.output.answers import by_reason, describe_gaps, looks_in_lines, split_evidence
 from afterview.cli.viewer import open_picture
 from afterview.memory.base.camera import CameraInfo
 from afterview.memory.base.counts import spell_bytes
@@ -370,3 +370,12 @@ def test_a_reason_is_said_once() -> None:
         "asked a (place 1 of 5, similarity 0.90), b (place 2 of 5, similarity 0.80): its frames are the most similar to the question",
         "asked c: it was named",
     ]
+
+
+def test_an_answer_says_its_looks_and_which_names_are_not_as_the_model_or_the_question_has_them() -> None:
+    assert looks_in_lines({}) == []
+    (looked,) = looks_in_lines({"looks": [{"times": 2}, {"times": 1}]})
+    assert "3 times" in looked
+    corrected, unmatched = looks_in_lines({"names_corrected": 1, "names_unmatched": 2})
+    assert corrected.startswith("1 name corrected")
+    assert unmatched.startswith("2 names not as in the question")

@@ -119,6 +119,26 @@ def test_where_nothing_fits_the_model_says_what_it_wants(tokenizer: PreTrainedTo
     assert _next(tokenizer, f"{ORDER}red ring, green cross,", [" green"], "red ring, green cross")[0] == " green"
 
 
+def test_names_that_nothing_likely_fits_are_counted_and_are_not_corrected(tokenizer: PreTrainedTokenizerBase) -> None:
+    end = tokenizer.get_vocab()[TURN_END]
+    copied = CopiedNames(tokenizer, "red ring, green cross", {end})
+    logits = torch.zeros(len(tokenizer))
+    logits[end] = -math.inf  # so it is not among the likeliest
+    logits[tokenizer.encode(" red", add_special_tokens=False)[0]] = 10.0
+
+    def unchanged(said: str) -> bool:
+        return torch.equal(copied(tokenizer.encode(said, add_special_tokens=False), logits), logits)
+
+    assert unchanged(f"{ORDER}red ring, green cross, red")
+    assert unchanged(f"{ORDER}red ring, green cross, red red")
+    assert (copied.corrected, copied.unmatched) == (0, 1)
+    logits[tokenizer.encode(" green", add_special_tokens=False)[0]] = 9.0
+    assert not unchanged(f"{ORDER}red ring,")
+    assert (copied.corrected, copied.unmatched) == (1, 1)
+    assert unchanged(f"{ORDER}red ring, green cross red")  # what was corrected at first, but does not fit at last
+    assert (copied.corrected, copied.unmatched) == (0, 2)
+
+
 def test_names_are_counted_once_each(tokenizer: PreTrainedTokenizerBase) -> None:
     vocabulary = tokenizer.get_vocab()
     copied = CopiedNames(tokenizer, THREE, {vocabulary[TURN_END]})

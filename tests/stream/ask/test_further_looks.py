@@ -100,9 +100,9 @@ def test_looks_see_no_more_than_the_question(recorded: Answerer) -> None:
 def test_words_that_name_too_little_are_not_looked_for(recorded: Answerer) -> None:
     looks = looks_of(recorded, "How long between them?")
     assert looks.answer(BETWEEN, "") == "between"
-    assert looks.corrected == 0
+    assert looks.names_to_dict() == {}
     assert looks.answer(BETWEEN, "red ring, red ring") == "between"  # one thing has no time between
-    assert looks.corrected == 1  # which is said: a thing of the question may be missing
+    assert looks.names_to_dict() == {"names_corrected": 1}  # a thing of the question may be missing
     assert looks.answer(ORDER, " ") == " "
     assert looks.made == []
     assert looks.to_dicts() == []

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,13 +129,16 @@ def test_a_row_is_compared_answer_by_answer_and_with_the_papers_direction(shippe
     assert (without.against, without.seeds, without.needles.worse) == ("memaug", (1,), 60)
     assert (without.paper, without.direction, without.verdict) == (pytest.approx(-1.53), "lower", "same")
     assert (straight.paper, straight.direction, straight.verdict) == (-10.7, "lower", "opposite")
-    text = markdown(shipped, runs, SHARED)
+    rows = [row.model_copy(update={"note": ""}) if row.name == "no-rotary" else row for row in shipped.config.rows]
+    unexplained = replace(shipped, config=shipped.config.model_copy(update={"rows": rows}))
+    text = markdown(unexplained, runs, SHARED)
     assert "3 of 26 rows are done with the first\nseed, and 0 of 4 runs with further seeds" in text
     assert "| no MemAug, uniform | 1 | 0.300 (0.22-0.40) | MemAug, uniform | -60.0 " in text
     assert "not run yet" in text
     departures = text.split("## Departures")[1]
     assert departures.index("no rotary positions") < departures.index("no MemAug")  # the opposite direction first
     assert "Not examined yet." in departures
+    assert "Not examined yet." not in markdown(shipped, runs, SHARED)  # both departures are explained
     made = document(shipped, runs, SHARED)
     assert json.loads(json.dumps(made))["needles_majority"] == pytest.approx(0.66)
     assert [one["verdict"] for one in made["comparisons"]] == ["same", "opposite"]
